@@ -1,0 +1,50 @@
+package intake
+
+import (
+	"time"
+
+	"egovmon/agent/check"
+	"egovmon/agent/journal"
+	"egovmon/agent/plan"
+)
+
+// An Accepted is one archived batch after judgement: what history, series, verdict and board are fed with, in the order
+// of the log, whether it has just arrived or is read again from the evidence.
+type Accepted struct {
+	Leaf     int64     // index of its receipt in the log
+	Received time.Time // as in the receipt
+	Machine  string
+	Unit     string // of the machine at Received
+	Header   journal.Header
+	Events   []Event        // in the order of the journal
+	Rejected map[string]int // results that make no sense, by reason; they enter no figure
+	Late     bool           // received too late to fire an alert
+}
+
+// An Event is one thing a batch says, with what the plan in force there says of it: exactly one field is set.
+type Event struct {
+	Observation *Observation
+	Range       *check.Range
+	Plan        *PlanChange // from At on another plan is in force; it cuts what spoke for later seconds
+	Begin       *journal.Begin
+	End         *journal.End // it cuts what spoke for later seconds
+}
+
+// A PlanChange is a plan applied on the machine.
+type PlanChange struct {
+	At   time.Time
+	Plan *plan.Plan
+}
+
+// An Observation is a Result with the stretch that it speaks for.
+type Observation struct {
+	check.Result
+	Service string // of the check in the plan
+	Kind    string
+	Path    plan.Path
+	Every   time.Duration
+	// From and To are the stretch [max(slot, begin), slot + every), before a later plan or end cuts it.
+	From, To time.Time
+	// ClockUnproven: the agent's clock differed by more than every/2, so that in every account this counts as unknown.
+	ClockUnproven bool
+}
