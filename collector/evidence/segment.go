@@ -1,0 +1,286 @@
+package evidence
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"strconv"
+	"strings"
+
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// The kinds of frame.
+const (
+	kindHeader byte = 'H' // first frame of a segment
+	kindLeaf   byte = 'L' // the bytes of a leaf
+	kindBlob   byte = 'B' // the blob of the leaf before it
+	kindBody   byte = 'D' // the body of the leaf before it
+	kindCommit byte = 'C' // ends a group: u64 tree size, 32 bytes root
+)
+
+const (
+	frameHead    = 1 + 4 + 4
+	commitSize   = 8 + tlog.HashSize
+	segmentMagic = "egovmon-segment/1\n"
+	maxHeader    = 1 << 10
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// appendFrame appends one frame: kind, u32 length, u32 CRC-32C of kind, length and payload, payload. Big endian.
+func appendFrame(dst []byte, kind byte, payload []byte) []byte {
+	start := len(dst)
+	dst = append(dst, kind)
+	dst = binary.BigEndian.AppendUint32(dst, uint32(len(payload)))
+	crc := crc32.Update(crc32.Checksum(dst[start:], castagnoli), castagnoli, payload)
+	dst = binary.BigEndian.AppendUint32(dst, crc)
+	return append(dst, payload...)
+}
+
+func appendEntry(dst []byte, e Entry) []byte {
+	dst = appendFrame(dst, kindLeaf, e.Leaf.text)
+	if e.Leaf.blob != nil {
+		dst = appendFrame(dst, kindBlob, e.Blob)
+	}
+	if e.Leaf.body != nil {
+		dst = appendFrame(dst, kindBody, e.Body)
+	}
+	return dst
+}
+
+func appendCommit(dst []byte, t tlog.Tree) []byte {
+	payload := binary.BigEndian.AppendUint64(make([]byte, 0, commitSize), uint64(t.N))
+	return appendFrame(dst, kindCommit, append(payload, t.Hash[:]...))
+}
+
+// segmentHeader returns the payload of a segment's first frame; before is the tree before its first leaf.
+func segmentHeader(number int, origin string, before tlog.Tree) []byte {
+	return fmt.Appendf(nil, "%sorigin %s\nnumber %d\nfirst %d\nroot %s\n", segmentMagic, origin, number, before.N, before.Hash)
+}
+
+// headerFirst returns the index of a segment's first leaf as its header says.
+func headerFirst(header []byte) (int64, error) {
+	text := string(header)
+	if !strings.HasPrefix(text, segmentMagic) {
+		return 0, fmt.Errorf("the header does not begin with %q: written by a newer version, or no segment", segmentMagic)
+	}
+	_, rest, _ := strings.Cut(text, "\nfirst ")
+	first, _, _ := strings.Cut(rest, "\n")
+	n, err := strconv.ParseInt(first, 10, 64)
+	if err != nil || n < 0 {
+		return 0, fmt.Errorf("the header names no first leaf")
+	}
+	return n, nil
+}
+
+const segmentPrefix = "segment-"
+
+func segmentName(number int) string { return fmt.Sprintf("%s%08d", segmentPrefix, number) }
+
+// segments counts the segments of the folder. Their numbers go from 0 without a gap.
+func segments(d disk) (int, error) {
+	names, err := d.Names()
+	if err != nil {
+		return 0, err
+	}
+	n, highest := 0, -1
+	for _, name := range names {
+		digits, ok := strings.CutPrefix(name, segmentPrefix)
+		if !ok {
+			continue
+		}
+		number, err := strconv.Atoi(digits)
+		if err != nil || segmentName(number) != name {
+			return 0, fmt.Errorf("%s is no segment: take it out of the folder", name)
+		}
+		n++
+		highest = max(highest, number)
+	}
+	if highest+1 != n {
+		return 0, fmt.Errorf("of the segments 0 to %d only %d are there: put the missing ones back from a backup", highest, n)
+	}
+	return n, nil
+}
+
+// A BrokenError says that stored bytes are not what was written.
+type BrokenError struct {
+	File   string // name in the store's folder
+	Offset int64  // of the frame that is broken
+	Reason string
+}
+
+// Error says which file is broken where, and how.
+func (e *BrokenError) Error() string {
+	return fmt.Sprintf("%s: offset %d: %s", e.File, e.Offset, e.Reason)
+}
+
+// A scanner reads the frames of one segment in order.
+type scanner struct {
+	name  string
+	r     *bufio.Reader
+	off   int64 // of the next frame
+	end   int64 // size of the file when it was opened
+	start int64 // of the frame last read
+
+	skipBlobs, skipBodies bool // blobs, bodies are passed over unread
+}
+
+// newScanner reads f from off; ahead is how many bytes to read at a time.
+func newScanner(name string, f file, off int64, ahead int) (*scanner, error) {
+	size, err := f.Size()
+	if err != nil {
+		return nil, err
+	}
+	section := io.NewSectionReader(f, off, max(0, size-off))
+	return &scanner{name: name, r: bufio.NewReaderSize(section, ahead), off: off, end: size, start: off}, nil
+}
+
+func (s *scanner) broken(format string, args ...any) error {
+	return &BrokenError{s.name, s.start, fmt.Sprintf(format, args...)}
+}
+
+// head reads the first bytes of a frame and returns the size of its payload.
+func (s *scanner) head() (head [frameHead]byte, size int64, err error) {
+	s.start = s.off
+	if s.off >= s.end {
+		return head, 0, io.EOF
+	}
+	if s.end-s.off < frameHead {
+		return head, 0, s.broken("%d bytes are too few for a frame", s.end-s.off)
+	}
+	if _, err := io.ReadFull(s.r, head[:]); err != nil {
+		return head, 0, s.readError(err)
+	}
+	size = int64(binary.BigEndian.Uint32(head[1:5]))
+	if size > MaxBlob || size > s.end-s.off-frameHead {
+		return head, 0, s.broken("a frame of %d bytes, but %d follow and the most is %d", size, s.end-s.off-frameHead, MaxBlob)
+	}
+	return head, size, nil
+}
+
+// skip passes over the next frame, of which it looks only at the kind.
+func (s *scanner) skip(want byte) error {
+	head, size, err := s.head()
+	if err != nil {
+		return err
+	}
+	if head[0] != want {
+		return s.broken("a frame of kind %q where one of kind %q should be", head[0], want)
+	}
+	if _, err := s.r.Discard(int(size)); err != nil {
+		return s.readError(err)
+	}
+	s.off += frameHead + size
+	return nil
+}
+
+// frame returns the next frame, io.EOF behind the last one, and a *BrokenError if the bytes are no frame.
+func (s *scanner) frame() (kind byte, payload []byte, err error) {
+	head, size, err := s.head()
+	if err != nil {
+		return 0, nil, err
+	}
+	payload = make([]byte, size)
+	if _, err := io.ReadFull(s.r, payload); err != nil {
+		return 0, nil, s.readError(err)
+	}
+	crc := crc32.Update(crc32.Checksum(head[:5], castagnoli), castagnoli, payload)
+	if crc != binary.BigEndian.Uint32(head[5:]) {
+		return 0, nil, s.broken("the checksum of the frame is wrong")
+	}
+	s.off += frameHead + size
+	return head[0], payload, nil
+}
+
+func (s *scanner) readError(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return s.broken("the file became shorter while it was read")
+	}
+	return fmt.Errorf("%s: offset %d: %w", s.name, s.start, err)
+}
+
+// header reads the first frame.
+func (s *scanner) header() ([]byte, error) {
+	kind, payload, err := s.frame()
+	switch {
+	case errors.Is(err, io.EOF):
+		return nil, s.broken("the segment is empty")
+	case err != nil:
+		return nil, err
+	case kind != kindHeader || len(payload) > maxHeader:
+		return nil, s.broken("the segment does not begin with a header")
+	}
+	return payload, nil
+}
+
+// A record is what next finds: an entry, or the commit of the entries before it.
+type record struct {
+	Entry
+	offset int64 // of the leaf's frame
+	commit bool
+	tree   tlog.Tree // of a commit
+}
+
+// next returns the next entry or commit, io.EOF behind the last frame. Blob and body are compared with the leaf.
+func (s *scanner) next() (record, error) {
+	kind, payload, err := s.frame()
+	if err != nil {
+		return record{}, err
+	}
+	r := record{offset: s.start}
+	switch kind {
+	case kindCommit:
+		if len(payload) != commitSize {
+			return record{}, s.broken("a commit of %d bytes", len(payload))
+		}
+		r.commit = true
+		r.tree.N = int64(binary.BigEndian.Uint64(payload))
+		copy(r.tree.Hash[:], payload[8:])
+		return r, nil
+	case kindLeaf:
+	default:
+		return record{}, s.broken("a frame of kind %q where a leaf or a commit should be", kind)
+	}
+	if r.Leaf, err = parseLeaf(payload); err != nil {
+		return record{}, s.broken("the leaf cannot be read: %v", err)
+	}
+	if r.Blob, err = s.attached(kindBlob, r.Leaf.blob, s.skipBlobs); err != nil {
+		return record{}, err
+	}
+	if r.Body, err = s.attached(kindBody, r.Leaf.body, s.skipBodies); err != nil {
+		return record{}, err
+	}
+	return r, nil
+}
+
+// attached reads the frame that a leaf refers to, or passes over it.
+func (s *scanner) attached(want byte, ref *Ref, skip bool) ([]byte, error) {
+	if ref == nil {
+		return nil, nil
+	}
+	var kind byte
+	var payload []byte
+	var err error
+	if skip {
+		kind, err = want, s.skip(want)
+	} else {
+		kind, payload, err = s.frame()
+	}
+	switch {
+	case errors.Is(err, io.EOF):
+		return nil, s.broken("the file ends where a frame of kind %q should be", want)
+	case skip:
+		return nil, err
+	case err != nil:
+		return nil, err
+	case kind != want:
+		return nil, s.broken("a frame of kind %q where one of kind %q should be", kind, want)
+	case RefTo(payload) != *ref:
+		return nil, s.broken("the bytes are not those that the leaf names (%s)", ref)
+	}
+	return payload, nil
+}
