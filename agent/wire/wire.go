@@ -18,8 +18,14 @@ const (
 // Media types and headers.
 const (
 	TypeBatches = "application/vnd.egovmon.batches" // repeated uvarint(len) header uvarint(len) body
-	HeaderLeaf  = "Egovmon-Leaf"                    // index of the plan's leaf in the log
-	HeaderProof = "Egovmon-Proof"                   // its inclusion proof in the checkpoint of the same answer
+
+	// GET plan: HeaderLeaf is the index of the plan's leaf in the log, HeaderProof its inclusion proof (EncodeProof) in
+	// the checkpoint of HeaderCheckpoint, a signed note in base64. GET checkpoint?from=SIZE: HeaderProof is the
+	// consistency proof from the tree of SIZE leaves to the checkpoint in the answer.
+	HeaderLeaf       = "Egovmon-Leaf"
+	HeaderProof      = "Egovmon-Proof"
+	HeaderCheckpoint = "Egovmon-Checkpoint"
+	ParamFrom        = "from"
 )
 
 // Limits of one request.
