@@ -174,11 +174,12 @@ func (db *DB) AddPoints(ctx context.Context, points []Point) (accepted int, refu
 		}
 		return 0, nil, err
 	}
-	for why, n := range map[string]int{Duplicate: same, Future: early[Future], BadLabel: early[BadLabel]} {
-		if n > 0 {
-			refused[why] += n
-			db.metrics.count("raw", 0, map[string]int{why: n})
-		}
+	if same > 0 {
+		early[Duplicate] = same
+	}
+	db.metrics.count("raw", 0, early)
+	for why, n := range early {
+		refused[why] += n
 	}
 	return accepted, refused, nil
 }
@@ -199,6 +200,8 @@ func count(points []Point) int {
 func (db *DB) usable(points []Point) ([]Point, map[string]int) {
 	early := map[string]int{}
 	horizon := db.o.Now().Add(ahead)
+	window := time.UnixMilli(db.raw.Head().MaxTime() - db.o.OutOfOrder.Milliseconds())
+	started := db.raw.Head().NumSeries() > 0
 	good := make([]Point, 0, len(points))
 	for _, p := range points {
 		p.Slot = p.Slot.UTC()
@@ -207,6 +210,8 @@ func (db *DB) usable(points []Point) ([]Point, map[string]int) {
 			early[Future] += count([]Point{p})
 		case p.Every <= 0 || p.Machine == "" || p.Check == "" || !p.Reason.Valid():
 			early[BadLabel] += count([]Point{p})
+		case started && p.Slot.Before(window): // it must not become the newest point of its check
+			early[TooOld] += count([]Point{p})
 		default:
 			good = append(good, p)
 		}
