@@ -1,0 +1,17 @@
+// Package kinds is the one visible table of the kinds of check that this version knows. A new kind is one constructor
+// in the folder of its family; a new family is one line here.
+package kinds
+
+import (
+	"slices"
+
+	"egovmon/agent/check"
+	"egovmon/agent/check/network"
+)
+
+// Table lists every kind, family by family.
+func Table() check.Table {
+	return slices.Concat(
+		network.Kinds(),
+	)
+}
