@@ -57,7 +57,7 @@ func document(text []byte) (*yaml.Node, *Mistake) {
 		return nil, &Mistake{Line: lineOf(text, '\r'), What: "a carriage return", Hint: "save the file with LF line ends"}
 	}
 	var doc yaml.Node
-	if err := yaml.Load(text, &doc); err != nil {
+	if err := yaml.Load(text, &doc); err != nil && !strings.Contains(err.Error(), "no documents") {
 		return nil, &Mistake{Line: errorLine(err), What: "this is not YAML", Hint: strings.TrimPrefix(err.Error(), "yaml: ")}
 	}
 	if m := refuseAliases(&doc, 0); m != nil {
