@@ -1,0 +1,373 @@
+package portal
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"egovmon/agent/check"
+)
+
+// A fetch is one run of an httpCheck: the request, and those that redirections ask for.
+type fetch struct {
+	c       *httpCheck
+	scratch *scratch
+	spans   spans
+	peer    peer // of the last handshake
+	facts   check.Facts
+	jar     *cookiejar.Jar // nil until a redirection; a session may depend on the cookie set with it
+	last    answer
+}
+
+// An answer is the last one that was read.
+type answer struct {
+	status, version, redirects int
+	ip                         float64
+	body                       int64 // -1 when not read
+}
+
+// follow fetches the page over all its redirections and judges it.
+func (f *fetch) follow(ctx context.Context) *fault {
+	f.last = answer{body: -1}
+	defer f.number()
+	u, method := f.c.url, f.c.method
+	for {
+		next, bad := f.exchange(ctx, u, method)
+		if bad != nil || next == nil {
+			return bad
+		}
+		if bad := f.mayGo(u, next); bad != nil {
+			return bad
+		}
+		if method == http.MethodOptions && f.last.status == http.StatusSeeOther {
+			method = http.MethodGet // RFC 9110, section 15.4.4
+		}
+		u = next
+		f.last.redirects++
+	}
+}
+
+// number turns what was seen into facts.
+func (f *fetch) number() {
+	if f.last.status > 0 {
+		f.facts.Add("status_code", float64(f.last.status))
+		f.facts.Add("http_version_code", float64(f.last.version))
+		f.facts.Add("redirects_count", float64(f.last.redirects))
+	}
+	if f.last.body >= 0 {
+		f.facts.Add("body_bytes", float64(f.last.body))
+	}
+	if f.last.ip > 0 {
+		f.facts.Add("ip_family_code", f.last.ip)
+	}
+}
+
+// mayGo says why a redirection must not be followed.
+func (f *fetch) mayGo(from, to *url.URL) *fault {
+	switch {
+	case f.last.redirects >= f.c.redirects:
+		return &fault{check.HTTPRedirect, fmt.Sprintf("more than %d redirections, the last one to %s", f.c.redirects, shown(to))}
+	case from.Scheme == "https" && to.Scheme == "http" && !f.c.downgrade:
+		return &fault{check.HTTPRedirect, fmt.Sprintf("redirected from https to %s: allow it with downgrade: true", shown(to))}
+	case !f.c.others && !kin(f.c.url.Hostname(), to.Hostname()):
+		return &fault{check.HTTPRedirect, fmt.Sprintf("redirected to another site, %s: allow it with other_hosts: true", shown(to))}
+	}
+	return nil
+}
+
+// exchange sends one request and reads its answer; next is where a redirection leads.
+func (f *fetch) exchange(ctx context.Context, u *url.URL, method string) (next *url.URL, bad *fault) {
+	req, bad := f.request(u, method)
+	if bad != nil {
+		return nil, bad
+	}
+	via, bad := f.c.proxy.via(req)
+	if bad != nil {
+		return nil, bad
+	}
+	conn, bad := f.connect(ctx, u, via)
+	if bad != nil {
+		return nil, bad
+	}
+	defer conn.Close()
+	defer bind(ctx, conn)()
+	f.last.ip = ipFamily(conn)
+	talk, bad := f.secure(ctx, conn, u, via)
+	if bad != nil {
+		return nil, bad
+	}
+	if bad := f.send(talk, req, via); bad != nil {
+		return nil, bad
+	}
+	return f.receive(talk, req)
+}
+
+// request makes the request for one address.
+func (f *fetch) request(u *url.URL, method string) (*http.Request, *fault) {
+	req := &http.Request{Method: method, URL: u, Host: u.Host, Header: f.c.header, Close: true}
+	own := sameHost(u, f.c.url)
+	if own && f.c.host != "" {
+		req.Host = f.c.host
+	}
+	if f.c.site.password == nil && f.jar == nil && own {
+		return req, nil
+	}
+	req.Header = req.Header.Clone()
+	if !own {
+		for _, name := range []string{"Authorization", "Cookie"} {
+			req.Header.Del(name)
+		}
+	}
+	if own && (u.Scheme == "https" || f.c.url.Scheme == "http") {
+		auth, err := f.c.site.basic()
+		if err != nil {
+			return nil, &fault{check.NotConfigured, err.Error()}
+		}
+		if auth != "" {
+			req.Header.Set("Authorization", auth)
+		}
+	}
+	if f.jar != nil {
+		for _, c := range f.jar.Cookies(u) {
+			req.AddCookie(c)
+		}
+	}
+	return req, nil
+}
+
+func sameHost(a, b *url.URL) bool { return strings.EqualFold(a.Hostname(), b.Hostname()) }
+
+// connect opens the connection, to the proxy when there is one.
+func (f *fetch) connect(ctx context.Context, u, via *url.URL) (net.Conn, *fault) {
+	to := u
+	if via != nil {
+		to = via
+	}
+	conn, err := f.c.dialer.dial(ctx, withPort(to), &f.spans)
+	if err != nil {
+		return nil, &fault{check.Classify(check.StepConnect, err), err.Error()}
+	}
+	return conn, nil
+}
+
+// secure passes the proxy and makes the TLS handshake, where the address asks for them.
+func (f *fetch) secure(ctx context.Context, conn net.Conn, u, via *url.URL) (net.Conn, *fault) {
+	if via != nil && (u.Scheme == "https" || via.Scheme != "http") {
+		begin := time.Now()
+		bad := f.tunnel(ctx, conn, u, via)
+		f.spans.add(phaseConnect, time.Since(begin))
+		if bad != nil {
+			return nil, bad
+		}
+	}
+	if u.Scheme != "https" {
+		return conn, nil
+	}
+	name := u.Hostname()
+	if f.c.policy.serverName != "" && sameHost(u, f.c.url) {
+		name = f.c.policy.serverName
+	}
+	f.peer = peer{}
+	cfg, bad := f.c.policy.config(name, &f.peer)
+	if bad != nil {
+		return nil, bad
+	}
+	t := tls.Client(conn, cfg)
+	begin := time.Now()
+	err := t.Handshake() // bind ends it with ctx, without a goroutine
+	f.spans.add(phaseTLS, time.Since(begin))
+	if err != nil {
+		return nil, f.peer.handshakeFault(err)
+	}
+	return t, nil
+}
+
+func (f *fetch) tunnel(ctx context.Context, conn net.Conn, u, via *url.URL) *fault {
+	if via.Scheme != "http" {
+		return f.c.proxy.throughSOCKS(ctx, conn, via, withPort(u))
+	}
+	auth, err := f.c.proxy.basic(via)
+	if err != nil {
+		return &fault{check.NotConfigured, err.Error()}
+	}
+	return connectThrough(conn, via, auth, f.c.header.Get("User-Agent"), withPort(u))
+}
+
+// send writes the request.
+func (f *fetch) send(conn net.Conn, req *http.Request, via *url.URL) *fault {
+	begin := time.Now()
+	w := f.scratch.writer(conn)
+	var err error
+	if via != nil && via.Scheme == "http" && req.URL.Scheme == "http" {
+		auth, secretErr := f.c.proxy.basic(via)
+		if secretErr != nil {
+			return &fault{check.NotConfigured, secretErr.Error()}
+		}
+		if auth != "" {
+			req.Header = req.Header.Clone()
+			req.Header.Set("Proxy-Authorization", auth)
+		}
+		err = req.WriteProxy(w)
+	} else {
+		err = req.Write(w)
+	}
+	if err == nil {
+		err = w.Flush()
+	}
+	f.spans.add(phaseSend, time.Since(begin))
+	if err != nil {
+		return &fault{check.Classify(check.StepExchange, err), "sending the request: " + err.Error()}
+	}
+	return nil
+}
+
+// receive reads the answer.
+func (f *fetch) receive(conn net.Conn, req *http.Request) (*url.URL, *fault) {
+	begin := time.Now()
+	wire := &f.scratch.wire
+	wire.reset(conn, maxHead)
+	br := f.scratch.reader(wire)
+	resp, err := readHead(br, req)
+	f.spans.add(phaseFirstByte, time.Since(begin))
+	if err != nil {
+		return nil, wire.fault("waiting for the answer", err)
+	}
+	f.last.status, f.last.version = resp.StatusCode, 10*resp.ProtoMajor+resp.ProtoMinor
+	if next, bad := f.redirection(req.URL, resp); next != nil || bad != nil {
+		return next, bad
+	}
+	if bad := f.status(resp, wire); bad != nil {
+		return nil, bad
+	}
+	if bad := f.c.page.head(resp.Header); bad != nil {
+		return nil, bad
+	}
+	begin = time.Now()
+	// What comes over the wire is bounded too: chunks and compressed blocks can be empty.
+	wire.left = 2*f.c.maxBytes + maxHead
+	body, bad := f.body(resp, wire)
+	f.spans.add(phaseTransfer, time.Since(begin))
+	if bad != nil {
+		return nil, bad
+	}
+	return nil, f.c.page.judge(body, resp.Header.Get("Content-Type"))
+}
+
+// readHead reads status line and headers, passing over interim answers (RFC 9110, section 15.2).
+func readHead(br *bufio.Reader, req *http.Request) (*http.Response, error) {
+	for range 5 {
+		if _, err := br.Peek(1); err != nil {
+			return nil, err // before the first byte an end is a hang-up, not a truncation
+		}
+		resp, err := http.ReadResponse(br, req)
+		if err != nil {
+			return nil, err
+		}
+		if resp.ProtoMajor != 1 {
+			return nil, fmt.Errorf("answer in %s", resp.Proto)
+		}
+		if resp.StatusCode >= 200 || resp.StatusCode == http.StatusSwitchingProtocols {
+			return resp, nil
+		}
+	}
+	return nil, errors.New("interim answers (1xx) without end")
+}
+
+// redirection returns where the answer leads, nil when it is to be judged itself.
+func (f *fetch) redirection(from *url.URL, resp *http.Response) (*url.URL, *fault) {
+	switch resp.StatusCode {
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+	default:
+		return nil, nil
+	}
+	where := resp.Header.Get("Location")
+	if where == "" || slices.Contains(f.c.status, int64(resp.StatusCode)) {
+		return nil, nil
+	}
+	u, err := from.Parse(where)
+	if err == nil {
+		u, err = parseURL(u.String())
+	}
+	if err != nil {
+		return nil, &fault{check.HTTPRedirect, fmt.Sprintf("status %d with a Location that cannot be followed: %v", resp.StatusCode, err)}
+	}
+	u.User = nil
+	if f.jar == nil {
+		f.jar, _ = cookiejar.New(nil) // its error is always nil
+	}
+	f.jar.SetCookies(from, resp.Cookies())
+	return u, nil
+}
+
+// status judges the status of the answer.
+func (f *fetch) status(resp *http.Response, wire *wireReader) *fault {
+	if slices.Contains(f.c.status, int64(resp.StatusCode)) {
+		return nil
+	}
+	detail := fmt.Sprintf("status %d, want %s", resp.StatusCode, wanted(f.c.status))
+	switch resp.StatusCode {
+	case http.StatusUnauthorized:
+		if f.c.site.password != nil {
+			return &fault{check.Auth, detail + ": user and password were not accepted"}
+		}
+	case http.StatusProxyAuthRequired:
+		return &fault{check.Auth, detail + ": the proxy wants a user and password"}
+	case http.StatusNetworkAuthenticationRequired:
+		return &fault{check.CaptivePortal, detail + ": the network wants a login first"}
+	case http.StatusTooManyRequests:
+		return &fault{check.Blocked, detail + ": the server says that we ask too often"}
+	case http.StatusForbidden, http.StatusNotAcceptable, http.StatusServiceUnavailable:
+		wire.left = maxHead
+		if mark := firewall(resp, f.scratch); mark != "" {
+			return &fault{check.Blocked, detail + ": a page of " + mark}
+		}
+	}
+	return &fault{check.HTTPStatus, detail}
+}
+
+func wanted(status []int64) string {
+	words := make([]string, len(status))
+	for i, s := range status {
+		words[i] = fmt.Sprint(s)
+	}
+	return strings.Join(words, " or ")
+}
+
+// A wireReader reads from a connection up to a number of bytes.
+type wireReader struct {
+	r    io.Reader
+	left int64
+}
+
+// errFull ends an answer that has more bytes than may come.
+var errFull = errors.New("the answer is larger than may come")
+
+func (w *wireReader) reset(r io.Reader, limit int64) { w.r, w.left = r, limit }
+
+// Read reads at most what is left, then returns errFull.
+func (w *wireReader) Read(p []byte) (int, error) {
+	if w.left <= 0 {
+		return 0, errFull
+	}
+	n, err := w.r.Read(p[:min(int64(len(p)), w.left)])
+	w.left -= int64(n)
+	return n, err
+}
+
+// fault says why reading ended.
+func (w *wireReader) fault(doing string, err error) *fault {
+	if w.left <= 0 || errors.Is(err, errFull) {
+		return &fault{check.TooLarge, doing + ": more bytes than may come"}
+	}
+	return &fault{check.Classify(check.StepExchange, err), doing + ": " + err.Error()}
+}
