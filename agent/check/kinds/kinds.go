@@ -7,11 +7,13 @@ import (
 
 	"egovmon/agent/check"
 	"egovmon/agent/check/network"
+	"egovmon/agent/check/portal"
 )
 
 // Table lists every kind, family by family.
 func Table() check.Table {
 	return slices.Concat(
 		network.Kinds(),
+		portal.Kinds(),
 	)
 }
