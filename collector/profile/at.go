@@ -10,7 +10,7 @@ import (
 	"egovmon/agent/plan"
 )
 
-// at returns the entry of a list that holds at the time; the last one that did, or else the first, when none holds.
+// at returns the entry of this id that holds at the time.
 func at[T any](list []T, id string, t time.Time, record func(*T) Record) (*T, bool) {
 	for i := range list {
 		r := record(&list[i])
@@ -156,6 +156,16 @@ func (p *Profile) MachinesAt(t time.Time) []Machine {
 // MachinesOf returns the machines of a unit at t, by id.
 func (p *Profile) MachinesOf(unit string, t time.Time) []Machine {
 	return slices.DeleteFunc(p.MachinesAt(t), func(m Machine) bool { return m.Unit != unit })
+}
+
+// CollectorMachine returns the machine that the collector itself runs on at t: the first of that role, by id.
+func (p *Profile) CollectorMachine(t time.Time) (Machine, bool) {
+	for _, m := range p.MachinesAt(t) {
+		if m.Role == RoleCollector {
+			return m, true
+		}
+	}
+	return Machine{}, false
 }
 
 func (m *Machine) has(role string) bool {

@@ -118,12 +118,12 @@ func (f *fields) watch() Watch {
 	return Watch{}
 }
 
-func (f *fields) check(n *yaml.Node, i int) (Check, bool) {
+func (f *fields) check(n *yaml.Node, i int) (ServiceCheck, bool) {
 	g := f.mapping(n, fmt.Sprintf("%s: checks[%d]", f.where, i))
 	if g == nil {
-		return Check{}, false
+		return ServiceCheck{}, false
 	}
-	c := Check{Line: n.Line, ID: g.matching(g.need("id", "http"), "id", formCheck, hintCheck)}
+	c := ServiceCheck{Line: n.Line, ID: g.matching(g.need("id", "http"), "id", formCheck, hintCheck)}
 	c.Kind = g.matching(g.need("kind", "http"), "kind", formWord, hintWord)
 	if g.need("every", "60s") != nil {
 		c.Every = g.duration("every", plan.MinEvery, plan.MaxEvery)

@@ -3,36 +3,120 @@ package profile
 import (
 	"regexp"
 	"slices"
+	"strings"
+	"time"
+
+	"egovmon/agent/plan"
 )
 
-// lineAnchors stands for the anchors of the machine's line on the check's path.
+// lineAnchors stands for the anchors of the machine's line on the check's path. It is the whole of an option's value.
 const lineAnchors = "line.anchors"
 
-var formPlaceholder = regexp.MustCompile(`\$\{([^}]*)\}`)
+var formPlaceholder = regexp.MustCompile(`\$\{([^{}]*)\}`)
+
+// eachString calls f with every string in an option's value.
+func eachString(v any, f func(string)) {
+	switch v := v.(type) {
+	case string:
+		f(v)
+	case []any:
+		for _, x := range v {
+			eachString(x, f)
+		}
+	case []Option:
+		for _, o := range v {
+			eachString(o.Value, f)
+		}
+	}
+}
 
 // placeholders lists the names in ${…} of an option's value, each once.
 func placeholders(v any) []string {
 	var names []string
-	add := func(more []string) {
-		for _, n := range more {
-			if !slices.Contains(names, n) {
-				names = append(names, n)
+	eachString(v, func(s string) {
+		for _, m := range formPlaceholder.FindAllStringSubmatch(s, -1) {
+			if !slices.Contains(names, m[1]) {
+				names = append(names, m[1])
 			}
 		}
+	})
+	return names
+}
+
+// broken reports whether a string of the value has a ${ that is not closed, or line.anchors beside other text.
+func broken(v any) bool {
+	bad := false
+	eachString(v, func(s string) {
+		rest := formPlaceholder.ReplaceAllString(s, "")
+		bad = bad || strings.Contains(rest, "${") ||
+			strings.Contains(s, "${"+lineAnchors+"}") && s != "${"+lineAnchors+"}"
+	})
+	return bad
+}
+
+// An expander fills in the parameters for one machine at one time.
+type expander struct {
+	p       *Profile
+	machine *Machine
+	at      time.Time
+	given   map[string]string // what the program fills in; it goes before the profile
+	missing []string          // names that nobody has filled in, each once
+}
+
+func (e *expander) lookup(name string) string {
+	if v := e.given[name]; v != "" {
+		return v
 	}
+	d, ok := e.p.Parameter(name, e.machine.Unit, e.at)
+	if !ok {
+		e.lack(name)
+	}
+	return d.Value
+}
+
+func (e *expander) lack(name string) {
+	if !slices.Contains(e.missing, name) {
+		e.missing = append(e.missing, name)
+	}
+}
+
+func (e *expander) text(s string) string {
+	return formPlaceholder.ReplaceAllStringFunc(s, func(m string) string { return e.lookup(m[2 : len(m)-1]) })
+}
+
+// value returns an option's value with every ${…} filled in; what could not be is in missing.
+func (e *expander) value(v any, path plan.Path) any {
 	switch v := v.(type) {
 	case string:
-		for _, m := range formPlaceholder.FindAllStringSubmatch(v, -1) {
-			add([]string{m[1]})
+		if v == "${"+lineAnchors+"}" {
+			return e.anchors(path)
 		}
+		return e.text(v)
 	case []any:
-		for _, x := range v {
-			add(placeholders(x))
+		list := make([]any, len(v))
+		for i, x := range v {
+			list[i] = e.value(x, path)
 		}
+		return list
 	case []Option:
-		for _, o := range v {
-			add(placeholders(o.Value))
+		os := make([]Option, len(v))
+		for i, o := range v {
+			os[i] = Option{o.Name, e.value(o.Value, path), o.Line}
 		}
+		return os
 	}
-	return names
+	return v
+}
+
+func (e *expander) anchors(path plan.Path) any {
+	l, ok := e.p.LineOf(e.machine, path, e.at)
+	if !ok || len(l.Anchors) == 0 {
+		e.lack(lineAnchors)
+		return nil
+	}
+	list := make([]any, len(l.Anchors))
+	for i, a := range l.Anchors {
+		list[i] = e.text(a)
+	}
+	return list
 }

@@ -117,7 +117,7 @@ type Service struct {
 	Depends  []string // ids of services
 	Quorum   Quorum   // zero where the profile says nothing
 	Watch    Watch
-	Checks   []Check
+	Checks   []ServiceCheck
 }
 
 // A Season is a part of every year, both ends inclusive; it may run over the year's end.
@@ -165,8 +165,8 @@ func (w Watch) String() string {
 	return "role:" + w.Role
 }
 
-// A Check is one check of a service, before the parameters of a machine are filled in.
-type Check struct {
+// A ServiceCheck is one check of a service, before the parameters of a machine are filled in.
+type ServiceCheck struct {
 	ID      string // within the service; the plan's id is SERVICE.ID
 	Kind    string
 	Every   time.Duration

@@ -189,6 +189,9 @@ func (v *validator) services() {
 		}
 		for _, c := range s.Checks {
 			for _, o := range c.With {
+				if broken(o.Value) {
+					v.wrong(s.Record, o.Line, "write ${NAME}; ${line.anchors} stands alone", "%s: check %q: %s: a ${ that cannot be filled in", place, c.ID, o.Name)
+				}
 				for _, name := range placeholders(o.Value) {
 					if name != lineAnchors {
 						v.known(s.Record, o.Line, fmt.Sprintf("%s: check %q: %s: parameter", place, c.ID, o.Name), name, parameters)
@@ -226,6 +229,10 @@ func (v *validator) machines() {
 		place := fmt.Sprintf("line %q", l.ID)
 		v.known(l.Record, 0, place+": unit", l.Unit, units)
 		for _, a := range l.Anchors {
+			if broken(a) || a == "${"+lineAnchors+"}" {
+				v.wrong(l.Record, 0, "write ${NAME}", "%s: anchor %q cannot be filled in", place, a)
+				continue
+			}
 			for _, name := range placeholders(a) {
 				v.known(l.Record, 0, place+": anchors: parameter", name, parameters)
 			}

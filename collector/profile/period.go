@@ -1,0 +1,71 @@
+package profile
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"time"
+)
+
+var formPeriod = regexp.MustCompile(`^(\d{4})(?:-(?:(Q)([1-4])|(H)([12])|(9M)|(0[1-9]|1[0-2])))?$`)
+
+// The periods of Decree 09/2019/NĐ-CP, article 12, run from the cutoff day of one month to the day before it in another;
+// the first month of a year's periods is December of the year before.
+const cutoffDay = 15
+
+// ParsePeriod returns the instants [from, to) of a reporting period: a year (2026), half a year (2026-H1), nine months
+// (2026-9M), a quarter (2026-Q3) or a month (2026-09). Its days are those of Decree 09/2019/NĐ-CP, article 12: a month
+// runs from the 15th of the month before to the 14th, a year from 15 December of the year before to 14 December. With
+// calendar true they are those of the calendar instead. Days begin at midnight in Vietnam; the instants are UTC.
+//
+// The decree has no second half-year: 2026-H2 is a period of the calendar only.
+func ParsePeriod(s string, calendar bool) (from, to time.Time, err error) {
+	m := formPeriod.FindStringSubmatch(s)
+	if m == nil {
+		return from, to, fmt.Errorf("period %q: write a year, half-year, nine months, quarter or month: 2026, 2026-H1, 2026-9M, 2026-Q3 or 2026-09", s)
+	}
+	year, _ := strconv.Atoi(m[1])
+	if year <= minYear || year > maxYear {
+		return from, to, fmt.Errorf("period %q: the year lies outside %d to %d", s, minYear+1, maxYear)
+	}
+	first, months := 1, 12
+	switch {
+	case m[2] != "":
+		n, _ := strconv.Atoi(m[3])
+		first, months = 3*n-2, 3
+	case m[4] != "":
+		n, _ := strconv.Atoi(m[5])
+		if n == 2 && !calendar {
+			return from, to, fmt.Errorf("period %q: Decree 09/2019 has no second half-year: write %d, %d-Q3 or %d-Q4, or ask for calendar periods", s, year, year, year)
+		}
+		first, months = 6*n-5, 6
+	case m[6] != "":
+		months = 9
+	case m[7] != "":
+		first, _ = strconv.Atoi(m[7])
+		months = 1
+	}
+	begin := NewDate(year, time.Month(first), 1)
+	end := NewDate(year, time.Month(first+months), 1)
+	if !calendar {
+		begin = NewDate(year, time.Month(first-1), cutoffDay)
+		end = NewDate(year, time.Month(first+months-1), cutoffDay)
+	}
+	return begin.Start(), end.Start(), nil
+}
+
+// ParseDays returns the instants [from, to) of two days as people write them, both inclusive.
+func ParseDays(from, to string) (start, end time.Time, err error) {
+	a, err := ParseDate(from)
+	if err != nil {
+		return start, end, fmt.Errorf("from: %w", err)
+	}
+	b, err := ParseDate(to)
+	if err != nil {
+		return start, end, fmt.Errorf("to: %w", err)
+	}
+	if b < a {
+		return start, end, fmt.Errorf("to: %s lies before from: %s", b, a)
+	}
+	return a.Start(), (b + 1).Start(), nil
+}
