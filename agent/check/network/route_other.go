@@ -1,0 +1,16 @@
+//go:build !linux && !windows
+
+package network
+
+import (
+	"errors"
+	"net/netip"
+)
+
+// defaultRoutes fails: this system's route table is not known to us.
+func defaultRoutes() ([]route, error) {
+	return nil, errors.ErrUnsupported
+}
+
+// neighbourReachable knows no table of neighbours here.
+func neighbourReachable(netip.Addr) bool { return false }
