@@ -68,47 +68,47 @@ func (db *DB) Append(ctx context.Context, samples []Sample) (accepted int, refus
 // AppendRollup takes samples for the long views, kept for five years and not sent onwards. Late ones may be 100 days
 // old. A figure that changed after it was written stays as it was until the roll-ups are wiped and written again.
 func (db *DB) AppendRollup(ctx context.Context, samples []Sample) (accepted int, refused map[string]int, err error) {
-	taken, refused, err := db.append(ctx, db.rollup, samples, false)
+	a, err := db.append(ctx, db.rollup, samples, false)
 	if err != nil {
 		return 0, nil, err
 	}
-	db.metrics.count("rollup", len(taken), refused)
-	return len(taken), refused, nil
+	db.metrics.count("rollup", a.accepted(), a.refused)
+	return a.accepted(), a.refused, nil
 }
 
 // appendRaw appends to the raw database and to the queues. Fresh says that no sample has a time that is stored.
 func (db *DB) appendRaw(ctx context.Context, samples []Sample, fresh bool) (int, map[string]int, error) {
-	taken, refused, err := db.append(ctx, db.raw, samples, fresh)
+	a, err := db.append(ctx, db.raw, samples, fresh)
 	if err != nil {
 		return 0, nil, err
 	}
-	db.metrics.count("raw", len(taken), refused)
+	db.metrics.count("raw", a.accepted(), a.refused)
 	for _, f := range db.forwards {
-		f.push(taken)
+		f.push(a.taken)
 	}
-	return len(taken), refused, nil
+	return a.accepted(), a.refused, nil
 }
 
-// append is one transaction. It returns the samples that were taken.
-func (db *DB) append(ctx context.Context, to *tsdb.DB, samples []Sample, fresh bool) (taken []Sample, refused map[string]int, err error) {
-	a := &appending{db: db, to: to, app: to.AppenderV2(ctx), latest: db.o.Now().Add(ahead), refused: map[string]int{}, taken: make([]Sample, 0, len(samples))}
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("series %s: %w", to.Dir(), errors.Join(err, a.app.Rollback()))
-		}
-	}()
+// append is one transaction.
+func (db *DB) append(ctx context.Context, to *tsdb.DB, samples []Sample, fresh bool) (a *appending, err error) {
+	a = &appending{db: db, to: to, app: to.AppenderV2(ctx), latest: db.o.Now().Add(ahead), refused: map[string]int{}, taken: make([]stamped, 0, len(samples))}
 	for _, s := range samples {
-		if err := a.add(s, fresh); err != nil {
-			return nil, nil, err
+		if err = a.add(s, fresh); err != nil {
+			break
 		}
 	}
-	if err := a.addLate(ctx); err != nil {
-		return nil, nil, err
+	if err == nil {
+		err = a.addLate(ctx)
 	}
-	if err := a.app.Commit(); err != nil { // rolls back by itself
-		return nil, nil, fmt.Errorf("series %s: %w", to.Dir(), err)
+	if err != nil {
+		err = errors.Join(err, a.app.Rollback())
+	} else {
+		err = a.app.Commit() // rolls back by itself
 	}
-	return a.taken, a.refused, nil
+	if err != nil {
+		return nil, fmt.Errorf("series %s: %w", to.Dir(), err)
+	}
+	return a, nil
 }
 
 // appending is the state of one transaction.
@@ -118,10 +118,13 @@ type appending struct {
 	app     storage.AppenderV2
 	builder labels.ScratchBuilder
 	latest  time.Time
-	taken   []Sample
+	taken   []stamped
+	same    int // samples that were stored already
 	refused map[string]int
 	late    []lateSample // behind the newest of their series: they may be there already
 }
+
+func (a *appending) accepted() int { return len(a.taken) + a.same }
 
 type lateSample struct {
 	Sample
@@ -152,7 +155,7 @@ func (a *appending) put(s Sample, ls labels.Labels, fresh bool) error {
 	_, err := a.app.Append(0, ls, 0, s.At.UnixMilli(), s.float(), nil, nil, storage.AOptions{RejectOutOfOrder: !fresh})
 	switch {
 	case err == nil:
-		a.taken = append(a.taken, s)
+		a.taken = append(a.taken, stamped{ls, s.At.UnixMilli(), s.float()})
 	case errors.Is(err, storage.ErrTooOldSample), errors.Is(err, storage.ErrOutOfBounds):
 		a.refused[TooOld]++
 	case errors.Is(err, storage.ErrDuplicateSampleForTimestamp):
@@ -193,7 +196,7 @@ func (a *appending) addLate(ctx context.Context) error {
 			t, v := s.At.UnixMilli(), math.Float64bits(s.float())
 			switch old, ok := there[t]; {
 			case ok && old == v:
-				a.taken = append(a.taken, s.Sample)
+				a.same++
 			case ok:
 				a.refused[Duplicate]++
 			default:

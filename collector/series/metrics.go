@@ -51,6 +51,14 @@ func newMetrics(reg prometheus.Registerer, db *DB) *metrics {
 	return m
 }
 
+// receiver makes the metrics of a receiver, so that they are there before anything happens.
+func (m *metrics) receiver(name string, waiting int) {
+	for _, outcome := range []string{"sent", "refused", "dropped", "retried"} {
+		m.forwarded.WithLabelValues(name, outcome)
+	}
+	m.waiting.WithLabelValues(name).Set(float64(waiting))
+}
+
 func (m *metrics) count(store string, accepted int, refused map[string]int) {
 	m.samples.WithLabelValues(store, "accepted").Add(float64(accepted))
 	for why, n := range refused {
