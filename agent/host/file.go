@@ -1,0 +1,86 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+)
+
+// MaxSecret is the most bytes a secret may have.
+const MaxSecret = 64 << 10
+
+var secretName = regexp.MustCompile(`^[a-z0-9_-][a-z0-9_.-]{0,63}$`)
+
+// Secret reads a secret that a plan names from the folder dir: a plain file of at most MaxSecret bytes that nobody but
+// its owner can read (mode 0600). One newline at its end is not part of it.
+func Secret(dir, name string) (string, error) {
+	if !secretName.MatchString(name) {
+		return "", fmt.Errorf("secret %q is no name: use 1 to 64 of a-z, 0-9, _, . and -, not beginning with a dot", name)
+	}
+	data, err := readPrivate(filepath.Join(dir, name), MaxSecret)
+	if err != nil {
+		return "", fmt.Errorf("secret %q: %w", name, err)
+	}
+	return strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r"), nil
+}
+
+// readPrivate and writePrivate are the one way by which keys and secrets reach the disk.
+func readPrivate(path string, limit int64) ([]byte, error) {
+	fi, err := os.Lstat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !fi.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is no plain file: put the value itself there", path)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	now, err := f.Stat()
+	switch {
+	case err != nil:
+		return nil, err
+	case !os.SameFile(fi, now):
+		return nil, fmt.Errorf("%s was replaced while it was opened: try again", path)
+	case !private(now):
+		return nil, fmt.Errorf("%s has mode %04o, so that others can read it: run chmod 600 %s", path, now.Mode().Perm(), path)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(data)) > limit {
+		return nil, fmt.Errorf("%s has more than %d bytes", path, limit)
+	}
+	return data, nil
+}
+
+// writePrivate replaces the file at path, mode 0600, in one durable step: after a failure it has its old content or
+// the new one.
+func writePrivate(path string, data []byte) error {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, filepath.Base(path)+".*.new") // mode 0600
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return syncDir(dir)
+}

@@ -1,0 +1,39 @@
+//go:build !windows
+
+package host
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// DataDir returns the folder of the agent's data when --data names none: /var/lib/egovmon for root, else
+// $XDG_STATE_HOME/egovmon-agent, where XDG_STATE_HOME defaults to ~/.local/state.
+func DataDir() (string, error) {
+	if os.Geteuid() == 0 {
+		return "/var/lib/egovmon", nil
+	}
+	// The XDG base directory specification has relative values ignored.
+	if base := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(base) {
+		return filepath.Join(base, "egovmon-agent"), nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", fmt.Errorf("no place for data: %w; name a folder with --data", err)
+	}
+	return filepath.Join(home, ".local", "state", "egovmon-agent"), nil
+}
+
+// private reports whether only the file's owner can open it.
+func private(fi os.FileInfo) bool { return fi.Mode().Perm()&0o077 == 0 }
+
+// syncDir makes the names in a folder durable.
+func syncDir(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
