@@ -146,8 +146,9 @@ func (s *Store) replayFrom(number int, first int64, count int, signed tlog.Tree)
 		}
 	}
 	if s.tree.size < signed.N {
-		return 0, fmt.Errorf("the segments hold %d leaves, but %s covers %d: the newest are lost: put them back from a backup, "+
-			"or keep this folder as it is and begin a new log (egovmon/…/log/N with N one higher)", s.tree.size, checkpointFile, signed.N)
+		return 0, fmt.Errorf("the segments up to %s hold %d leaves, but %s covers %d, which were acknowledged: the newest are lost: "+
+			"put them back from a backup, or keep this folder as it is and begin a new log (egovmon/…/log/N with N one higher)",
+			segmentName(max(0, count-1)), s.tree.size, checkpointFile, signed.N)
 	}
 	t, err := s.tree.at(signed.N)
 	if err != nil {

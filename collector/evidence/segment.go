@@ -135,8 +135,9 @@ func newScanner(name string, f file, off int64, ahead int) (*scanner, error) {
 	if err != nil {
 		return nil, err
 	}
-	section := io.NewSectionReader(f, off, max(0, size-off))
-	return &scanner{name: name, r: bufio.NewReaderSize(section, ahead), off: off, end: size, start: off}, nil
+	left := max(0, size-off)
+	r := bufio.NewReaderSize(io.NewSectionReader(f, off, left), int(min(int64(ahead), left)))
+	return &scanner{name: name, r: r, off: off, end: size, start: off}, nil
 }
 
 func (s *scanner) broken(format string, args ...any) error {

@@ -189,7 +189,7 @@ func TestProofs(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			sent, err := wire.ParseProof(wire.FormatProof(p))
+			sent, err := wire.DecodeProof(wire.EncodeProof(p))
 			if err != nil {
 				t.Fatal(err)
 			}
