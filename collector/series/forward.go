@@ -21,7 +21,7 @@ import (
 
 const (
 	perRequest = 2000 // samples
-	splits     = 64   // requests spent on finding the bad samples of one that was refused
+	splits     = 256  // requests spent on finding the bad samples of one that was refused
 )
 
 // A stamped is a sample of a series as it is stored and sent.
@@ -199,7 +199,8 @@ func (f *forwarder) deliver(ctx context.Context, samples []stamped, spare *int) 
 	}
 }
 
-// divide finds the samples that a receiver refuses, so that their neighbours are not lost: it takes all or nothing.
+// divide finds the samples that a receiver refuses, so that their neighbours are not lost: it takes all or nothing. The
+// newer half goes first, because what is refused most is what is too old, and the number of requests is bounded.
 func (f *forwarder) divide(ctx context.Context, samples []stamped, spare *int, a reply) error {
 	if *spare -= 2; len(samples) == 1 || *spare < 0 {
 		f.log.Debug("series: a receiver refused samples", "samples", len(samples), "answer", a.text)
@@ -207,10 +208,10 @@ func (f *forwarder) divide(ctx context.Context, samples []stamped, spare *int, a
 		return nil
 	}
 	half := len(samples) / 2
-	if err := f.deliver(ctx, samples[:half], spare); err != nil {
+	if err := f.deliver(ctx, samples[half:], spare); err != nil {
 		return err
 	}
-	return f.deliver(ctx, samples[half:], spare)
+	return f.deliver(ctx, samples[:half], spare)
 }
 
 func (f *forwarder) attempt(ctx context.Context, samples []stamped) (reply, error) {

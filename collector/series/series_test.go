@@ -2,13 +2,10 @@ package series
 
 import (
 	"fmt"
-	"io"
 	"log/slog"
-	"maps"
 	"math"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -29,8 +26,7 @@ func openTest(t testing.TB, o Options) *DB {
 	if o.Now == nil {
 		o.Now = func() time.Time { return noon }
 	}
-	o.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
-	db, err := Open(o)
+	db, err := Open(withLogger(o))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,6 +38,11 @@ func openTest(t testing.TB, o Options) *DB {
 	return db
 }
 
+func withLogger(o Options) Options {
+	o.Logger = slog.New(slog.DiscardHandler)
+	return o
+}
+
 func gauge(name string, at time.Time, v float64, kv ...string) Sample {
 	s := Sample{Name: name, At: at, Value: v}
 	for i := 0; i < len(kv); i += 2 {
@@ -50,7 +51,7 @@ func gauge(name string, at time.Time, v float64, kv ...string) Sample {
 	return s
 }
 
-// value returns the only value of an expression.
+// value1 returns the only value of an expression.
 func value1(t *testing.T, db *DB, expr string, at time.Time) float64 {
 	t.Helper()
 	vs, err := db.Query(t.Context(), expr, at)
@@ -255,6 +256,3 @@ func TestWipe(t *testing.T) {
 		t.Errorf("after Wipe: %v, %v", vs, err)
 	}
 }
-
-// sorted returns the keys of a map in order.
-func sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
