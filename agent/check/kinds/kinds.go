@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"egovmon/agent/check"
+	"egovmon/agent/check/machine"
 	"egovmon/agent/check/network"
 	"egovmon/agent/check/portal"
 )
@@ -15,5 +16,6 @@ func Table() check.Table {
 	return slices.Concat(
 		network.Kinds(),
 		portal.Kinds(),
+		machine.Kinds(),
 	)
 }
