@@ -7,6 +7,7 @@ import (
 
 	"egovmon/agent/check"
 	"egovmon/agent/check/machine"
+	"egovmon/agent/check/dns"
 	"egovmon/agent/check/network"
 	"egovmon/agent/check/portal"
 )
@@ -15,6 +16,7 @@ import (
 func Table() check.Table {
 	return slices.Concat(
 		network.Kinds(),
+		dns.Kinds(),
 		portal.Kinds(),
 		machine.Kinds(),
 	)

@@ -1,0 +1,23 @@
+//go:build !windows
+
+package dns
+
+import (
+	"io"
+	"net/netip"
+	"os"
+)
+
+// systemServers lists the name servers that this machine's programs use.
+func systemServers() ([]netip.AddrPort, error) {
+	f, err := os.Open("/etc/resolv.conf")
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, 64<<10))
+	if err != nil {
+		return nil, err
+	}
+	return parseResolvConf(text), nil
+}
