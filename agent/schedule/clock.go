@@ -30,6 +30,7 @@ func (s *Scheduler) waitForClock(ctx context.Context) (time.Time, bool) {
 			if waited {
 				s.o.Before.Reason = check.ClockUnset // the range of the stop takes this reason
 			}
+			s.begin(now)
 			return now, true
 		case s.confirmed(ctx, now):
 			if now.Before(s.o.Before.Last) {
@@ -38,6 +39,8 @@ func (s *Scheduler) waitForClock(ctx context.Context) (time.Time, bool) {
 				}
 				s.o.Before = Before{}
 				clear(s.last)
+			} else {
+				s.begin(now)
 			}
 			return now, true
 		}
@@ -49,6 +52,12 @@ func (s *Scheduler) waitForClock(ctx context.Context) (time.Time, bool) {
 		if !pause(ctx, clockRetry) {
 			return time.Time{}, false
 		}
+	}
+}
+
+func (s *Scheduler) begin(now time.Time) {
+	if err := s.o.Sink.Begin(now); err != nil {
+		s.log.Error("cannot begin the journal", "err", err)
 	}
 }
 

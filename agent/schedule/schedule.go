@@ -29,6 +29,8 @@ const (
 
 // A Sink keeps what the scheduler says. Its methods are called from one goroutine.
 type Sink interface {
+	// Begin notes that the agent has started, once its clock is plausible. It comes first, unless Stepped does.
+	Begin(at time.Time) error
 	// Record returns once results and ranges are durable, or kept for the next try.
 	Record(results []check.Result, ranges []check.Range) error
 	// Applied notes that p is followed from at on.
@@ -63,10 +65,9 @@ type Options struct {
 
 // Before is what was recorded before this start. The zero value is a machine's first start.
 type Before struct {
-	Last    time.Time            // the last time in the journal; zero when there is none
-	Reason  check.Reason         // MissedStopped or MissedShutdown: how the last run ended
-	Slots   map[string]time.Time // by check: the last slot that has a record
-	PlanSHA string               // the plan that was in force
+	Last   time.Time            // the last time in the journal; zero when there is none
+	Reason check.Reason         // MissedStopped or MissedShutdown: how the last run ended
+	Slots  map[string]time.Time // by check: the last slot that has a record
 }
 
 // A Scheduler runs one machine's plan.

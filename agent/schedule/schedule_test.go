@@ -22,6 +22,7 @@ type memory struct {
 	mu      sync.Mutex
 	results []check.Result
 	ranges  []check.Range
+	begun   []time.Time
 	applied []time.Time
 	stepped []time.Time
 	records int
@@ -34,6 +35,8 @@ func (m *memory) Record(rs []check.Result, gs []check.Range) error {
 	m.records++
 	return nil
 }
+
+func (m *memory) Begin(at time.Time) error { m.begun = append(m.begun, at); return nil }
 
 func (m *memory) Applied(_ *plan.Plan, at time.Time) error {
 	m.applied = append(m.applied, at)
