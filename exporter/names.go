@@ -1,0 +1,67 @@
+package exporter
+
+// Names of metrics. Base units, `_total` for counters, `_ratio` from 0 to 1; a label's values come from the plan, the
+// profile or a closed list, never from the network.
+const (
+	BuildInfo = "egovmon_build_info"
+
+	// Of one check, on the agent with the label check, at the collector with unit, machine, service, check and kind.
+	CheckSuccess  = "egovmon_check_success"
+	CheckReason   = "egovmon_check_reason"
+	CheckDuration = "egovmon_check_duration_seconds"
+	CheckLastRun  = "egovmon_check_last_run_timestamp_seconds"
+
+	// Of one check, with ?collect=.
+	CheckPhase    = "egovmon_check_phase_duration_seconds"
+	CheckInfo     = "egovmon_check_info"
+	CheckInterval = "egovmon_check_interval_seconds"
+	CheckFact     = "egovmon_check_fact"
+	CertNotAfter  = "egovmon_tls_cert_not_after_timestamp_seconds"
+	ChainValid    = "egovmon_tls_chain_valid"
+	PathLoss      = "egovmon_path_packet_loss_ratio"
+
+	// Of the agent as a whole.
+	CheckRuns         = "egovmon_check_runs_total"
+	CheckMissed       = "egovmon_check_missed_total"
+	CheckStartDelay   = "egovmon_check_start_delay_seconds"
+	ChecksRunning     = "egovmon_checks_running"
+	SpoolRecords      = "egovmon_spool_records"
+	SpoolBytes        = "egovmon_spool_bytes"
+	SpoolOldest       = "egovmon_spool_oldest_record_timestamp_seconds"
+	SpoolDropped      = "egovmon_spool_dropped_records_total"
+	PushRequests      = "egovmon_push_requests_total"
+	PushLastSuccess   = "egovmon_push_last_success_timestamp_seconds"
+	AgentCertNotAfter = "egovmon_agent_cert_not_after_timestamp_seconds"
+	AgentPlanApplied  = "egovmon_agent_config_applied_timestamp_seconds"
+	AgentPlanVersion  = "egovmon_agent_config_version"
+	ClockOffset       = "egovmon_clock_offset_seconds"
+	LogLeaves         = "egovmon_log_leaves"
+	LogCheckpoint     = "egovmon_log_checkpoint_timestamp_seconds"
+	LogFailures       = "egovmon_log_verification_failures_total"
+
+	// Of the collector.
+	AgentLastContact   = "egovmon_collector_agent_last_contact_timestamp_seconds"
+	AgentSequenceGaps  = "egovmon_collector_agent_sequence_gaps"
+	AgentRejected      = "egovmon_collector_rejected_results_total"
+	ServiceState       = "egovmon_service_state"
+	ServiceVantages    = "egovmon_service_vantages"
+	ServiceSeconds     = "egovmon_service_seconds"
+	ServiceAvail       = "egovmon_service_availability_ratio"
+	ServiceCoverage    = "egovmon_service_coverage_ratio"
+	ServiceObjective   = "egovmon_service_objective_ratio"
+	WorkingTime        = "egovmon_working_time"
+	SeriesActive       = "egovmon_series_active"
+	BoardNotConfigured = "egovmon_services_not_configured"
+)
+
+// Labels.
+const (
+	LabelCheck   = "check"
+	LabelUnit    = "unit"
+	LabelMachine = "machine"
+	LabelService = "service"
+	LabelKind    = "kind"
+	LabelReason  = "reason"
+	LabelState   = "state"
+	LabelPhase   = "phase"
+)
