@@ -6,8 +6,8 @@ import (
 	"slices"
 
 	"egovmon/agent/check"
-	"egovmon/agent/check/machine"
 	"egovmon/agent/check/dns"
+	"egovmon/agent/check/machine"
 	"egovmon/agent/check/network"
 	"egovmon/agent/check/portal"
 )
