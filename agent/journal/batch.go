@@ -45,7 +45,7 @@ func (e *ContentError) Unwrap() error { return e.First }
 // newCompressor makes the encoder of bodies: small windows, one goroutine, little memory.
 func newCompressor() (*zstd.Encoder, error) {
 	return zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(128<<10), zstd.WithLowerEncoderMem(true),
-		zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderCRC(false))
+		zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderCRC(false), zstd.WithSingleSegment(true))
 }
 
 // Seal makes a batch of records. It fills Body, Stored, Raw and Records of the header; the rest is the caller's. The

@@ -1,0 +1,502 @@
+package journal
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+	"golang.org/x/mod/sumdb/note"
+
+	"egovmon/agent/check"
+	"egovmon/agent/wire"
+)
+
+const (
+	openName    = "open"     // the open batch's lines
+	openNew     = "open.new" // its next version, until it is renamed
+	cursorName  = "cursor"
+	segmentSize = 1 << 20
+	// maxHeld is how many bytes of lines are held while nothing can be written. Below wire.MaxBody, so that they fit
+	// one batch whatever they contain.
+	maxHeld = 1000 << 10
+)
+
+// Options say where a journal lies and who writes it.
+type Options struct {
+	Dir     string           // folder of the journal alone; made with mode 0700
+	Machine string           // id in the profile
+	Signer  note.Signer      // of the machine's journal key, egovmon/D/journal/MACHINE
+	Now     func() time.Time // the machine's clock
+	Build   string           // version of the program, for begin records
+	Log     *slog.Logger
+	Seal    time.Duration // how long results are gathered; default 1 minute
+	Keep    time.Duration // how long a batch stays after it was sealed, also when acknowledged; default and least 14 days
+
+	disk        disk  // default the operating system's
+	segmentSize int64 // default segmentSize
+}
+
+// A Journal is the record of one machine on disk. Its methods may be called from several goroutines.
+//
+// What is on disk: the lines of the open batch, in one file, written and synced together at each call of Record; and
+// segments of sealed batches, byte for byte as they are sent. Lines that are sealed in the call that brings them go
+// into the batch only. A batch is in its segment before the file of the open batch is used again, and that file names
+// the batch it belongs to, so that after a crash each line is in exactly one of the two.
+type Journal struct {
+	o    Options
+	disk disk
+	log  *slog.Logger
+
+	writing sync.Mutex // one writer at a time; guards what follows
+	enc     encoder
+	zstd    *zstd.Encoder
+	buf     []byte // a frame being put together
+	seal    sealer
+	begun   bool
+	closed  bool
+	broken  string // why the journal that was found cannot go on; "" when it can
+
+	id       string // of the journal; "" before the first one began
+	seq      uint64 // of the open batch
+	previous string // hash of the last sealed batch's note
+	lines    []byte // of the open batch
+	records  int    // how many lines
+	synced   int    // bytes of lines that are durable in the open file
+	waiting  []check.Result
+	lost     lost
+	plan     *PlanApplied // the last one recorded
+	lastTime time.Time    // latest instant recorded in this journal
+	clock    *Clock
+	seen     *Checkpoint
+	failing  bool // the last write failed, which was logged
+
+	open      file
+	openFresh bool // open still holds an earlier batch
+	openSize  int64
+	openSeed  uint32
+	seg       file // the last segment; nil when the next batch begins a new one
+	num       int  // of the last segment that was ever begun
+	armed     time.Time
+	wake      chan struct{}
+	sealed    chan struct{}
+
+	mu       sync.RWMutex // guards what readers see
+	latest   map[string]check.Result
+	lastSlot map[string]time.Time
+	segments []segment
+	head     wire.Head
+	headHash string
+	acked    wire.Head
+	oldest   time.Time // when the first batch that is not acknowledged was sealed; zero for none
+	recorded uint64
+	openUsed int64
+
+	reading sync.Mutex
+	pos     position
+}
+
+// A Recovered is what OpenJournal found.
+type Recovered struct {
+	First      bool                 // the folder was empty
+	Journal    string               // id of the journal that goes on; "" when there is none
+	LastTime   time.Time            // latest instant recorded; zero for none
+	Clean      bool                 // the last record is an end
+	EndCause   string               // cause of that end
+	LastSlot   map[string]time.Time // the slot last recorded of each check, in this journal
+	Plan       *PlanApplied         // the last one recorded; nil for none
+	TornBytes  int64                // bytes at the end of a file that were never synced, and were cut off
+	Unreadable string               // why the journal cannot go on, so that Begin starts a new one; "" when it can
+}
+
+// OpenJournal opens the journal in a folder, and repairs what a crash left. It records nothing: when the clock is known to be
+// plausible the caller calls [Journal.Begin], or [Journal.Rotate] when the clock is behind what was recorded.
+func OpenJournal(o Options) (*Journal, Recovered, error) {
+	if !machineName.MatchString(o.Machine) {
+		return nil, Recovered{}, fmt.Errorf("journal: machine %.80q: a machine's name is 1 to 63 of a-z, 0-9 and -", o.Machine)
+	}
+	if err := signs(o.Signer.Name(), o.Machine); err != nil {
+		return nil, Recovered{}, fmt.Errorf("journal: %w", err)
+	}
+	if o.Seal <= 0 {
+		o.Seal = time.Minute
+	}
+	o.Keep = max(o.Keep, 14*24*time.Hour)
+	if o.disk == nil {
+		o.disk = folder(o.Dir)
+	}
+	if o.segmentSize == 0 {
+		o.segmentSize = segmentSize
+	}
+	z, err := newCompressor()
+	if err != nil {
+		return nil, Recovered{}, fmt.Errorf("journal: compressor: %w", err)
+	}
+	j := &Journal{
+		o: o, disk: o.disk, log: o.Log, zstd: z, seal: sealer{seal: o.Seal}, seq: 1, previous: NoPrevious,
+		wake: make(chan struct{}, 1), sealed: make(chan struct{}, 1),
+		latest: make(map[string]check.Result), lastSlot: make(map[string]time.Time),
+	}
+	r, err := j.recover()
+	if err != nil {
+		return nil, Recovered{}, err
+	}
+	return j, r, nil
+}
+
+// Begin records that the agent has started. It comes before any other record.
+func (j *Journal) Begin(now time.Time) error {
+	j.writing.Lock()
+	defer j.writing.Unlock()
+	switch {
+	case j.closed:
+		return errClosed
+	case j.begun:
+		return errors.New("journal: has begun already")
+	case j.id == "":
+		return j.beginNew(now, "first")
+	case j.broken != "":
+		return j.beginNew(now, "unreadable")
+	}
+	j.begun = true
+	j.seal.begin()
+	return j.record(now, Record{Begin: &Begin{At: now, Build: j.o.Build, Cause: "start"}})
+}
+
+// Rotate ends the journal and begins a new one, which names it: after the clock was set back (clock_stepped), or when
+// the collector holds another continuation of it (fork). With an error the old journal goes on if [Journal.ID] is
+// still the same; else the new one has begun and what could not be written is tried again with the next record.
+func (j *Journal) Rotate(cause string, now time.Time) error {
+	j.writing.Lock()
+	defer j.writing.Unlock()
+	if j.closed {
+		return errClosed
+	}
+	if j.id != "" && j.broken == "" {
+		lines, records := len(j.lines), j.records
+		if err := j.add(&Record{End: &End{At: now, Cause: cause}}, now); err != nil {
+			return err
+		}
+		if err := j.sealNow(now); err != nil {
+			j.lines, j.records = j.lines[:lines], records
+			return fmt.Errorf("journal %s: end it with cause %s: %w", j.id, cause, err)
+		}
+		j.publish()
+	}
+	return j.beginNew(now, cause)
+}
+
+// beginNew starts a journal under a fresh id.
+func (j *Journal) beginNew(now time.Time, cause string) error {
+	b := Begin{At: now, Build: j.o.Build, Cause: cause, PreviousJournal: j.id}
+	if j.id != "" {
+		b.PreviousHead = fmt.Sprintf("%d:%s", j.seq-1, j.previous)
+	}
+	var id [16]byte
+	_, _ = rand.Read(id[:]) // never fails
+	j.id, j.seq, j.previous = hex.EncodeToString(id[:]), 1, NoPrevious
+	// What an unreadable journal's open batch held goes into the new one, behind its begin.
+	carried, records := bytes.Clone(j.lines), j.records
+	if j.broken == "" {
+		carried, records = nil, 0
+	}
+	j.lines, j.records, j.synced, j.openFresh = j.lines[:0], 0, 0, true
+	j.waiting = nil
+	j.closeSegment()
+	j.lastTime = now
+	j.begun, j.broken = true, ""
+	j.seal.sealed(now)
+	j.seal.last = time.Time{}
+	j.seal.begin()
+	j.mu.Lock()
+	clear(j.latest)
+	clear(j.lastSlot)
+	j.mu.Unlock()
+	if err := j.add(&Record{Begin: &b}, now); err != nil {
+		return err
+	}
+	j.lines = append(j.lines, carried...)
+	j.records += records
+	j.seal.wrote(len(carried), now)
+	return j.flush(now)
+}
+
+var (
+	errClosed = errors.New("journal: is closed")
+	errBegin  = errors.New("journal: has not begun: call Begin first")
+)
+
+// Record writes what one tick brought and returns when it is durable. With an error, what could not be written is held
+// and tried again at the next call; when too much is held, results are given up and a data_lost range says so.
+func (j *Journal) Record(results []check.Result, ranges []check.Range) error {
+	j.writing.Lock()
+	defer j.writing.Unlock()
+	now := j.o.Now()
+	if err := j.ready(); err != nil {
+		return err
+	}
+	j.admitLoss(now)
+	var errs []error
+	for i := range ranges {
+		errs = append(errs, j.add(&Record{Range: &ranges[i]}, now))
+	}
+	for i := range results {
+		if len(j.lines) >= maxOpen {
+			errs = append(errs, j.flush(now))
+		}
+		errs = append(errs, j.addResult(&results[i], now))
+	}
+	errs = append(errs, j.flush(now))
+	return errors.Join(errs...)
+}
+
+// PlanApplied records which plan the machine follows from now on.
+func (j *Journal) PlanApplied(p PlanApplied) error {
+	j.writing.Lock()
+	defer j.writing.Unlock()
+	if err := j.ready(); err != nil {
+		return err
+	}
+	return j.record(j.o.Now(), Record{Plan: &p})
+}
+
+func (j *Journal) ready() error {
+	switch {
+	case j.closed:
+		return errClosed
+	case !j.begun:
+		return errBegin
+	}
+	return nil
+}
+
+// record adds one record and makes it durable.
+func (j *Journal) record(now time.Time, r Record) error {
+	if err := j.add(&r, now); err != nil {
+		return err
+	}
+	return j.flush(now)
+}
+
+// add appends a line to the open batch, in memory.
+func (j *Journal) add(r *Record, now time.Time) error {
+	before := len(j.lines)
+	lines, err := j.enc.record(j.lines, r)
+	if err != nil {
+		return err
+	}
+	j.lines = lines
+	j.records++
+	j.seal.wrote(len(j.lines)-before, now)
+	if r.Plan != nil {
+		p := *r.Plan
+		j.plan = &p
+	}
+	j.lastTime = later(j.lastTime, instant(r))
+	return nil
+}
+
+func (j *Journal) addResult(r *check.Result, now time.Time) error {
+	if len(j.lines) >= maxHeld {
+		j.lost.add(r.Slot)
+		return fmt.Errorf("journal %s: result of %s at %s is given up: %d bytes wait to be written to %s", j.id, r.Check, r.Slot.Format(time.RFC3339), len(j.lines), j.o.Dir)
+	}
+	if err := j.add(&Record{Result: r}, now); err != nil {
+		return err
+	}
+	j.seal.result(r.Check, r.Reason)
+	j.waiting = append(j.waiting, *r)
+	return nil
+}
+
+// A lost counts results that were given up.
+type lost struct {
+	slots    int
+	from, to time.Time
+}
+
+func (l *lost) add(slot time.Time) {
+	if l.slots == 0 || slot.Before(l.from) {
+		l.from = slot
+	}
+	l.to = later(l.to, slot.Add(time.Second))
+	l.slots++
+}
+
+// admitLoss records what was given up, once there is room again.
+func (j *Journal) admitLoss(now time.Time) {
+	if j.lost.slots == 0 || len(j.lines) >= maxHeld {
+		return
+	}
+	r := check.Range{Reason: check.DataLost, Check: "*", From: j.lost.from, To: j.lost.to, Slots: j.lost.slots}
+	if err := j.add(&Record{Range: &r}, now); err != nil {
+		j.log.Error("loss of results cannot be recorded", "slots", j.lost.slots, "err", err)
+		return
+	}
+	j.lost = lost{}
+}
+
+// flush makes the lines durable: in a sealed batch when one is due, else in the file of the open batch.
+func (j *Journal) flush(now time.Time) error {
+	defer j.arm()
+	if j.seal.due(now) {
+		err := j.sealNow(now)
+		if err == nil {
+			j.publish()
+			return nil
+		}
+		j.complain("batch cannot be sealed; its records go to the open file", err)
+	}
+	if err := j.syncOpen(); err != nil {
+		j.complain("records cannot be written; they are held in memory", err)
+		return fmt.Errorf("journal %s: %w", j.id, err)
+	}
+	j.publish()
+	return nil
+}
+
+// complain logs the first of a run of failures.
+func (j *Journal) complain(what string, err error) {
+	if !j.failing {
+		j.log.Error(what, "dir", j.o.Dir, "err", err)
+	}
+	j.failing = true
+}
+
+// publish shows what has become durable.
+func (j *Journal) publish() {
+	if j.synced == len(j.lines) && j.failing {
+		j.failing = false
+		j.log.Info("journal is written again", "dir", j.o.Dir)
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, r := range j.waiting {
+		j.latest[r.Check] = r
+		if j.lastSlot[r.Check].Before(r.Slot) {
+			j.lastSlot[r.Check] = r.Slot
+		}
+	}
+	j.recorded += uint64(len(j.waiting))
+	j.openUsed = j.openSize
+	j.waiting = slices.Delete(j.waiting, 0, len(j.waiting))
+}
+
+// arm wakes Run when the open batch is due before Run looks again.
+func (j *Journal) arm() {
+	if at, ok := j.seal.next(); ok && (j.armed.IsZero() || at.Before(j.armed)) {
+		signal(j.wake)
+	}
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// Run seals batches that become due while nothing is recorded, until ctx ends. It sleeps in between.
+func (j *Journal) Run(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-j.wake:
+		case <-timer.C:
+		}
+		if wait := j.sealDue(); wait > 0 {
+			timer.Reset(wait)
+		} else {
+			timer.Stop()
+		}
+	}
+}
+
+// sealDue seals the open batch if it is due, and returns the time until the next look; 0 for none.
+func (j *Journal) sealDue() time.Duration {
+	j.writing.Lock()
+	defer j.writing.Unlock()
+	j.armed = time.Time{}
+	if j.closed {
+		return 0
+	}
+	now := j.o.Now()
+	if j.seal.due(now) {
+		if err := j.sealNow(now); err != nil {
+			j.complain("batch cannot be sealed", err)
+			j.armed = now.Add(pause)
+			return pause
+		}
+		j.publish()
+	}
+	at, ok := j.seal.next()
+	if !ok {
+		return 0
+	}
+	j.armed = at
+	return max(at.Sub(now), time.Millisecond)
+}
+
+// Close records the end, seals what is open and closes the files. The next Open goes on in the same journal.
+func (j *Journal) Close(cause string, now time.Time) error {
+	j.writing.Lock()
+	defer j.writing.Unlock()
+	if j.closed {
+		return nil
+	}
+	var err error
+	if j.begun {
+		j.admitLoss(now)
+		err = j.add(&Record{End: &End{At: now, Cause: cause}}, now)
+		if e := j.sealNow(now); e != nil {
+			if e2 := j.syncOpen(); e2 != nil {
+				err = errors.Join(err, e, e2)
+			}
+		}
+		j.publish()
+	}
+	j.closed = true
+	j.closeSegment()
+	if j.open != nil {
+		err = errors.Join(err, j.open.Close())
+		j.open = nil
+	}
+	if err != nil {
+		return fmt.Errorf("journal %s: close: %w", j.id, err)
+	}
+	return nil
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// instant is the latest time a record speaks of as past.
+func instant(r *Record) time.Time {
+	switch {
+	case r.Result != nil:
+		return later(r.Result.Slot, r.Result.Start.Add(r.Result.Took))
+	case r.Range != nil:
+		return r.Range.To
+	case r.Plan != nil:
+		return r.Plan.At
+	case r.Begin != nil:
+		return r.Begin.At
+	case r.End != nil:
+		return r.End.At
+	}
+	return time.Time{}
+}

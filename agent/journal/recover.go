@@ -1,0 +1,372 @@
+package journal
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"egovmon/agent/wire"
+)
+
+// A place is the text of a file's first frame: where in which journal it begins.
+type place struct {
+	machine, journal string
+	seq              uint64
+	previous         string
+	last             time.Time
+}
+
+// parsePlace reads the text of a segment's (number: first) or open file's (number: seq) first frame.
+func parsePlace(text, version, number string) (place, error) {
+	p := headerParser{rest: text}
+	if v := p.line(); v != version {
+		return place{}, fmt.Errorf("is of version %.40q: this program reads %s", v, version)
+	}
+	var r place
+	r.machine = p.fields("machine", 1)[0]
+	r.journal = p.fields("journal", 1)[0]
+	r.seq = uint64(p.number(p.fields(number, 1)[0]))
+	r.previous = p.fields("previous", 1)[0]
+	r.last = p.time(p.fields("last", 1)[0])
+	if p.err != nil {
+		return place{}, p.err
+	}
+	if !isHex(r.journal, 16) || !isHex(r.previous, 32) || r.seq == 0 {
+		return place{}, errors.New("does not name a journal and a batch")
+	}
+	return r, nil
+}
+
+// recover finds where the journal stands.
+func (j *Journal) recover() (Recovered, error) {
+	if err := os.MkdirAll(j.o.Dir, 0o700); err != nil {
+		return Recovered{}, fmt.Errorf("journal: folder: %w", err)
+	}
+	nums, err := segmentNumbers(j.o.Dir)
+	if err != nil {
+		return Recovered{}, err
+	}
+	var r Recovered
+	if err := j.indexSegments(nums, &r); err != nil {
+		return Recovered{}, err
+	}
+	if err := j.recoverLast(&r); err != nil {
+		return Recovered{}, err
+	}
+	if err := j.recoverOpen(&r); err != nil {
+		return Recovered{}, err
+	}
+	j.recoverCursor(&r)
+	j.broken = r.Unreadable
+	r.Journal, r.LastTime, r.Plan = j.id, j.lastTime, j.plan
+	r.First = len(nums) == 0 && j.id == ""
+	r.LastSlot = j.LastSlots()
+	j.publish()
+	j.recorded = 0
+	if r.TornBytes > 0 {
+		j.log.Warn("journal ended in the middle of a write, which was cut off", "dir", j.o.Dir, "bytes", r.TornBytes)
+	}
+	if r.Unreadable != "" {
+		j.log.Error("journal cannot go on; a new one will name it", "dir", j.o.Dir, "err", r.Unreadable)
+	}
+	return r, nil
+}
+
+// segmentNumbers lists the numbers of the segments in a folder, in order.
+func segmentNumbers(dir string) ([]int, error) {
+	names, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("journal: %w", err)
+	}
+	var nums []int
+	for _, n := range names {
+		stem, ok := strings.CutSuffix(n.Name(), ".seg")
+		if num, err := strconv.Atoi(stem); ok && err == nil && num > 0 && (segment{num: num}).name() == n.Name() {
+			nums = append(nums, num)
+		}
+	}
+	slices.Sort(nums)
+	return nums, nil
+}
+
+// indexSegments reads the first frame of every segment. One that cannot be read is left out, and said.
+func (j *Journal) indexSegments(nums []int, r *Recovered) error {
+	for _, num := range nums {
+		s := segment{num: num}
+		p, size, err := readPlace(filepath.Join(j.o.Dir, s.name()))
+		j.num = num
+		switch last := num == nums[len(nums)-1]; {
+		case err == nil:
+		case last && errors.Is(err, errTorn):
+			r.TornBytes += size
+			continue
+		case last:
+			r.Unreadable = fmt.Sprintf("segment %s: %v", s.name(), err)
+			continue
+		default: // those around it say what is missing, if anything
+			j.log.Warn("segment of the journal cannot be read", "dir", j.o.Dir, "segment", s.name(), "err", err)
+			continue
+		}
+		if p.machine != j.o.Machine {
+			return fmt.Errorf("journal: %s is the journal of machine %s, not of %s: use another folder, or enrol as that machine", j.o.Dir, p.machine, j.o.Machine)
+		}
+		s.journal, s.first, s.last, s.size, s.sealed = p.journal, p.seq, p.seq-1, size, p.last
+		if n := len(j.segments); n > 0 {
+			before := &j.segments[n-1]
+			before.sealed = p.last
+			if before.journal == s.journal {
+				before.last = s.first - 1
+			} else if err := j.scanSegment(before, nil); err != nil {
+				r.Unreadable = fmt.Sprintf("segment %s: %v", before.name(), err)
+			}
+		}
+		j.segments = append(j.segments, s)
+	}
+	return nil
+}
+
+// readPlace reads a segment's first frame and the file's size.
+func readPlace(path string) (place, int64, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return place{}, 0, err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return place{}, 0, err
+	}
+	fr, err := readFrame(f, 0, st.Size(), 0)
+	if err == io.EOF {
+		err = fmt.Errorf("%w: the file is empty", errTorn)
+	}
+	if err != nil {
+		return place{}, st.Size(), err
+	}
+	text, _, err := splitPart(fr.payload)
+	if err != nil || fr.kind != kindSegment {
+		return place{}, st.Size(), fmt.Errorf("%w: begins with another frame", errTorn)
+	}
+	p, err := parsePlace(string(text), "egovmon-segment/1", "first")
+	return p, st.Size(), err
+}
+
+// scanSegment walks the batches of a segment, sets its last seq, seal time and size (of what can be read), and hands
+// each frame to use, which may be nil. A batch that does not follow the one before is an error.
+func (j *Journal) scanSegment(s *segment, use func(kind byte, b Batch, h Header) error) error {
+	f, err := os.Open(filepath.Join(j.o.Dir, s.name()))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	size := s.size
+	s.size, s.last = 0, s.first-1
+	for {
+		fr, err := readFrame(f, s.size, size, 0)
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		b, err := splitBatch(fr.payload)
+		if err != nil {
+			return err
+		}
+		var h Header
+		if fr.kind == kindBatch {
+			if h, err = headerOf(b.Note); err != nil {
+				return err
+			}
+			if h.Journal != s.journal || h.Seq != s.last+1 {
+				return fmt.Errorf("batch %s/%d follows %s/%d", h.Journal, h.Seq, s.journal, s.last)
+			}
+			s.last, s.sealed = h.Seq, h.Sealed
+		}
+		if use != nil {
+			if err := use(fr.kind, b, h); err != nil {
+				return err
+			}
+		}
+		s.size = fr.end
+	}
+}
+
+// headerOf reads the header of our own note, whose bytes a CRC vouches for, without verifying the signature.
+func headerOf(note []byte) (Header, error) {
+	text, _, ok := bytes.Cut(note, []byte("\n\n"))
+	if !ok {
+		return Header{}, errors.New("note without a signature")
+	}
+	return ParseHeader(string(text) + "\n")
+}
+
+// recoverLast reads the last segment through: what was recorded last, and where writing goes on.
+func (j *Journal) recoverLast(r *Recovered) error {
+	if len(j.segments) == 0 {
+		return nil
+	}
+	s := &j.segments[len(j.segments)-1]
+	rd, err := NewReader()
+	if err != nil {
+		return err
+	}
+	size := s.size
+	j.id, j.lastTime = s.journal, s.sealed
+	err = j.scanSegment(s, func(kind byte, b Batch, h Header) error {
+		if kind == kindSegment {
+			p, err := parsePlace(string(b.Note), "egovmon-segment/1", "first")
+			if err != nil {
+				return err
+			}
+			j.previous, j.headHash = p.previous, p.previous
+			lines, err := rd.zstd.DecodeAll(b.Body, nil)
+			if err != nil {
+				return err
+			}
+			j.replay(rd, lines, r)
+			return nil
+		}
+		if h.Previous != j.previous {
+			return fmt.Errorf("batch %d does not name the batch before it", h.Seq)
+		}
+		lines, err := rd.decompress(h, b.Body)
+		if err != nil {
+			return err
+		}
+		j.replay(rd, lines, r)
+		j.previous, j.headHash = b.Hash(), b.Hash()
+		j.lastTime = later(j.lastTime, h.Sealed)
+		j.clock, j.seen = h.Clock, h.Checkpoint
+		return nil
+	})
+	switch {
+	case errors.Is(err, errTorn):
+		r.TornBytes += size - s.size
+	case err != nil:
+		r.Unreadable = fmt.Sprintf("segment %s: %v", s.name(), err)
+	}
+	j.seq = s.last + 1
+	if s.last > 0 {
+		j.head = wire.Head{Journal: s.journal, Seq: s.last}
+	}
+	// A segment that ends in the middle of a write is never written to again: the next one says where it ends.
+	if err == nil && s.last >= s.first {
+		f, err := j.disk.Append(s.name(), s.size)
+		if err != nil {
+			return fmt.Errorf("journal: segment %s: %w", s.name(), err)
+		}
+		j.seg = f
+	}
+	return nil
+}
+
+// replay takes lines that were recorded before.
+func (j *Journal) replay(rd *Reader, lines []byte, r *Recovered) (n int) {
+	for line := range bytes.Lines(lines) {
+		rec, err := rd.line(line)
+		if err != nil {
+			j.log.Warn("line of the journal cannot be read", "dir", j.o.Dir, "err", err)
+			continue
+		}
+		n++
+		j.lastTime = later(j.lastTime, instant(&rec))
+		r.Clean, r.EndCause = rec.End != nil, ""
+		switch {
+		case rec.End != nil:
+			r.EndCause = rec.End.Cause
+		case rec.Plan != nil:
+			j.plan = rec.Plan
+		case rec.Result != nil:
+			j.waiting = append(j.waiting, *rec.Result)
+		}
+	}
+	j.publish()
+	return n
+}
+
+// recoverOpen reads the file of the open batch, unless its batch was sealed before the end came.
+func (j *Journal) recoverOpen(r *Recovered) error {
+	f, err := os.Open(filepath.Join(j.o.Dir, openName))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("journal: open batch: %w", err)
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("journal: open batch: %w", err)
+	}
+	head, err := readFrame(f, 0, st.Size(), 0)
+	if err != nil || head.kind != kindOpen {
+		r.TornBytes += st.Size()
+		return nil
+	}
+	p, err := parsePlace(string(head.payload), "egovmon-open/1", "seq")
+	if err != nil {
+		return fmt.Errorf("journal: open batch: %w", err)
+	}
+	if p.machine != j.o.Machine {
+		return fmt.Errorf("journal: %s is the journal of machine %s, not of %s: use another folder, or enrol as that machine", j.o.Dir, p.machine, j.o.Machine)
+	}
+	switch {
+	case p.journal == j.id && p.seq < j.seq:
+		return nil // sealed
+	case p.journal != j.id && (p.seq == 1 || j.id == ""):
+		j.enter(p) // begun after the last segment ended
+		r.Clean, r.EndCause = false, ""
+	case p.journal != j.id || p.seq != j.seq || p.previous != j.previous:
+		r.Unreadable = fmt.Sprintf("open batch is %s/%d, the segments end at %s/%d", p.journal, p.seq, j.id, j.seq-1)
+		if p.journal == j.id {
+			j.seq, j.previous = p.seq, p.previous // named by the journal that comes next
+		}
+	}
+	if p.seq > 1 && len(j.segments) == 0 {
+		r.Unreadable = fmt.Sprintf("open batch is %s/%d, the segments before it are gone", p.journal, p.seq)
+	}
+	j.lastTime = later(j.lastTime, p.last)
+	return j.recoverLines(f, head, st.Size(), r)
+}
+
+// enter goes over to the journal that the open file names.
+func (j *Journal) enter(p place) {
+	j.id, j.seq, j.previous, j.lastTime = p.journal, p.seq, p.previous, p.last
+	j.closeSegment()
+	clear(j.latest)
+	clear(j.lastSlot)
+}
+
+// recoverLines takes the lines of the open batch.
+func (j *Journal) recoverLines(f *os.File, at frame, size int64, r *Recovered) error {
+	rd, err := NewReader()
+	if err != nil {
+		return err
+	}
+	seed := at.sum
+	for {
+		fr, err := readFrame(f, at.end, size, seed)
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil || fr.kind != kindLines {
+			r.TornBytes += size - at.end
+			return nil
+		}
+		n := j.replay(rd, fr.payload, r)
+		j.lines = append(j.lines, fr.payload...)
+		j.records += n
+		j.synced = len(j.lines)
+		j.seal.wrote(len(fr.payload), j.o.Now())
+		j.seal.results += n
+		at = fr
+	}
+}

@@ -1,0 +1,332 @@
+package journal
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"time"
+
+	"egovmon/agent/check"
+	"egovmon/agent/wire"
+)
+
+// A segment is a file of sealed batches of one journal, in order.
+type segment struct {
+	num         int
+	journal     string
+	first, last uint64 // seqs; last is first-1 while the segment is empty
+	size        int64
+	sealed      time.Time // when its last batch was sealed, or a little later
+}
+
+func (s segment) name() string { return fmt.Sprintf("%08d.seg", s.num) }
+func (s segment) head() wire.Head {
+	return wire.Head{Journal: s.journal, Seq: s.last}
+}
+
+// sealNow seals the open batch, durable when it returns nil. After an error nothing has changed, except that the next
+// batch begins a new segment, which says from where on the old one no longer counts.
+func (j *Journal) sealNow(now time.Time) error {
+	if len(j.lines) == 0 {
+		return nil
+	}
+	h := Header{
+		Machine: j.o.Machine, Journal: j.id, Seq: j.seq, Previous: j.previous, Sealed: now,
+		Clock: j.clock, Checkpoint: j.seen,
+	}
+	b, err := sealLines(h, j.lines, j.records, j.zstd, j.o.Signer)
+	if err != nil {
+		return err
+	}
+	if err := j.writeBatch(b, now); err != nil {
+		return err
+	}
+	j.previous = b.Hash()
+	j.seq++
+	j.lines, j.records, j.synced, j.openFresh = j.lines[:0], 0, 0, true
+	j.lastTime = later(j.lastTime, now)
+	j.seal.sealed(now)
+	signal(j.sealed)
+	return nil
+}
+
+// writeBatch appends a batch to the last segment, or to a new one when that is full.
+func (j *Journal) writeBatch(b Batch, now time.Time) error {
+	j.mu.RLock()
+	var s segment
+	if n := len(j.segments); n > 0 {
+		s = j.segments[n-1]
+	}
+	j.mu.RUnlock()
+	fresh := j.seg == nil || s.size >= j.o.segmentSize
+	if fresh {
+		j.closeSegment()
+		j.num++
+		s = segment{num: j.num, journal: j.id, first: j.seq, last: j.seq - 1}
+		f, err := j.disk.Create(s.name())
+		if err != nil {
+			return fmt.Errorf("new segment: %w", err)
+		}
+		j.seg = f
+	}
+	j.buf = j.buf[:0]
+	if fresh {
+		j.buf = j.appendSnapshot(j.buf)
+	}
+	j.buf, _ = appendFrame(j.buf, 0, kindBatch, appendBatch(nil, b))
+	err := writeSync(j.seg, j.buf)
+	if err == nil && fresh {
+		err = j.disk.SyncDir()
+	}
+	if err != nil {
+		j.abandon(s, fresh)
+		return fmt.Errorf("segment %s: %w", s.name(), err)
+	}
+	s.last, s.size, s.sealed = j.seq, s.size+int64(len(j.buf)), now
+	j.mu.Lock()
+	if fresh {
+		j.segments = append(j.segments, s)
+	} else {
+		j.segments[len(j.segments)-1] = s
+	}
+	if j.acked == j.head {
+		j.oldest = now
+	}
+	j.head, j.headHash = wire.Head{Journal: j.id, Seq: j.seq}, b.Hash()
+	j.mu.Unlock()
+	if cap(j.buf) > 256<<10 {
+		j.buf = nil
+	}
+	return nil
+}
+
+// abandon gives up a segment that a write failed in. What it holds of the failed batch is cut off if that can be done,
+// and passed over by every reader if not.
+func (j *Journal) abandon(s segment, fresh bool) {
+	_ = j.seg.Truncate(s.size)
+	j.closeSegment()
+	if fresh {
+		_ = j.disk.Remove(s.name())
+	}
+}
+
+func (j *Journal) closeSegment() {
+	if j.seg != nil {
+		_ = j.seg.Close() // every write to it was synced
+		j.seg = nil
+	}
+}
+
+func writeSync(f file, b []byte) error {
+	if _, err := f.Write(b); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+// appendSnapshot appends the first frame of a segment: where it begins, and as lines the plan in force and the last
+// result of each check, so that a start reads the last segment only.
+func (j *Journal) appendSnapshot(dst []byte) []byte {
+	text := fmt.Sprintf("egovmon-segment/1\nmachine %s\njournal %s\nfirst %d\nprevious %s\nlast %s\n", j.o.Machine, j.id, j.seq, j.previous, j.lastTime.UTC().Format(layoutMilli))
+	var lines []byte
+	if j.plan != nil {
+		lines, _ = j.enc.record(lines, &Record{Plan: j.plan})
+	}
+	j.mu.RLock()
+	ids := slices.Sorted(maps.Keys(j.latest))
+	for _, id := range ids {
+		r := j.latest[id]
+		lines, _ = j.enc.record(lines, &Record{Result: &r})
+	}
+	j.mu.RUnlock()
+	dst, _ = appendFrame(dst, 0, kindSegment, wire.AppendBatch(nil, []byte(text), j.zstd.EncodeAll(lines, nil)))
+	return dst
+}
+
+// syncOpen makes the lines of the open batch durable in its file. When the file fails, all lines go to a new one.
+func (j *Journal) syncOpen() error {
+	if j.synced == len(j.lines) {
+		return nil
+	}
+	if j.open != nil {
+		err := j.writeOpen()
+		if err == nil {
+			return nil
+		}
+		j.log.Warn("file of the open batch is given up for a new one", "dir", j.o.Dir, "err", err)
+		_ = j.open.Close()
+		j.open = nil
+	}
+	return j.replaceOpen()
+}
+
+// writeOpen appends the lines that are not yet durable.
+func (j *Journal) writeOpen() error {
+	j.buf = j.buf[:0]
+	if j.openFresh {
+		if err := j.open.Truncate(0); err != nil {
+			return err
+		}
+		if _, err := j.open.Seek(0, io.SeekStart); err != nil {
+			return err
+		}
+		j.appendOpenHead()
+		j.openSize = 0
+	}
+	j.appendLines()
+	if err := writeSync(j.open, j.buf); err != nil {
+		return err
+	}
+	j.openFresh, j.openSize, j.synced = false, j.openSize+int64(len(j.buf)), len(j.lines)
+	return nil
+}
+
+// replaceOpen writes the open batch to a new file and puts that in the place of the old one.
+func (j *Journal) replaceOpen() error {
+	f, err := j.disk.Create(openNew)
+	if err != nil {
+		return err
+	}
+	j.buf, j.synced = j.buf[:0], 0
+	j.appendOpenHead()
+	j.appendLines()
+	if err := writeSync(f, j.buf); err != nil {
+		return closeWith(f, err)
+	}
+	if err := f.Close(); err != nil { // Windows renames no open file
+		return err
+	}
+	if err := j.disk.Rename(openNew, openName); err != nil {
+		return err
+	}
+	if err := j.disk.SyncDir(); err != nil {
+		return err
+	}
+	f, err = j.disk.Append(openName, int64(len(j.buf)))
+	if err != nil {
+		return err
+	}
+	j.open, j.openFresh, j.openSize, j.synced = f, false, int64(len(j.buf)), len(j.lines)
+	return nil
+}
+
+// appendOpenHead puts together the first frame of the open batch's file; its CRC seeds those of the others.
+func (j *Journal) appendOpenHead() {
+	text := fmt.Sprintf("egovmon-open/1\nmachine %s\njournal %s\nseq %d\nprevious %s\nlast %s\n", j.o.Machine, j.id, j.seq, j.previous, j.lastTime.UTC().Format(layoutMilli))
+	j.buf, j.openSeed = appendFrame(j.buf, 0, kindOpen, []byte(text))
+}
+
+// appendLines puts together frames of the lines that are not yet durable.
+func (j *Journal) appendLines() {
+	for rest := j.lines[j.synced:]; len(rest) > 0; {
+		n := len(rest)
+		if n > maxLine*4 {
+			n = bytes.LastIndexByte(rest[:maxLine*4], '\n') + 1
+		}
+		j.buf, _ = appendFrame(j.buf, j.openSeed, kindLines, rest[:n])
+		rest = rest[n:]
+	}
+}
+
+// Stats are a journal's figures.
+type Stats struct {
+	Recorded uint64    // results since it was opened
+	Bytes    int64     // on disk
+	Batches  uint64    // sealed and not acknowledged
+	Oldest   time.Time // when the first of them was sealed; zero for none
+	Head     wire.Head // the last sealed batch
+	Acked    wire.Head // the last acknowledged one
+	Held     int       // results that could not be written yet
+	Lost     int       // results given up that no range tells of yet
+}
+
+// Stats returns the figures of now.
+func (j *Journal) Stats() Stats {
+	j.writing.Lock()
+	held, lost := 0, j.lost.slots
+	if j.synced < len(j.lines) {
+		held = len(j.waiting)
+	}
+	j.writing.Unlock()
+	j.mu.RLock()
+	defer j.mu.RUnlock()
+	s := Stats{Recorded: j.recorded, Bytes: j.openUsed, Oldest: j.oldest, Head: j.head, Acked: j.acked, Held: held, Lost: lost}
+	for _, seg := range j.segments {
+		s.Bytes += seg.size
+		s.Batches += j.unacked(seg)
+	}
+	return s
+}
+
+// Latest returns the last result recorded of each check of this journal, in the order of their ids.
+func (j *Journal) Latest() []check.Result {
+	j.mu.RLock()
+	defer j.mu.RUnlock()
+	return slices.SortedFunc(maps.Values(j.latest), func(a, b check.Result) int { return cmp.Compare(a.Check, b.Check) })
+}
+
+// LatestOf returns the last result recorded of a check.
+func (j *Journal) LatestOf(id string) (check.Result, bool) {
+	j.mu.RLock()
+	defer j.mu.RUnlock()
+	r, ok := j.latest[id]
+	return r, ok
+}
+
+// LastSlots returns the slot last recorded of each check of this journal.
+func (j *Journal) LastSlots() map[string]time.Time {
+	j.mu.RLock()
+	defer j.mu.RUnlock()
+	return maps.Clone(j.lastSlot)
+}
+
+// LastRecordTime returns the latest instant recorded in this journal; a clock behind it is not plausible.
+func (j *Journal) LastRecordTime() time.Time {
+	j.writing.Lock()
+	defer j.writing.Unlock()
+	return j.lastTime
+}
+
+// ID returns the id of the journal that is written now; "" before the first one began.
+func (j *Journal) ID() string {
+	j.writing.Lock()
+	defer j.writing.Unlock()
+	return j.id
+}
+
+// Head names the last sealed batch, and gives the hash of its note; the zero Head while there is none.
+func (j *Journal) Head() (wire.Head, string) {
+	j.mu.RLock()
+	defer j.mu.RUnlock()
+	return j.head, j.headHash
+}
+
+// SetSeal changes how long results are gathered, as the plan says.
+func (j *Journal) SetSeal(d time.Duration) {
+	j.writing.Lock()
+	defer j.writing.Unlock()
+	if d > 0 {
+		j.seal.seal = d
+		j.arm()
+	}
+}
+
+// SetClock gives the offset that the next headers carry.
+func (j *Journal) SetClock(c Clock) {
+	j.writing.Lock()
+	defer j.writing.Unlock()
+	j.clock = &c
+}
+
+// SetCheckpoint gives the checkpoint that the next headers carry.
+func (j *Journal) SetCheckpoint(c Checkpoint) {
+	j.writing.Lock()
+	defer j.writing.Unlock()
+	j.seen = &c
+}
+
+// Sealed delivers a value after batches were sealed. It is for one receiver.
+func (j *Journal) Sealed() <-chan struct{} { return j.sealed }
