@@ -19,13 +19,16 @@ const (
 const (
 	TypeBatches = "application/vnd.egovmon.batches" // repeated uvarint(len) header uvarint(len) body
 
-	// GET plan: HeaderLeaf is the index of the plan's leaf in the log, HeaderProof its inclusion proof (EncodeProof) in
-	// the checkpoint of HeaderCheckpoint, a signed note in base64. GET checkpoint?from=SIZE: HeaderProof is the
-	// consistency proof from the tree of SIZE leaves to the checkpoint in the answer.
-	HeaderLeaf       = "Egovmon-Leaf"
-	HeaderProof      = "Egovmon-Proof"
-	HeaderCheckpoint = "Egovmon-Checkpoint"
-	ParamFrom        = "from"
+	// GET plan answers the signed plan, as text/plain with its ETag in quotes, and proves that it is in the log:
+	HeaderLeaf       = "Egovmon-Leaf"       // index of its leaf
+	HeaderLeafText   = "Egovmon-Leaf-Text"  // the leaf, in base64: its blob is the plan's text, its machine the caller
+	HeaderCheckpoint = "Egovmon-Checkpoint" // a checkpoint that holds the leaf, in base64
+	HeaderProof      = "Egovmon-Proof"      // the leaf's inclusion proof in the tree of that checkpoint (EncodeProof)
+
+	// POST batches?from=A and GET checkpoint?from=A answer, in HeaderProof, the consistency proof from the tree of A
+	// leaves to the tree of the answer's checkpoint; GET checkpoint?from=A&size=B the one from A to B leaves.
+	ParamFrom = "from"
+	ParamSize = "size"
 )
 
 // Limits of one request.
