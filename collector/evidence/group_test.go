@@ -113,7 +113,7 @@ func TestConcurrent(t *testing.T) {
 	const writers, each = 8, 40
 	dir := t.TempDir()
 	s := mustOpen(t, testOptions(t, dir))
-	_, v := testKey(t)
+	_, v := testKeys()
 	handler := s.Handler()
 	var done atomic.Bool
 	var readers, appends sync.WaitGroup

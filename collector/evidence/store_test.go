@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,26 +20,20 @@ import (
 
 const testOrigin = "egovmon/tu-ky/log/1"
 
-// testKey is the same in each run, so that files can be compared.
-func testKey(t testing.TB) (note.Signer, note.Verifier) {
-	t.Helper()
-	skey, vkey, err := note.GenerateKey(bytes.NewReader(bytes.Repeat([]byte{7}, 64)), testOrigin)
-	if err != nil {
-		t.Fatal(err)
+// testKeys makes the key that all tests use.
+var testKeys = sync.OnceValues(func() (note.Signer, note.Verifier) {
+	skey, vkey, err1 := note.GenerateKey(strings.NewReader(strings.Repeat("7", 64)), testOrigin)
+	signer, err2 := note.NewSigner(skey)
+	verifier, err3 := note.NewVerifier(vkey)
+	if err := errors.Join(err1, err2, err3); err != nil {
+		panic(err)
 	}
-	s, err := note.NewSigner(skey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	v, err := note.NewVerifier(vkey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s, v
-}
+	return signer, verifier
+})
 
 func testOptions(t testing.TB, dir string) Options {
-	s, v := testKey(t)
+	t.Helper()
+	s, v := testKeys()
 	return Options{Dir: dir, Origin: testOrigin, Signer: s, Verifier: v, SegmentBytes: minSegment}
 }
 
@@ -86,7 +81,7 @@ func appendN(t testing.TB, s *Store, from, n int) {
 // checkLog compares all that a store gives with the entries 0 to n-1, and with a tree computed in another way.
 func checkLog(t testing.TB, s *Store, n int) {
 	t.Helper()
-	_, v := testKey(t)
+	_, v := testKeys()
 	if got := s.Size(); got != int64(n) {
 		t.Fatalf("size %d, want %d", got, n)
 	}
@@ -119,7 +114,7 @@ func TestAppendAndReopen(t *testing.T) {
 	s := mustOpen(t, testOptions(t, dir))
 	checkLog(t, s, 0)
 	const n = 100
-	for i := 0; i < n; i++ {
+	for i := range n {
 		appendN(t, s, i, 1)
 		if i%10 == 9 {
 			checkLog(t, s, i+1)
@@ -164,7 +159,7 @@ func TestAppendAndReopen(t *testing.T) {
 			t.Errorf("%s has mode %v, want %v", name, fi.Mode(), want)
 		}
 	}
-	_, v := testKey(t)
+	_, v := testKeys()
 	sum, err := Verify(dir, v)
 	if err != nil {
 		t.Fatal(err)

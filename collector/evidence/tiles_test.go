@@ -91,7 +91,7 @@ func TestTiles(t *testing.T) {
 	server := httptest.NewServer(s.Handler())
 	defer server.Close()
 	c := tileClient{t, server.URL}
-	_, v := testKey(t)
+	_, v := testKeys()
 	size := 0
 	for _, grow := range []int{1, 254, 1, 1, 443} { // to 1, 255, 256, 257, 700
 		var group []Entry
