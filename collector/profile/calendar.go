@@ -120,10 +120,12 @@ func (y *Year) clocks(name, unit string, d Date) []Clock {
 	if !open {
 		return nil
 	}
-	own := unit != "" && slices.ContainsFunc(y.Hours, func(h Hours) bool { return h.Name == name && h.Unit == unit && h.Valid.Covers(d) })
+	if !slices.ContainsFunc(y.Hours, func(h Hours) bool { return h.Name == name && h.Unit == unit && h.Valid.Covers(d) }) {
+		unit = ""
+	}
 	var cs []Clock
 	for _, h := range y.Hours {
-		if h.Name == name && (h.Unit == unit) == own && (own || h.Unit == "") && h.Valid.Covers(d) && slices.Contains(h.Weekdays, wd) {
+		if h.Name == name && h.Unit == unit && h.Valid.Covers(d) && slices.Contains(h.Weekdays, wd) {
 			cs = append(cs, h.Times...)
 		}
 	}

@@ -124,6 +124,7 @@ func (f *fields) check(n *yaml.Node, i int) (ServiceCheck, bool) {
 		return ServiceCheck{}, false
 	}
 	c := ServiceCheck{Line: n.Line, ID: g.matching(g.need("id", "http"), "id", formCheck, hintCheck)}
+	g.where = fmt.Sprintf("%s: check %q", f.where, c.ID)
 	c.Kind = g.matching(g.need("kind", "http"), "kind", formWord, hintWord)
 	if g.need("every", "60s") != nil {
 		c.Every = g.duration("every", plan.MinEvery, plan.MaxEvery)

@@ -236,7 +236,7 @@ func (f *fields) duration(key string, low, high time.Duration) time.Duration {
 		f.wrong(n, "write a number with its unit, e.g. 60s or 5m", "%s: %s: %q is no duration", f.where, key, n.Value)
 		return 0
 	case d < low || d > high:
-		f.wrong(n, fmt.Sprintf("write %s to %s", low, high), "%s: %s: %s is out of bounds", f.where, key, d)
+		f.wrong(n, fmt.Sprintf("write %s to %s", duration(low), duration(high)), "%s: %s: %s is out of bounds", f.where, key, d)
 		return 0
 	}
 	return d

@@ -1,0 +1,335 @@
+package profile
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"egovmon/agent/check"
+	"egovmon/agent/plan"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden plans in testdata")
+
+// kindsForTests is what the derived plans need: names and options, without anything that runs.
+func kindsForTests() check.Table {
+	k := func(name string, options ...check.Option) check.Kind { return check.Kind{Name: name, Options: options} }
+	return check.Table{
+		k("http", check.Option{Name: "url", Type: check.TypeURL, Required: true}, check.Option{Name: "status", Type: check.TypeInts}, check.Option{Name: "contains", Type: check.TypeStrings}),
+		k("tcp", check.Option{Name: "address", Type: check.TypeAddress, Required: true}),
+		k("tls", check.Option{Name: "address", Type: check.TypeAddress, Required: true}),
+		k("dns", check.Option{Name: "name", Type: check.TypeString, Required: true}, check.Option{Name: "type", Type: check.TypeString}, check.Option{Name: "server", Type: check.TypeAddress}),
+		k("uplink", check.Option{Name: "anchors", Type: check.TypeAddrs, Required: true, Min: 3, Max: 16}),
+		k("gateway"),
+		k("host"),
+	}
+}
+
+var agents = map[string]string{"collector.agents": "127.0.0.1:19443"}
+
+func golden(t *testing.T, name string, got []byte) {
+	t.Helper()
+	file := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(file, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), string(got)); diff != "" {
+		t.Errorf("%s (-want +got; -update rewrites it):\n%s", file, diff)
+	}
+}
+
+// The plans of the machine that the collector runs on and of one commune, as the sample has them.
+func TestGoldenPlans(t *testing.T) {
+	p := sample(t)
+	tests := []struct{ machine, when, file string }{
+		{"may-chu-huyen", "2026-11-23", "may-chu-huyen.yaml"},
+		{"pc-an-thanh-01", "2023-06-01", "pc-an-thanh-01.yaml"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.machine, func(t *testing.T) {
+			text, _, err := p.PlanFor(tt.machine, on(t, tt.when), agents, 3)
+			if err != nil {
+				t.Fatal(err)
+			}
+			golden(t, tt.file, text)
+			parsed, err := plan.Parse(text, kindsForTests())
+			if err != nil {
+				t.Fatalf("the agent refuses it:\n%v", err)
+			}
+			if parsed.For != tt.machine || parsed.Version != 3 || !parsed.Issued.Equal(on(t, tt.when)) {
+				t.Errorf("for %s, version %d, issued %s", parsed.For, parsed.Version, parsed.Issued)
+			}
+		})
+	}
+}
+
+// This machine watches itself, its gateway and the collector, whatever the operator has not yet filled in; nothing of
+// it goes to a host that nobody named.
+func TestBuiltinMachineStaysLocal(t *testing.T) {
+	p := sample(t)
+	for _, when := range []string{"2023-06-01", "2025-03-01", "2026-11-23", "2030-01-01"} {
+		text, _, err := p.PlanFor("may-chu-huyen", on(t, when), agents, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		parsed, err := plan.Parse(text, kindsForTests())
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]plan.Path{}
+		for _, c := range parsed.Checks {
+			got[c.ID] = c.Path
+		}
+		want := map[string]plan.Path{"thu_thap.tcp": plan.LAN, "pc.host": plan.LAN, "lan.gateway": plan.LAN}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", when, diff)
+		}
+	}
+}
+
+// Every machine of the sample gets a plan that an agent accepts, at each of its ages.
+func TestSamplePlansParse(t *testing.T) {
+	p := sample(t)
+	for _, when := range []string{"2023-06-01", "2024-12-31", "2025-01-01", "2025-07-01", "2026-11-23"} {
+		for _, m := range p.MachinesAt(on(t, when)) {
+			text, _, err := p.PlanFor(m.ID, on(t, when), agents, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := plan.Parse(text, kindsForTests()); err != nil {
+				t.Errorf("%s on %s:\n%v", m.ID, when, err)
+			}
+		}
+	}
+}
+
+func TestPlanText(t *testing.T) {
+	p := loaded(t, edit{"services.yaml", `contains: ["Tứ Kỳ"]}}`, `contains: ["a: \"b\" # c", yes, "null"], n: {k: v}, x: 1.5, y: true}}`})
+	text, _, err := p.PlanFor("m-a-1", on(t, "2024-06-03"), nil, 9007199254740992)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `plan: xa-a
+for: m-a-1
+version: 9007199254740992
+issued: 2024-06-03T05:00:00Z
+seal: 30s
+lines:
+  - {path: internet, source: "10.0.0.5"}
+checks:
+  - id: web.http
+    service: web
+    kind: http
+    every: 1m
+    timeout: 5s
+    confirm: 2
+    path: internet
+    with:
+      url: "http://192.0.2.9/"
+      status: [200]
+      contains: ["a: \"b\" # c", "yes", "null"]
+      "n": {"k": "v"}
+      x: 1.5
+      "y": true
+  - id: web.uplink
+    service: web
+    kind: uplink
+    every: 1m
+    path: internet
+    with:
+      anchors: ["192.0.2.1:53", "192.0.2.2:53", "192.0.2.3:53"]
+  - id: lan.gateway
+    service: lan
+    kind: gateway
+    every: 30s
+    path: lan
+  - id: lan.second
+    service: lan
+    kind: gateway
+    every: 30s
+    path: lan
+`
+	if diff := cmp.Diff(want, string(text)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestWhy(t *testing.T) {
+	own := map[string]string{"own.agents": "127.0.0.1:1"}
+	tests := []struct {
+		name    string
+		machine string
+		when    string
+		params  map[string]string
+		edits   []edit
+		want    map[string]Because // of the checks that matter here
+		detail  string             // somewhere in the details
+	}{
+		{"the unit's probe", "m-a-1", "2024-06-03", own, nil,
+			map[string]Because{"web.http": BecausePlanned, "web.uplink": BecausePlanned, "lan.gateway": BecausePlanned, "lan.second": BecausePlanned, "summer.tcp": BecauseNotWatching}, "watch: district chooses m-d"},
+		{"another machine of the unit", "m-a-0", "2024-06-03", own, nil,
+			map[string]Because{"web.http": BecauseNotWatching, "lan.gateway": BecausePlanned}, "watch: one_per_unit chooses m-a-1"},
+		{"the district's machine in season", "m-d", "2024-06-03", own, nil,
+			map[string]Because{"web.http": BecauseNotWatching, "summer.tcp": BecausePlanned}, "the unit has no machine of role probe"},
+		{"out of season", "m-d", "2024-04-30", own, nil, map[string]Because{"summer.tcp": BecauseOutOfSeason}, ""},
+		{"season over the year's end", "m-d", "2024-01-10", own, nil, map[string]Because{"summer.tcp": BecausePlanned}, ""},
+		{"the day after it", "m-d", "2024-01-11", own, nil, map[string]Because{"summer.tcp": BecauseOutOfSeason}, ""},
+		{"the program filled nothing in", "m-d", "2024-06-03", nil, nil, map[string]Because{"summer.tcp": BecauseNotConfigured}, "own.agents"},
+		{"an empty parameter takes the whole service", "m-a-1", "2024-06-03", own, []edit{{"parameters.yaml", "value: 192.0.2.1", "value: "}},
+			map[string]Because{"web.http": BecauseNotConfigured, "web.uplink": BecauseNotConfigured, "lan.gateway": BecausePlanned}, "empty in parameters.yaml: anchor"},
+		{"no anchors", "m-a-1", "2024-06-03", own, []edit{{"lines.yaml", `anchors: ["${anchor}:53", "192.0.2.2:53", "192.0.2.3:53"], `, ""}},
+			map[string]Because{"web.http": BecauseNotConfigured}, "line.anchors"},
+		{"a value of another unit only", "m-a-1", "2024-06-03", own, []edit{{"parameters.yaml", `{value: "http://192.0.2.9/"}, `, ""}},
+			map[string]Because{"web.http": BecauseNotConfigured}, "web.url"},
+		{"no line of the path", "m-a-1", "2024-06-03", own, []edit{{"services.yaml", "path: internet", "path: tslcd"}},
+			map[string]Because{"web.http": BecauseNoLine, "web.uplink": BecausePlanned}, "no line of path tslcd"},
+		{"a unit without lines has Internet", "m-b-1", "2024-06-03", own, []edit{{"services.yaml", `      - {id: uplink, kind: uplink, every: 60s, with: {anchors: "${line.anchors}"}}` + "\n", ""}},
+			map[string]Because{"web.http": BecausePlanned}, ""},
+		{"and no other line", "m-b-1", "2024-06-03", own, []edit{{"services.yaml", "path: internet", "path: tslcd"}},
+			map[string]Because{"web.http": BecauseNotConfigured}, ""},
+		{"a kind of the collector", "m-a-1", "2024-06-03", own, []edit{{"services.yaml", "{id: second, kind: gateway", "{id: second, kind: attested"}},
+			map[string]Because{"lan.gateway": BecausePlanned, "lan.second": BecauseAtCollector}, ""},
+		{"no check", "m-a-1", "2024-06-03", own, []edit{{"services.yaml", "    checks:\n      - {id: gateway, kind: gateway, every: 30s, path: lan}\n      - {id: second, kind: gateway, every: 30s, path: lan}\n", ""}},
+			map[string]Because{"": BecauseNoCheck}, ""},
+		{"a duty", "m-a-1", "2024-06-03", own, []edit{{"services.yaml", "watch: role:any", "watch: role:quay"}}, map[string]Because{"lan.gateway": BecausePlanned}, ""},
+		{"not the duty", "m-a-0", "2024-06-03", own, []edit{{"services.yaml", "watch: role:any", "watch: role:quay"}}, map[string]Because{"lan.gateway": BecauseNotWatching}, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			p := loaded(t, tt.edits...)
+			text, why, err := p.PlanFor(tt.machine, on(t, tt.when), tt.params, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, details := map[string]Because{}, ""
+			for _, w := range why {
+				if _, asked := tt.want[w.Check]; asked {
+					got[w.Check] = w.Because
+				}
+				details += w.Detail + "\n"
+				if w.Check != "" && strings.Contains(string(text), "id: "+w.Check+"\n") != w.Planned() {
+					t.Errorf("%s is %s, and the plan says otherwise:\n%s", w.Check, w.Because, text)
+				}
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if !strings.Contains(details, tt.detail) {
+				t.Errorf("details without %q:\n%s", tt.detail, details)
+			}
+		})
+	}
+}
+
+// A service that has ended is in no plan, and not explained either: it does not exist.
+func TestPlanAfterTheEnd(t *testing.T) {
+	p := loaded(t, edit{"services.yaml", "    valid_to:\n", "    valid_to: 2024-06-02\n"})
+	_, why, err := p.PlanFor("m-a-1", on(t, "2024-06-03"), nil, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range why {
+		if w.Service == "web" {
+			t.Errorf("%+v", w)
+		}
+	}
+	if _, _, err := p.PlanFor("m-b-1", on(t, "2025-07-01"), nil, 1); err == nil || !strings.Contains(err.Error(), `no machine "m-b-1" on 2025-07-01`) {
+		t.Errorf("a machine that is gone: %v", err)
+	}
+}
+
+func TestPlanTooLong(t *testing.T) {
+	p := loaded(t)
+	s, _ := p.Service("lan", on(t, "2024-06-03"))
+	long := Option{Name: "x", Value: strings.Repeat("x", maxText)}
+	for range 300 {
+		s.Checks = append(s.Checks, ServiceCheck{ID: "c", Kind: "gateway", Every: time.Minute, Path: plan.LAN, With: []Option{long}})
+	}
+	if _, _, err := p.PlanFor("m-a-1", on(t, "2024-06-03"), nil, 1); err == nil || !strings.Contains(err.Error(), "more than 524288") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestSamePlan(t *testing.T) {
+	p := loaded(t)
+	a, _, _ := p.PlanFor("m-a-1", on(t, "2024-06-03"), nil, 1)
+	b, _, _ := p.PlanFor("m-a-1", on(t, "2024-06-04"), nil, 2)
+	c, _, _ := p.PlanFor("m-a-0", on(t, "2024-06-03"), nil, 1)
+	if string(a) == string(b) || !SamePlan(a, b) || SamePlan(a, c) {
+		t.Errorf("another version: same %v; another machine: same %v", SamePlan(a, b), SamePlan(a, c))
+	}
+}
+
+func TestVotes(t *testing.T) {
+	at := on(t, "2024-06-03")
+	p := loaded(t, edit{"lines.yaml", "lines:\n", "lines:\n  - {id: b-net, unit: xa-b, path: internet, carrier: y, anchors: [a, b, c], valid_from: 2023-01-01, source: s, verified: true}\n"})
+	web, _ := p.Service("web", at)
+	if diff := cmp.Diff([]string{"web.http"}, web.Deciding()); diff != "" {
+		t.Errorf("deciding by default (-want +got):\n%s", diff)
+	}
+	web.Checks[1].Decides = true
+	if diff := cmp.Diff([]string{"web.uplink"}, web.Deciding()); diff != "" {
+		t.Errorf("deciding as told (-want +got):\n%s", diff)
+	}
+	if got := (&Service{}).Deciding(); got != nil {
+		t.Errorf("without checks %v decide", got)
+	}
+	want := []Watcher{{"xa-a", "m-a-1", plan.Internet, "x"}, {"xa-b", "m-b-1", plan.Internet, "y"}}
+	if diff := cmp.Diff(want, p.Watchers("web", at)); diff != "" {
+		t.Errorf("watchers (-want +got):\n%s", diff)
+	}
+	if got := p.Watchers("summer", at); len(got) != 1 || got[0].Machine != "m-d" {
+		t.Errorf("what the program fills in must not count as missing: %v", got)
+	}
+	if got := p.Watchers("summer", on(t, "2024-04-01")); got != nil {
+		t.Errorf("out of season %v watch", got)
+	}
+	if got := p.Watchers("nothing", at); got != nil {
+		t.Errorf("%v watch nothing", got)
+	}
+	quorums := map[string]Quorum{"web": {2, 1}, "lan": {2, 1}, "summer": {1, 1}, "nothing": {1, 1}}
+	for id, want := range quorums {
+		if got := p.Quorum(id, at); got != want {
+			t.Errorf("quorum of %s: got %v, want %v", id, got, want)
+		}
+	}
+	if got := p.Quorum("web", on(t, "2025-07-01")); got != (Quorum{1, 1}) {
+		t.Errorf("one unit is left: got %v", got)
+	}
+	web.Quorum = Quorum{Units: 3, Carriers: 2}
+	if got := p.Quorum("web", at); got != (Quorum{3, 2}) {
+		t.Errorf("as told: got %v", got)
+	}
+}
+
+func TestNotConfigured(t *testing.T) {
+	p := sample(t)
+	at := on(t, "2026-11-23")
+	tests := []struct {
+		service, unit string
+		want          []string
+	}{
+		{"inet", "huyen-tu-ky", []string{"neo.internet.1", "neo.internet.2", "neo.internet.3"}},
+		{"qlvb", "xa-tu-ky", []string{"qlvb.address", "qlvb.url"}},
+		{"qlvb", "huyen-tu-ky", nil}, // nobody there is to watch it
+		{"dvc_q", "xa-tu-ky", nil},
+		{"thu_thap", "huyen-tu-ky", nil},
+		{"nothing", "xa-tu-ky", nil},
+	}
+	for _, tt := range tests {
+		if diff := cmp.Diff(tt.want, p.NotConfigured(tt.service, tt.unit, at)); diff != "" {
+			t.Errorf("%s at %s (-want +got):\n%s", tt.service, tt.unit, diff)
+		}
+	}
+}
