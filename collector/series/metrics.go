@@ -37,7 +37,7 @@ func newMetrics(reg prometheus.Registerer, db *DB) *metrics {
 	if reg == nil {
 		return m
 	}
-	reg.MustRegister(m.samples, m.forwarded, m.waiting, m.success)
+	reg.MustRegister(m.samples, m.forwarded, m.waiting, m.success, failures{db.inner})
 	for store, t := range map[string]*tsdb.DB{"raw": db.raw, "rollup": db.rollup} {
 		gauge := func(name, help string, f func() float64) {
 			reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
@@ -73,4 +73,42 @@ func size(t *tsdb.DB) int64 {
 		n += b.Size()
 	}
 	return n
+}
+
+// failures collects what went wrong inside the databases: work they do by themselves and tell nobody else about.
+type failures struct {
+	inner map[string]*prometheus.Registry
+}
+
+// failing names the databases' own counters, each with the value of the label what.
+func failing() map[string]string {
+	return map[string]string{
+		"prometheus_tsdb_compactions_failed_total":      "compact",
+		"prometheus_tsdb_reloads_failures_total":        "reload",
+		"prometheus_tsdb_head_truncations_failed_total": "truncate",
+		"prometheus_tsdb_wal_writes_failed_total":       "write",
+		"prometheus_tsdb_wal_corruptions_total":         "corrupt",
+	}
+}
+
+var failuresDesc = prometheus.NewDesc("egovmon_series_failures_total", "Failures of a store's own housekeeping.", []string{"store", "what"}, nil)
+
+// Describe implements prometheus.Collector.
+func (f failures) Describe(ch chan<- *prometheus.Desc) { ch <- failuresDesc }
+
+// Collect implements prometheus.Collector.
+func (f failures) Collect(ch chan<- prometheus.Metric) {
+	for store, reg := range f.inner {
+		families, err := reg.Gather()
+		if err != nil {
+			ch <- prometheus.NewInvalidMetric(failuresDesc, err)
+			continue
+		}
+		for _, family := range families {
+			if what, ok := failing()[family.GetName()]; ok {
+				v := family.GetMetric()[0].GetCounter().GetValue()
+				ch <- prometheus.MustNewConstMetric(failuresDesc, prometheus.CounterValue, v, store, what)
+			}
+		}
+	}
 }

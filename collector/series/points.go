@@ -161,6 +161,10 @@ func (db *DB) AddPoints(ctx context.Context, points []Point) (accepted int, refu
 			return 0, nil, err
 		}
 		same += count(rest[:n]) - count(fresh)
+		if k := rest[0].key(); db.feed.last[k] == nil && len(db.feed.last) >= db.o.MaxSeries {
+			early[SeriesLimit] += count(fresh)
+			fresh = nil
+		}
 		if len(fresh) > 0 {
 			keys = append(keys, fresh[0].key())
 			samples = db.feed.add(samples, fresh)

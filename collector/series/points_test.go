@@ -238,6 +238,11 @@ func TestLateIsTheSame(t *testing.T) {
 				if rnd.IntN(3) == 0 {
 					sweepNow(t, db)
 				}
+				if age > 0 && rnd.IntN(6) == 0 { // what came late goes into blocks
+					if err := db.raw.CompactOOOHead(t.Context()); err != nil {
+						t.Fatal(err)
+					}
+				}
 				points = points[n:]
 			}
 			now = noon.Add(time.Hour)
@@ -358,4 +363,16 @@ func FuzzAddPoints(f *testing.F) {
 		}
 		sweepNow(t, db)
 	})
+}
+
+func TestPointsAtTheLimit(t *testing.T) {
+	db := openTest(t, Options{MaxSeries: 2})
+	var points []Point
+	for i := range 5 {
+		points = append(points, point(fmt.Sprint("c", i), noon, time.Minute, check.OK))
+	}
+	n, refused, err := db.AddPoints(t.Context(), points)
+	if n != 2 || refused[SeriesLimit] != 18 || err != nil || len(db.feed.last) != 2 {
+		t.Errorf("accepted %d, refused %v, %v, %d checks in memory; want 2, 18 and 2", n, refused, err, len(db.feed.last))
+	}
 }

@@ -105,6 +105,7 @@ type DB struct {
 	o        Options
 	raw      *tsdb.DB
 	rollup   *tsdb.DB
+	inner    map[string]*prometheus.Registry // what each database counts about itself, by store
 	engine   *promql.Engine
 	parser   parser.Parser
 	metrics  *metrics
@@ -125,16 +126,19 @@ func Open(o Options) (_ *DB, err error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("series: %w", err)
 	}
-	db := &DB{o: o, parser: parser.NewParser(parser.Options{}), feed: feed{last: map[checkKey]*latest{}}}
+	db := &DB{
+		o: o, parser: parser.NewParser(parser.Options{}), feed: feed{last: map[checkKey]*latest{}},
+		inner: map[string]*prometheus.Registry{"raw": prometheus.NewRegistry(), "rollup": prometheus.NewRegistry()},
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, db.Close())
 		}
 	}()
-	if db.raw, err = openTSDB(filepath.Join(o.Dir, "raw"), o.Logger, rawOptions(o)); err != nil {
+	if db.raw, err = openTSDB(filepath.Join(o.Dir, "raw"), o.Logger, db.inner["raw"], rawOptions(o)); err != nil {
 		return nil, err
 	}
-	if db.rollup, err = openTSDB(filepath.Join(o.Dir, "rollup"), o.Logger, rollupOptions()); err != nil {
+	if db.rollup, err = openTSDB(filepath.Join(o.Dir, "rollup"), o.Logger, db.inner["rollup"], rollupOptions()); err != nil {
 		return nil, err
 	}
 	db.engine = promql.NewEngine(promql.EngineOpts{
@@ -152,13 +156,27 @@ func Open(o Options) (_ *DB, err error) {
 	return db, nil
 }
 
-func openTSDB(dir string, log *slog.Logger, o *tsdb.Options) (*tsdb.DB, error) {
-	db, err := tsdb.Open(dir, log, nil, o, nil)
+func openTSDB(dir string, log *slog.Logger, reg prometheus.Registerer, o *tsdb.Options) (*tsdb.DB, error) {
+	db, err := tsdb.Open(dir, slog.New(warnings{log.Handler()}), reg, o, nil)
 	if err != nil {
 		return nil, fmt.Errorf("series %s: %w: end the other program that uses it, or remove the folder and run collector rebuild", dir, err)
 	}
 	return db, nil
 }
+
+// warnings lets only warnings and errors through: a database tells every step of its housekeeping.
+type warnings struct{ slog.Handler }
+
+// Enabled implements slog.Handler.
+func (w warnings) Enabled(ctx context.Context, l slog.Level) bool {
+	return l >= slog.LevelWarn && w.Handler.Enabled(ctx, l)
+}
+
+// WithAttrs implements slog.Handler.
+func (w warnings) WithAttrs(as []slog.Attr) slog.Handler { return warnings{w.Handler.WithAttrs(as)} }
+
+// WithGroup implements slog.Handler.
+func (w warnings) WithGroup(name string) slog.Handler { return warnings{w.Handler.WithGroup(name)} }
 
 // small returns options for a database that takes little memory while little happens.
 func small() *tsdb.Options {

@@ -154,6 +154,18 @@ func TestSeriesLimit(t *testing.T) {
 # TYPE egovmon_series_active gauge
 egovmon_series_active{store="raw"} 3
 egovmon_series_active{store="rollup"} 3
+# HELP egovmon_series_failures_total Failures of a store's own housekeeping.
+# TYPE egovmon_series_failures_total counter
+egovmon_series_failures_total{store="raw",what="compact"} 0
+egovmon_series_failures_total{store="raw",what="corrupt"} 0
+egovmon_series_failures_total{store="raw",what="reload"} 0
+egovmon_series_failures_total{store="raw",what="truncate"} 0
+egovmon_series_failures_total{store="raw",what="write"} 0
+egovmon_series_failures_total{store="rollup",what="compact"} 0
+egovmon_series_failures_total{store="rollup",what="corrupt"} 0
+egovmon_series_failures_total{store="rollup",what="reload"} 0
+egovmon_series_failures_total{store="rollup",what="truncate"} 0
+egovmon_series_failures_total{store="rollup",what="write"} 0
 # HELP egovmon_series_samples_total Samples offered to a store, by what became of them.
 # TYPE egovmon_series_samples_total counter
 egovmon_series_samples_total{outcome="accepted",store="raw"} 4
@@ -169,7 +181,7 @@ egovmon_series_samples_total{outcome="series_limit",store="rollup"} 2
 egovmon_series_samples_total{outcome="too_old",store="raw"} 0
 egovmon_series_samples_total{outcome="too_old",store="rollup"} 0
 `
-	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), "egovmon_series_active", "egovmon_series_samples_total"); err != nil {
+	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), "egovmon_series_active", "egovmon_series_samples_total", "egovmon_series_failures_total"); err != nil {
 		t.Error(err)
 	}
 }
@@ -254,5 +266,38 @@ func TestWipe(t *testing.T) {
 	vs, err := openTest(t, Options{Dir: dir}).Query(t.Context(), "m", noon)
 	if err != nil || len(vs) != 0 {
 		t.Errorf("after Wipe: %v, %v", vs, err)
+	}
+}
+
+func TestBounds(t *testing.T) {
+	o := Options{}.withDefaults()
+	raw, rollup := rawOptions(o), rollupOptions()
+	got := []int64{raw.RetentionDuration, raw.MaxBytes, raw.OutOfOrderTimeWindow, rollup.RetentionDuration, rollup.MaxBytes, int64(o.MaxSeries)}
+	const dayMS = 24 * 60 * 60 * 1000
+	if diff := cmp.Diff([]int64{45 * dayMS, 20e9, 15 * dayMS, 5 * 365 * dayMS, 0, 300_000}, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// TestRetention fills two months and lets the database do its housekeeping.
+func TestRetention(t *testing.T) {
+	db := openTest(t, Options{})
+	for at := noon.Add(-60 * day); at.Before(noon); at = at.Add(2 * day) {
+		if n, refused, err := db.Append(t.Context(), []Sample{gauge("m", at, 1)}); n != 1 || err != nil {
+			t.Fatal(n, refused, err)
+		}
+	}
+	if err := db.raw.Compact(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	oldest, err := db.raw.StartTime()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if age := noon.Sub(time.UnixMilli(oldest)); age < 45*day || age > 52*day {
+		t.Errorf("the oldest sample is %v old, want 45 days and at most a block more", age)
+	}
+	if n := value1(t, db, `count_over_time(m[40d])`, noon); n != 19 {
+		t.Errorf("%v samples of the last 40 days, want 19", n)
 	}
 }
