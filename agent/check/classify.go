@@ -27,13 +27,20 @@ const (
 // Classify turns an error of Go's net, crypto/tls, crypto/x509 and net/http into the reason for a Result. Every family
 // uses it, so that one fault has one name. The order is the layers': a name that does not resolve is never a timeout of
 // the exchange. A nil err is OK. What it does not know is Protocol in an exchange, TLSHandshake in a handshake, and
-// ConnectUnreachable or DNSServfail below: the target could not be used, and the detail says how.
+// ConnectUnreachable or DNSServfail below: the target could not be used, and the detail says how. A run that was
+// called off, and a fault of this machine's own, are Internal, which says nothing about the target.
 func Classify(step Step, err error) Reason {
 	if err == nil {
 		return OK
 	}
+	if errors.Is(err, context.Canceled) {
+		return Internal
+	}
 	if dns, ok := errors.AsType[*net.DNSError](err); ok {
 		return classifyDNS(dns)
+	}
+	if a, ok := errors.AsType[*net.AddrError](err); ok && a.Err == "no suitable address found" {
+		return DNSEmpty
 	}
 	if r, ok := classifyX509(err); ok {
 		return r
@@ -53,9 +60,6 @@ func Classify(step Step, err error) Reason {
 		default:
 			return Timeout
 		}
-	}
-	if errors.Is(err, http.ErrSchemeMismatch) {
-		return Protocol
 	}
 	if errors.Is(err, io.ErrUnexpectedEOF) && step == StepExchange {
 		return Truncated
@@ -82,7 +86,7 @@ func classifyDNS(err *net.DNSError) Reason {
 		return DNSNXDomain
 	case err.IsTimeout:
 		return DNSTimeout
-	case strings.Contains(err.Err, "refused"):
+	case strings.Contains(err.Err, "refused") && !strings.Contains(err.Err, "connection refused"):
 		return DNSRefused
 	default:
 		return DNSServfail
@@ -106,6 +110,12 @@ func classifyX509(err error) (Reason, bool) {
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
 		return TLSUntrusted, true
 	}
+	if _, ok := errors.AsType[x509.InsecureAlgorithmError](err); ok {
+		return TLSUntrusted, true
+	}
+	if _, ok := errors.AsType[x509.UnhandledCriticalExtension](err); ok {
+		return TLSUntrusted, true
+	}
 	if _, ok := errors.AsType[x509.SystemRootsError](err); ok {
 		return NotSupported, true
 	}
@@ -122,6 +132,9 @@ func classifyTLS(err error) (Reason, bool) {
 		}
 		return TLSHandshake, true
 	}
+	if errors.Is(err, http.ErrSchemeMismatch) {
+		return TLSHandshake, true
+	}
 	s := err.Error()
 	switch {
 	case strings.Contains(s, "tls: protocol version not supported"),
@@ -133,27 +146,71 @@ func classifyTLS(err error) (Reason, bool) {
 	return "", false
 }
 
+// classifyErrno reads the number that the operating system gave. One that speaks of this machine (no more files, no
+// memory) is never the target's fault.
 func classifyErrno(step Step, err error) (Reason, bool) {
-	switch {
-	case errors.Is(err, syscall.ECONNREFUSED):
+	n, ok := errors.AsType[syscall.Errno](err)
+	if !ok {
+		return "", false
+	}
+	switch errnoFault(n) {
+	case faultRefused:
 		return ConnectRefused, true
-	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNABORTED):
+	case faultReset:
 		if step == StepTLS {
 			return TLSHandshake, true
 		}
 		return ConnectReset, true
-	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EADDRNOTAVAIL):
+	case faultUnreachable:
 		return ConnectUnreachable, true
-	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
+	case faultPermission:
 		return NoPermission, true
-	case errors.Is(err, syscall.ETIMEDOUT):
-		return ConnectTimeout, true
+	case faultOwn:
+		return Internal, true
 	}
 	return "", false
 }
 
+// An osFault is what a number of the operating system means, whatever the number is there.
+type osFault uint8
+
+// What the numbers mean. A number that means none of these is judged by the step alone; one that means a time-out says
+// so itself (syscall.Errno.Timeout).
+const (
+	faultOther osFault = iota
+	faultRefused
+	faultReset
+	faultUnreachable
+	faultPermission
+	faultOwn
+)
+
+// winsockFault reads the numbers of Windows Sockets (winerror.h). They differ from package syscall's ECONNREFUSED and
+// so on, which are invented there and never come from the system.
+func winsockFault(n uintptr) osFault {
+	switch n {
+	case 10061: // WSAECONNREFUSED
+		return faultRefused
+	case 10052, 10053, 10054, 10058: // WSAENETRESET, WSAECONNABORTED, WSAECONNRESET, WSAESHUTDOWN
+		return faultReset
+	case 10049, 10050, 10051, 10064, 10065: // WSAEADDRNOTAVAIL, WSAENETDOWN, WSAENETUNREACH, WSAEHOSTDOWN, WSAEHOSTUNREACH
+		return faultUnreachable
+	case 5, 10013: // ERROR_ACCESS_DENIED, WSAEACCES
+		return faultPermission
+	case 8, 14, 10024, 10055: // ERROR_NOT_ENOUGH_MEMORY, ERROR_OUTOFMEMORY, WSAEMFILE, WSAENOBUFS
+		return faultOwn
+	}
+	return faultOther
+}
+
+// winsockTimeout is WSAETIMEDOUT, which syscall.Errno.Timeout does not know.
+const winsockTimeout = 10060
+
 func isTimeout(err error) bool {
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) {
+		return true
+	}
+	if n, ok := errors.AsType[syscall.Errno](err); ok && errnoTimeout(n) {
 		return true
 	}
 	t, ok := errors.AsType[net.Error](err)
