@@ -98,7 +98,7 @@ func (j *Journal) Observe(o Observation) (closed, late []Run) {
 	t, known := j.Tails[o.Check]
 	if known && r.From < t.Last.From {
 		r.To = min(r.To, t.Open.From)
-		return nil, add(nil, r)
+		return nil, Append(nil, r)
 	}
 	if known && t.Open.To > r.From {
 		t.Open.To = r.From
@@ -106,7 +106,7 @@ func (j *Journal) Observe(o Observation) (closed, late []Run) {
 	if known && t.Open.To == r.From && t.Open.Reason == r.Reason {
 		t.Open.To = r.To
 	} else {
-		closed = add(nil, t.Open)
+		closed = Append(nil, t.Open)
 		t.Open = r
 	}
 	t.Last = r.Span
@@ -171,7 +171,7 @@ func Settle(layers []Layer, s Span) []Run {
 				open.To = min(open.To, at)
 			}
 		}
-		out = Over(out, Clip(add(Clip(l.Closed, s), open), s))
+		out = Over(out, Clip(Append(Clip(l.Closed, s), open), s))
 	}
 	return out
 }

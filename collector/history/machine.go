@@ -60,7 +60,7 @@ func (m *Machine) Observed(id string, s Span) []Run {
 	var planned []Run
 	for _, e := range m.Epochs {
 		if _, ok := e.check(id); ok {
-			planned = add(planned, Run{e.Span.Meet(s), check.Silent})
+			planned = Append(planned, Run{e.Span.Meet(s), check.Silent})
 		}
 	}
 	return Fill(Over(planned, Clip(m.Runs[id], s)), s, check.NotPlanned)
@@ -104,7 +104,7 @@ func (m *Machine) proven(path plan.Path, s Span) []Run {
 	}
 	var out []Run
 	for _, g := range Join(good...) {
-		out = add(out, Run{g, check.OK})
+		out = Append(out, Run{g, check.OK})
 	}
 	return Fill(out, s, check.NoUplink)
 }

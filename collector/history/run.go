@@ -46,8 +46,8 @@ type Run struct {
 // State returns the state that goes with the reason.
 func (r Run) State() check.State { return r.Reason.State() }
 
-// add appends r to sorted runs that end at or before r.From, joined with the last where the reason is the same.
-func add(runs []Run, r Run) []Run {
+// Append appends r to sorted runs that end at or before r.From, joined with the last where the reason is the same.
+func Append(runs []Run, r Run) []Run {
 	if r.To <= r.From {
 		return runs
 	}
@@ -71,7 +71,7 @@ func Clip(runs []Run, s Span) []Run {
 		if r.From >= s.To {
 			break
 		}
-		out = add(out, Run{r.Span.Meet(s), r.Reason})
+		out = Append(out, Run{r.Span.Meet(s), r.Reason})
 	}
 	return out
 }
@@ -94,7 +94,7 @@ func Over(base, top []Run) []Run {
 			if r.From >= until {
 				break
 			}
-			out = add(out, Run{Span{r.From, min(r.To, until)}, r.Reason})
+			out = Append(out, Run{Span{r.From, min(r.To, until)}, r.Reason})
 			if r.To > until {
 				break
 			}
@@ -107,7 +107,7 @@ func Over(base, top []Run) []Run {
 	}
 	for _, t := range top {
 		under(t.From, t.To)
-		out = add(out, t)
+		out = Append(out, t)
 	}
 	if b < len(base) {
 		under(base[len(base)-1].To, base[len(base)-1].To)
@@ -120,9 +120,9 @@ func Fill(runs []Run, s Span, reason check.Reason) []Run {
 	out := make([]Run, 0, 2*len(runs)+1)
 	at := s.From
 	for _, r := range Clip(runs, s) {
-		out = add(out, Run{Span{at, r.From}, reason})
-		out = add(out, r)
+		out = Append(out, Run{Span{at, r.From}, reason})
+		out = Append(out, r)
 		at = r.To
 	}
-	return add(out, Run{Span{at, s.To}, reason})
+	return Append(out, Run{Span{at, s.To}, reason})
 }

@@ -3,6 +3,7 @@ package history
 import (
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"egovmon/agent/check"
 
@@ -21,7 +22,7 @@ func drawn(s string) []Run {
 	var out []Run
 	for i := range len(s) {
 		if r, ok := letters[s[i]]; ok {
-			out = add(out, Run{Span{int64(i), int64(i) + 1}, r})
+			out = Append(out, Run{Span{int64(i), int64(i) + 1}, r})
 		}
 	}
 	return out
@@ -96,3 +97,5 @@ func TestJoin(t *testing.T) {
 
 // equate takes nil and empty lists for the same.
 var equate = cmpopts.EquateEmpty()
+
+func unix(s int64) time.Time { return time.Unix(s, 0).UTC() }

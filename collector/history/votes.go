@@ -68,7 +68,7 @@ func (b *Bench) Judge(svc Service, s Span) Judgement {
 		units[i] = unite(byUnit[name], s)
 		j.Units[i] = Unit{ID: name}
 		for _, v := range units[i] {
-			j.Units[i].Runs = add(j.Units[i].Runs, Run{v.Span, v.reason})
+			j.Units[i].Runs = Append(j.Units[i].Runs, Run{v.Span, v.reason})
 		}
 	}
 	j.Runs = decide(units, svc.Quorum, s)
@@ -313,7 +313,7 @@ func decide(units [][]vote, q Quorum, s Span) []Run {
 		if i < len(changes) {
 			end = changes[i].at
 		}
-		out = add(out, Run{Span{at, end}, t.result(q)})
+		out = Append(out, Run{Span{at, end}, t.result(q)})
 	}
 	return out
 }

@@ -1,0 +1,145 @@
+package index
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+
+	"egovmon/agent/check"
+	"egovmon/collector/history"
+)
+
+// Availability returns the figures that a query asks for, as [history.Evaluate] gives them.
+func (x *Index) Availability(ctx context.Context, cat history.Catalogue, q history.Query) ([]history.Row, error) {
+	machines, err := x.Machines(ctx, watchers(cat, q), q.Span())
+	if err != nil {
+		return nil, err
+	}
+	return history.Evaluate(cat, machines, q), nil
+}
+
+// watchers lists the machines that a query needs.
+func watchers(cat history.Catalogue, q history.Query) []string {
+	var names []string
+	seen := map[string]bool{}
+	for _, svc := range cat.Services {
+		if q.Service != "" && svc.ID != q.Service {
+			continue
+		}
+		for _, w := range svc.Watchers {
+			if (q.Unit == "" || q.Unit == w.Unit) && !seen[w.Machine] {
+				seen[w.Machine] = true
+				names = append(names, w.Machine)
+			}
+		}
+	}
+	return names
+}
+
+// A Moment asks for the states at one instant.
+type Moment struct {
+	At time.Time
+	// Back is how far the beginning of a state is looked for.
+	Back time.Duration
+	// Hold is how long a check's last result is shown for after the stretch that it speaks for, as long as nothing else
+	// came: results are on their way for as long as an agent gathers them before it sends (its seal). It changes no figure;
+	// with 0, the states are those of the accounts.
+	Hold time.Duration
+}
+
+// A Standing is how a service is, as a whole or as one unit has it.
+type Standing struct {
+	Service string       `json:"service"`
+	Unit    string       `json:"unit,omitempty"` // "" is the service as a whole
+	State   check.State  `json:"-"`
+	Reason  check.Reason `json:"reason"`
+	Since   time.Time    `json:"since"` // it has had this state, whatever the reasons, since then
+	Open    bool         `json:"open"`  // it had it before Since, too; the look back ended there
+	Last    time.Time    `json:"last"`  // from when on the latest result of a deciding check speaks; zero without any
+	Held    bool         `json:"held"`  // shown by Hold: no result speaks for At itself yet
+}
+
+// Now returns how the services of the catalogue stand: in its order, each first as a whole, then by unit. A service that
+// is not valid at the moment is left out.
+func (x *Index) Now(ctx context.Context, cat history.Catalogue, m Moment) ([]Standing, error) {
+	at := m.At.Unix()
+	s := history.Span{From: at - int64(m.Back/time.Second), To: at + 1}
+	machines := map[string]*history.Machine{}
+	strict := map[string]*history.Machine{}
+	last := map[Subject]int64{}
+	err := x.view(ctx, func(tx *sql.Tx) error {
+		for _, name := range watchers(cat, history.Query{}) {
+			d, err := loadMachine(ctx, tx, name, s)
+			if err != nil {
+				return fmt.Errorf("machine %s: %w", name, err)
+			}
+			if len(d.journals) == 0 {
+				continue
+			}
+			machines[name] = d.machine(s, int64(m.Hold/time.Second))
+			strict[name] = machines[name]
+			if m.Hold > 0 {
+				strict[name] = d.machine(history.Span{From: at, To: at + 1}, 0)
+			}
+			for _, f := range d.journals {
+				for id, t := range f.state.Tails {
+					k := Subject{Machine: name, Check: id}
+					last[k] = max(last[k], t.Last.From)
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	bench, now := history.NewBench(machines, s), history.NewBench(strict, history.Span{From: at, To: at + 1})
+	var out []Standing
+	for _, svc := range cat.Services {
+		if svc.Valid.From > at || svc.Valid.To != 0 && svc.Valid.To <= at {
+			continue
+		}
+		in := s
+		in.From = max(in.From, svc.Valid.From)
+		j, exact := bench.Judge(svc, in), now.Judge(svc, history.Span{From: at, To: at + 1})
+		all := stand(svc.ID, "", j.Runs, exact.Runs)
+		all.Open = all.Open && in.From > svc.Valid.From
+		place := len(out)
+		out = append(out, all)
+		for i, u := range j.Units {
+			one := stand(svc.ID, u.ID, u.Runs, exact.Units[i].Runs)
+			one.Open = one.Open && in.From > svc.Valid.From
+			one.Last = newest(svc, u.ID, last)
+			if one.Last.After(out[place].Last) {
+				out[place].Last = one.Last
+			}
+			out = append(out, one)
+		}
+	}
+	return out, nil
+}
+
+// stand describes the end of runs, and compares it with what holds without anything held.
+func stand(service, unit string, runs, exact []history.Run) Standing {
+	i := len(runs) - 1
+	st := Standing{Service: service, Unit: unit, State: runs[i].State(), Reason: runs[i].Reason}
+	for i > 0 && runs[i-1].State() == st.State {
+		i--
+	}
+	st.Since, st.Open = time.Unix(runs[i].From, 0).UTC(), i == 0
+	st.Held = exact[len(exact)-1].Reason != st.Reason
+	return st
+}
+
+// newest returns from when on the latest result of a deciding check speaks, of all watchers of a unit.
+func newest(svc history.Service, unit string, last map[Subject]int64) (t time.Time) {
+	for _, w := range svc.Watchers {
+		for _, id := range svc.Deciding {
+			if from, ok := last[Subject{Machine: w.Machine, Check: id}]; ok && w.Unit == unit && from > t.Unix() {
+				t = time.Unix(from, 0).UTC()
+			}
+		}
+	}
+	return t
+}

@@ -1,0 +1,49 @@
+-- The first leaf of the log that is not in this file.
+CREATE TABLE cursor (next INTEGER NOT NULL);
+INSERT INTO cursor VALUES (0);
+
+CREATE TABLE machines (
+	id INTEGER PRIMARY KEY,
+	name TEXT NOT NULL UNIQUE,
+	unit TEXT NOT NULL -- of its last batch
+);
+
+CREATE TABLE checks (
+	id INTEGER PRIMARY KEY, -- 0 stands for every check, "*"
+	name TEXT NOT NULL UNIQUE
+);
+INSERT INTO checks VALUES (0, '*');
+
+CREATE TABLE journals (
+	id INTEGER PRIMARY KEY,
+	machine INTEGER NOT NULL REFERENCES machines,
+	name TEXT NOT NULL,
+	place INTEGER NOT NULL, -- among the machine's journals, in the order of their chain; a later one wins
+	previous TEXT, -- the name of the one before it, as its begin says
+	state BLOB, -- packed
+	UNIQUE (machine, name)
+);
+
+CREATE TABLE plans (
+	sha256 TEXT PRIMARY KEY,
+	plan BLOB NOT NULL -- JSON
+) WITHOUT ROWID;
+
+-- Plans in the order in which a journal says that they were applied.
+CREATE TABLE applied (
+	journal INTEGER NOT NULL REFERENCES journals,
+	n INTEGER NOT NULL,
+	at INTEGER NOT NULL,
+	sha256 TEXT NOT NULL REFERENCES plans,
+	PRIMARY KEY (journal, n)
+) WITHOUT ROWID;
+
+-- Closed runs by local month: class 0 of results, 1 of ranges.
+CREATE TABLE runs (
+	journal INTEGER NOT NULL REFERENCES journals,
+	month INTEGER NOT NULL,
+	chk INTEGER NOT NULL REFERENCES checks,
+	class INTEGER NOT NULL,
+	packed BLOB NOT NULL,
+	PRIMARY KEY (journal, month, chk, class)
+) WITHOUT ROWID
