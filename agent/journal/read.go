@@ -14,11 +14,23 @@ import (
 	"egovmon/agent/wire"
 )
 
-// What Batches may find.
-var (
-	ErrUnknownHead = errors.New("no such batch in the journal")          // or not any more
-	ErrDamaged     = errors.New("batches of the journal cannot be read") // and those behind them are no use without
-)
+// ErrUnknownHead says that a journal holds no such batch, or not any more.
+var ErrUnknownHead = errors.New("no such batch in the journal")
+
+// A DamagedError says that batches of a journal cannot be read. Those behind them are of no use to the collector, as
+// each names the one before.
+type DamagedError struct {
+	Journal string
+	Err     error
+}
+
+// Error says where the damage is.
+func (e *DamagedError) Error() string {
+	return fmt.Sprintf("journal %s is damaged: %v", e.Journal, e.Err)
+}
+
+// Unwrap returns what was found.
+func (e *DamagedError) Unwrap() error { return e.Err }
 
 // A Sealed is a batch and its name.
 type Sealed struct {
@@ -35,7 +47,7 @@ type position struct {
 
 // Batches returns the sealed batches after a head, in order, all of one journal: at least one if there is one, at most
 // count, and together at most size bytes as framed for a request. The zero Head stands before the first batch that is
-// kept; seq 0 before the first one of a journal. After a journal's last batch comes the next journal's first. Where a segment is damaged it stops, with [ErrDamaged] once nothing
+// kept; seq 0 before the first one of a journal. After a journal's last batch comes the next journal's first. Where a segment is damaged it stops, with a [*DamagedError] once nothing
 // is left before the damage.
 func (j *Journal) Batches(after wire.Head, count, size int) ([]Sealed, error) {
 	j.reading.Lock()
@@ -70,7 +82,7 @@ func (j *Journal) Batches(after wire.Head, count, size int) ([]Sealed, error) {
 			return true
 		})
 		if err = cmp.Or(err, gap); err != nil && len(out) == 0 {
-			return nil, fmt.Errorf("journal %s: segment %s: %w: %w", s.journal, s.name(), ErrDamaged, err)
+			return nil, &DamagedError{s.journal, fmt.Errorf("segment %s: %w", s.name(), err)}
 		}
 		if err != nil || !more {
 			break
@@ -103,7 +115,7 @@ func (j *Journal) locate(segs []segment, after wire.Head) (position, error) {
 		if after.Seq >= s.first {
 			_, err := j.readSegment(s, &pos, func(x Sealed) bool { return x.Head.Seq <= after.Seq })
 			if err != nil {
-				return pos, fmt.Errorf("journal %s: segment %s: %w", s.journal, s.name(), err)
+				return pos, &DamagedError{s.journal, fmt.Errorf("segment %s: %w", s.name(), err)}
 			}
 		}
 		pos.head = after

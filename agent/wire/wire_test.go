@@ -70,7 +70,7 @@ func TestBatchesLimits(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		in   []byte
-		n    int // whole batches read
+		n    int   // whole batches read
 		err  error // nil for no error
 	}{
 		{"empty", nil, 0, nil},

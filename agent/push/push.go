@@ -1,0 +1,369 @@
+package push
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
+
+	"egovmon/agent/journal"
+	"egovmon/agent/wire"
+)
+
+const (
+	backoffMin = time.Second
+	backoffMax = 5 * time.Minute
+	// maxSend is how many bytes of batches one request carries: an agent has 20 MiB in all.
+	maxSend = 512 << 10
+	// maxTrip is the longest call that says anything about the clock.
+	maxTrip    = 5 * time.Second
+	defaultGap = time.Minute
+	maxRetry   = time.Hour // longest Retry-After that is obeyed
+	goodbyeFor = 2 * time.Second
+)
+
+// Plans is where a Pusher's plans go.
+type Plans interface {
+	// InForce returns the SHA-256 (lower-case hex) and the version of the plan that is followed; "" and 0 for none.
+	InForce() (hash string, version int64)
+	// Apply reads a plan's text, whose signature and place in the log were verified, and follows it. It refuses a plan
+	// that is not for this machine, or whose version is not greater than the one in force.
+	Apply(text []byte) error
+}
+
+// Options are what a Pusher needs.
+type Options struct {
+	Collector string       // base URL, https://host:port
+	Client    *http.Client // with the machine's certificate, and the district's CA as its only root
+	Machine   string
+	Journal   *journal.Journal
+	LogKey    note.Verifier // signs checkpoints; its name is the log's origin
+	PlanKey   note.Verifier // signs plans
+	Plans     Plans
+	// Fork ends the journal, which the collector holds another continuation of, and begins a new one.
+	Fork func(now time.Time) error
+	Dir  string // keeps the last checkpoint
+	Now  func() time.Time
+	Log  *slog.Logger
+	Gap  time.Duration // longest silence towards the collector; default 1 minute
+}
+
+// Stats are a Pusher's figures.
+type Stats struct {
+	Requests    map[string]uint64 // calls by outcome: 2xx, 409, 429, 3xx, 4xx, 5xx, error (no answer, or not the collector's)
+	Batches     uint64            // acknowledged
+	LastSuccess time.Time         // of a call; zero for none
+	Failures    int               // calls in a row without success
+	LastError   string            // of the last failure, for a person; "" after a success
+	Offset      time.Duration     // our clock against the collector's, positive when ours is ahead
+	Measured    time.Time         // when Offset was measured; zero for never
+	Refused     uint64            // checkpoints and plans that do not verify
+}
+
+// A Pusher sends the batches of one journal and fetches the plans of one machine. Make it with New.
+type Pusher struct {
+	o     Options
+	now   func() time.Time
+	log   *slog.Logger
+	buf   []byte
+	roll  func() float64 // in [0, 1)
+	after wire.Head      // sent up to here, or where the collector wants it from
+	asked string         // journal and seq of the last want that was granted, against going in circles
+
+	tree    tlog.Tree // of the last checkpoint that verified
+	refused string    // ETag of a plan that was refused, which is not fetched again before retryPlan
+	retry   time.Time
+
+	mu    sync.Mutex
+	stats Stats
+	said  string // the last complaint in the log
+}
+
+// New returns a Pusher that knows the checkpoint kept in Dir. One that cannot be read is an error: without it, nobody
+// would see that the collector's log was replaced.
+func New(o Options) (*Pusher, error) {
+	if o.Gap <= 0 {
+		o.Gap = defaultGap
+	}
+	p := &Pusher{o: o, now: o.Now, log: o.Log, roll: rand.Float64, after: o.Journal.Acked()}
+	p.stats.Requests = make(map[string]uint64)
+	if err := p.loadCheckpoint(); err != nil {
+		return nil, fmt.Errorf("push: %w", err)
+	}
+	return p, nil
+}
+
+// Stats returns the figures of now.
+func (p *Pusher) Stats() Stats {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.stats
+	s.Requests = make(map[string]uint64, len(p.stats.Requests))
+	for k, v := range p.stats.Requests {
+		s.Requests[k] = v
+	}
+	return s
+}
+
+// Run sends whenever the journal has sealed something, asks for news when nothing was sent for Options.Gap, and
+// returns when ctx ends.
+func (p *Pusher) Run(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	sealed := p.o.Journal.Sealed()
+	for tries := 0; ; {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-sealed:
+		case <-timer.C:
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		err := p.Round(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		wait := p.o.Gap
+		sealed = p.o.Journal.Sealed()
+		if err != nil {
+			p.complain(err)
+			wait = backoff(tries, p.roll())
+			if b, ok := errors.AsType[*busyError](err); ok {
+				wait = max(wait, b.after)
+			}
+			tries++
+			sealed = nil // only time helps
+		} else {
+			p.recovered()
+			tries = 0
+		}
+		timer.Reset(wait)
+	}
+}
+
+// backoff is how long to wait after tries failures and one more: full jitter below a limit that doubles from 1 s to
+// 5 min. roll is in [0, 1).
+func backoff(tries int, roll float64) time.Duration {
+	limit := backoffMax
+	if tries < 9 {
+		limit = min(backoffMax, backoffMin<<tries)
+	}
+	return max(100*time.Millisecond, time.Duration(roll*float64(limit)))
+}
+
+// Round sends all that is sealed, or asks for news when there is nothing, and follows what the answers say.
+func (p *Pusher) Round(ctx context.Context) error {
+	sent := false
+	for {
+		bs, err := p.o.Journal.Batches(p.after, wire.MaxBatches, maxSend)
+		if errors.Is(err, journal.ErrUnknownHead) {
+			p.after = wire.Head{} // it was removed: go on with what is there
+			bs, err = p.o.Journal.Batches(p.after, wire.MaxBatches, maxSend)
+		}
+		if damage, ok := errors.AsType[*journal.DamagedError](err); ok {
+			p.log.Error("journal is damaged: what lies behind the damage goes into a new one", "err", err)
+			if err := p.fork(damage.Journal); err != nil {
+				return err
+			}
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if len(bs) == 0 {
+			break
+		}
+		sent = true
+		if err := p.send(ctx, bs); err != nil {
+			return err
+		}
+	}
+	if !sent {
+		return p.ask(ctx)
+	}
+	return nil
+}
+
+// send posts batches and follows the answer.
+func (p *Pusher) send(ctx context.Context, bs []journal.Sealed) error {
+	p.buf = p.buf[:0]
+	for _, b := range bs {
+		p.buf = wire.AppendBatch(p.buf, b.Batch.Note, b.Batch.Body)
+	}
+	path := wire.PathBatches
+	if p.tree.N > 0 {
+		path += "?" + wire.ParamFrom + "=" + strconv.FormatInt(p.tree.N, 10)
+	}
+	re, err := p.call(ctx, http.MethodPost, path, wire.TypeBatches, p.buf)
+	if err != nil {
+		return err
+	}
+	last := bs[len(bs)-1].Head
+	p.acknowledge(re.answer.Head, last)
+	if err := p.follow(ctx, re); err != nil {
+		return err
+	}
+	switch re.status {
+	case http.StatusConflict:
+		return p.conflict(re.answer, bs)
+	case http.StatusTooManyRequests:
+		return &busyError{re.after}
+	}
+	if w := re.answer.Want; w != nil {
+		return p.want(*w)
+	}
+	if h := re.answer.Head; h.Journal != last.Journal || h.Seq < bs[0].Head.Seq {
+		return fmt.Errorf("push: the collector took batches %d to %d of journal %s, and says that its head is %d of %.40q", bs[0].Head.Seq, last.Seq, last.Journal, h.Seq, h.Journal)
+	}
+	p.asked = ""
+	return nil
+}
+
+// acknowledge moves on to the head that the collector says, if that lies within what it was sent.
+func (p *Pusher) acknowledge(head, last wire.Head) {
+	if head.Journal != last.Journal || head.Seq == 0 || head.Seq > last.Seq {
+		return
+	}
+	before := p.o.Journal.Stats().Batches
+	if err := p.o.Journal.Ack(head); err != nil {
+		if !errors.Is(err, journal.ErrUnknownHead) {
+			p.log.Warn("acknowledgement cannot be kept; the batches will be sent again", "err", err)
+		}
+		return
+	}
+	p.after = head
+	p.mu.Lock()
+	p.stats.Batches += before - min(before, p.o.Journal.Stats().Batches)
+	p.mu.Unlock()
+}
+
+// want goes back to where the collector wants to have it from. A want that was granted, and comes again without
+// anything archived since, is an error, which waits.
+func (p *Pusher) want(w wire.Head) error {
+	from := wire.Head{Journal: w.Journal, Seq: max(w.Seq, 1) - 1}
+	name := fmt.Sprintf("%s/%d", w.Journal, w.Seq)
+	if p.asked == name {
+		return fmt.Errorf("push: the collector asks again for batch %d of journal %.40q, which it was sent", w.Seq, w.Journal)
+	}
+	if bs, err := p.o.Journal.Batches(from, 1, 0); err != nil || len(bs) == 0 || bs[0].Head.Journal != w.Journal {
+		p.log.Error("collector wants a batch that is not kept here any more", "journal", w.Journal, "seq", w.Seq)
+		return p.fork(w.Journal)
+	}
+	p.asked, p.after = name, from
+	return nil
+}
+
+// conflict follows a 409: the collector wants other batches, knows these already, or holds another continuation of the
+// journal. In that case the journal is ended, and what the collector did not take is recorded again in a new one.
+func (p *Pusher) conflict(a wire.Answer, bs []journal.Sealed) error {
+	first := bs[0].Head
+	p.log.Warn("collector refuses batches", "journal", first.Journal, "seq", first.Seq, "head_journal", a.Head.Journal, "head_seq", a.Head.Seq, "err", a.Error)
+	switch {
+	case a.Want != nil:
+		return p.want(*a.Want)
+	case a.Head.Journal == first.Journal && a.Head.Seq >= first.Seq && p.asked != first.Journal:
+		// Perhaps these are so old that the collector knows them by their head only.
+		if _, err := p.o.Journal.Batches(a.Head, 1, 0); err == nil {
+			p.asked, p.after = first.Journal, a.Head
+			return nil
+		}
+	}
+	return p.fork(first.Journal)
+}
+
+// fork begins a new journal, if that has not been done, and carries over what the old one holds beyond what was
+// acknowledged.
+func (p *Pusher) fork(old string) error {
+	if p.o.Journal.ID() == old {
+		if err := p.o.Fork(p.now()); err != nil {
+			return fmt.Errorf("push: new journal after a fork: %w", err)
+		}
+	}
+	n, err := p.o.Journal.Carry(old)
+	if err != nil {
+		return fmt.Errorf("push: records of the forked journal %s: %w", old, err)
+	}
+	p.after, p.asked = p.o.Journal.Acked(), ""
+	p.log.Error("journal cannot go on: a new one has the records that the collector did not take", "journal", old, "records", n)
+	return nil
+}
+
+// ask asks for news: head, plan, checkpoint and time.
+func (p *Pusher) ask(ctx context.Context) error {
+	path := wire.PathCheckpoint
+	if p.tree.N > 0 {
+		path += "?" + wire.ParamFrom + "=" + strconv.FormatInt(p.tree.N, 10)
+	}
+	re, err := p.call(ctx, http.MethodGet, path, "", nil)
+	if err != nil {
+		return err
+	}
+	if re.status == http.StatusTooManyRequests {
+		return &busyError{re.after}
+	}
+	if err := p.follow(ctx, re); err != nil {
+		return err
+	}
+	if w := re.answer.Want; w != nil {
+		return p.want(*w)
+	}
+	return nil
+}
+
+// Goodbye sends what is left and tells the collector that the machine stops in order. It takes 2 s at most; that it
+// does not succeed does no harm.
+func (p *Pusher) Goodbye(ctx context.Context, cause string) error {
+	ctx, cancel := context.WithTimeout(ctx, goodbyeFor)
+	defer cancel()
+	bs, err := p.o.Journal.Batches(p.after, wire.MaxBatches, maxSend)
+	if err == nil && len(bs) > 0 {
+		err = p.send(ctx, bs)
+	}
+	body := fmt.Appendf(nil, "{\"cause\":%q}\n", cause)
+	req, e := http.NewRequestWithContext(ctx, http.MethodPost, p.o.Collector+wire.PathGoodbye, bytes.NewReader(body))
+	if e != nil {
+		return e
+	}
+	req.Header.Set("Content-Type", "application/json")
+	res, e := p.o.Client.Do(req)
+	if e != nil {
+		return errors.Join(err, fmt.Errorf("goodbye: %w", explain(e)))
+	}
+	defer res.Body.Close()
+	if res.StatusCode/100 != 2 {
+		return errors.Join(err, fmt.Errorf("goodbye: the collector answers %s", res.Status))
+	}
+	return err
+}
+
+// complain logs a failure, once as long as it stays the same.
+func (p *Pusher) complain(err error) {
+	p.mu.Lock()
+	p.stats.LastError = err.Error()
+	again := p.said == err.Error()
+	p.said = err.Error()
+	p.mu.Unlock()
+	if !again {
+		p.log.Warn("collector does not take what was measured; it is kept and tried again", "collector", p.o.Collector, "err", err)
+	}
+}
+
+func (p *Pusher) recovered() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.said != "" {
+		p.log.Info("collector takes what was measured", "collector", p.o.Collector)
+	}
+	p.said, p.stats.LastError = "", ""
+}
