@@ -34,8 +34,9 @@ func slowOption(what string) check.Option {
 
 // A line is how packets leave this machine: IP version and local address. Its zero value leaves both to the system.
 type line struct {
-	family string
-	source netip.Addr
+	family   string
+	source   netip.Addr
+	resolver *net.Resolver // nil is the system's
 }
 
 // fits tells whether an address can be reached over the line.
@@ -58,7 +59,7 @@ func (l line) lookup(ctx context.Context, host string) ([]netip.Addr, *check.Res
 	if l.family == ip4 || l.family == ip6 {
 		network = l.family
 	}
-	all, err := net.DefaultResolver.LookupNetIP(ctx, network, host)
+	all, err := l.resolver.LookupNetIP(ctx, network, host)
 	if err != nil {
 		return nil, new(failed(ctx, check.StepResolve, err))
 	}

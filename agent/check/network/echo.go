@@ -79,7 +79,7 @@ func (e echoes) judge(ctx context.Context, lossWarn float64, slow time.Duration)
 	case len(e.rtts) == 0 && errors.Is(ctx.Err(), context.Canceled):
 		r = check.Because(check.Internal, "the run was cut short")
 	case len(e.rtts) == 0 && e.refused != nil:
-		r = check.Because(unreachableReason(e.refused), "%s", cause(e.refused))
+		r = check.Because(check.Classify(check.StepConnect, e.refused), "%s", cause(e.refused))
 	case len(e.rtts) == 0:
 		r = check.Because(check.Timeout, "none of %d requests was answered", e.sent)
 	case e.lost() > lossWarn:
@@ -91,15 +91,6 @@ func (e echoes) judge(ctx context.Context, lossWarn float64, slow time.Duration)
 	}
 	e.report(&r)
 	return r
-}
-
-// unreachableReason names a refusal. An administrative prohibition comes as EACCES, which is the network's word about
-// the target and no lack of rights of ours.
-func unreachableReason(err error) check.Reason {
-	if r := check.Classify(check.StepConnect, err); r != check.NoPermission {
-		return r
-	}
-	return check.ConnectUnreachable
 }
 
 // report adds the facts.

@@ -56,7 +56,7 @@ func gatewayKind() check.Kind {
 
 func newGateway(o check.Options, env check.Env) (check.Func, error) {
 	g := gateway{
-		line: line{o.String("family"), env.Source}, host: o.String("host"), slow: o.Duration("slow"), lossWarn: o.Float("loss_warn"),
+		line: line{family: o.String("family"), source: env.Source}, host: o.String("host"), slow: o.Duration("slow"), lossWarn: o.Float("loss_warn"),
 		run:    echoRun{source: env.Source, count: int(o.Int("count")), interval: gatewayInterval, size: 56, linger: gatewayLinger},
 		routes: defaultRoutes, prefixes: interfacePrefixes, echo: echoRun.echo, neighbour: neighbourReachable,
 		// Services that a gateway has for its own network: name server, and the page to set it up.

@@ -43,7 +43,7 @@ func pingKind() check.Kind {
 
 func newPing(o check.Options, env check.Env) (check.Func, error) {
 	p := pinger{
-		line: line{o.String("family"), env.Source}, host: o.String("host"), mode: o.String("mode"), port: uint16(o.Int("port")),
+		line: line{family: o.String("family"), source: env.Source}, host: o.String("host"), mode: o.String("mode"), port: uint16(o.Int("port")),
 		slow: o.Duration("slow"), lossWarn: o.Float("loss_warn"),
 		run:  echoRun{source: env.Source, count: int(o.Int("count")), interval: o.Duration("interval"), size: int(o.Int("size"))},
 		echo: echoRun.echo,

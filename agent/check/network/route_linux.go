@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"syscall"
 )
 
@@ -15,12 +16,15 @@ import (
 const maxRouteText = 2 << 20
 
 // defaultRoutes lists the default routes of this machine, in no order.
-func defaultRoutes() ([]route, error) {
-	four, err := readTable("/proc/net/route", parseRoutes4)
+func defaultRoutes() ([]route, error) { return routesIn("/proc/net") }
+
+// routesIn reads the two tables in a folder of the kernel's.
+func routesIn(folder string) ([]route, error) {
+	four, err := readTable(filepath.Join(folder, "route"), parseRoutes4)
 	if err != nil {
 		return nil, err
 	}
-	six, err := readTable("/proc/net/ipv6_route", parseRoutes6)
+	six, err := readTable(filepath.Join(folder, "ipv6_route"), parseRoutes6)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) { // there is none where IPv6 is switched off
 		return nil, err
 	}

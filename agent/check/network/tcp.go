@@ -39,7 +39,7 @@ func newTCP(o check.Options, env check.Env) (check.Func, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := line{o.String("family"), env.Source}
+	l := line{family: o.String("family"), source: env.Source}
 	if err := checkFamily("address", host, l); err != nil {
 		return nil, err
 	}

@@ -72,7 +72,7 @@ func newUplink(o check.Options, env check.Env) (check.Func, error) {
 	if need > len(anchors) {
 		return nil, fmt.Errorf("option %q: %d of %d anchors can never answer: write at most %d", "need", need, len(anchors), len(anchors))
 	}
-	slow, l := o.Duration("slow"), line{anyFamily, env.Source}
+	slow, l := o.Duration("slow"), line{family: anyFamily, source: env.Source}
 	return func(ctx context.Context) check.Result {
 		begin := time.Now()
 		a := askAnchors(ctx, l, anchors, need)
@@ -106,7 +106,7 @@ func judgeUplink(ctx context.Context, a anchorAnswers, asked, need int, slow tim
 // ProbeAnchors connects to the anchors of a line (host:port each) at once and returns how many answered. It waits for
 // all of them, but no more than a second once half have answered. A zero source leaves the local address to the system.
 func ProbeAnchors(ctx context.Context, anchors []string, source netip.Addr) (answered int) {
-	return askAnchors(ctx, line{anyFamily, source}, anchors, (len(anchors)+1)/2).answered
+	return askAnchors(ctx, line{family: anyFamily, source: source}, anchors, (len(anchors)+1)/2).answered
 }
 
 // anchorAnswers is what several anchors said.
