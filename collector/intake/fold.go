@@ -1,0 +1,226 @@
+package intake
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"egovmon/agent/check"
+	"egovmon/agent/journal"
+	"egovmon/agent/plan"
+	"egovmon/collector/evidence"
+)
+
+const (
+	lateAfter  = 5 * time.Minute // from sealing to receipt, by one clock
+	keptPast   = 24 * time.Hour  // a slot may lie so far before its journal's start
+	keptFuture = 2 * time.Minute // and so far after the receipt
+	clockFresh = 24 * time.Hour  // an older measurement of a clock proves nothing
+	maxFolded  = 8               // journals of one machine that can still go on
+)
+
+// A Fold turns the log into Accepted values. It is fed every leaf in order; what it says of a batch depends on the
+// leaves up to it and on the kinds, and on nothing else. It serves one goroutine.
+type Fold struct {
+	kinds  check.Table
+	text   func(leaf int64) ([]byte, error)
+	reader *journal.Reader
+	parsed map[string]*plan.Plan // by hash; those in force somewhere, nil for one that cannot be used
+	broken error                 // why the text of a plan could not be read from the log
+	state  foldState
+}
+
+// foldState is all that a fold remembers, as it is kept in a snapshot.
+type foldState struct {
+	Next     int64                      `json:"next"` // first leaf it has not been fed
+	Plans    map[string]int64           `json:"plans"`
+	Machines map[string]*foldMachine    `json:"machines"`
+	Journals map[string]*journalInForce `json:"journals"` // by "MACHINE JOURNAL"
+}
+
+type foldMachine struct {
+	Unit  string    `json:"unit"`
+	First time.Time `json:"first"`    // when it first had an identity: nothing it says is older
+	Order []string  `json:"journals"` // keys of its journals, the newest at the end
+}
+
+// journalInForce is what holds at the present end of one journal.
+type journalInForce struct {
+	Start time.Time          `json:"start"` // of the journal; zero until it has said so
+	Begin time.Time          `json:"begin"` // of the agent's present run
+	Plan  applied            `json:"plan"`
+	Old   applied            `json:"old"`   // the plan before: checks under way at a change still report by it
+	Slots map[string][]int64 `json:"slots"` // Unix seconds of each check's last slots, ascending
+}
+
+type applied struct {
+	SHA256 string    `json:"sha256,omitempty"`
+	At     time.Time `json:"at,omitzero"`
+}
+
+// NewFold returns a fold that has been fed nothing. text returns the blob of a leaf of the log, for the texts of plans.
+func NewFold(kinds check.Table, text func(leaf int64) ([]byte, error)) (*Fold, error) {
+	r, err := journal.NewReader()
+	if err != nil {
+		return nil, err
+	}
+	return &Fold{kinds: kinds, text: text, reader: r, parsed: map[string]*plan.Plan{}, state: foldState{
+		Plans: map[string]int64{}, Machines: map[string]*foldMachine{}, Journals: map[string]*journalInForce{},
+	}}, nil
+}
+
+// Next is the index of the leaf that the fold is to be fed next.
+func (f *Fold) Next() int64 { return f.state.Next }
+
+// Feed takes in the next leaf. ok is true if it was a batch. An error means that the log itself cannot be read.
+func (f *Fold) Feed(s evidence.Stored) (a Accepted, ok bool, err error) {
+	if s.Index != f.state.Next {
+		return Accepted{}, false, fmt.Errorf("fold: leaf %d, but %d comes next", s.Index, f.state.Next)
+	}
+	switch s.Leaf.Type() {
+	case evidence.Plan:
+		// The first leaf of a text is where it is found; others say that it is in force again.
+		if _, known := f.state.Plans[s.Leaf.Field("sha256")]; !known {
+			f.state.Plans[s.Leaf.Field("sha256")] = s.Index
+		}
+	case evidence.AgentKey:
+		if err := f.identity(s.Leaf); err != nil {
+			return Accepted{}, false, fmt.Errorf("fold: leaf %d: %w", s.Index, err)
+		}
+	case evidence.Batch:
+		if a, err = f.batch(s); err != nil {
+			return Accepted{}, false, fmt.Errorf("fold: leaf %d: %w", s.Index, err)
+		}
+		ok = true
+	}
+	f.state.Next++
+	return a, ok, nil
+}
+
+func (f *Fold) identity(l evidence.Leaf) error {
+	at, err := time.Parse(time.RFC3339, l.Field("at"))
+	if err != nil {
+		return err
+	}
+	m := f.machine(l.Field("machine"))
+	m.Unit = l.Field("unit")
+	if m.First.IsZero() || at.Before(m.First) {
+		m.First = at.UTC()
+	}
+	return nil
+}
+
+func (f *Fold) machine(id string) *foldMachine {
+	m := f.state.Machines[id]
+	if m == nil {
+		m = &foldMachine{}
+		f.state.Machines[id] = m
+	}
+	return m
+}
+
+// journal returns the state of a machine's journal. The oldest of more than maxFolded is forgotten.
+func (f *Fold) journal(machine, id string) *journalInForce {
+	key := machine + " " + id
+	j := f.state.Journals[key]
+	if j == nil {
+		j = &journalInForce{Slots: map[string][]int64{}}
+		f.state.Journals[key] = j
+		m := f.machine(machine)
+		m.Order = append(m.Order, key)
+		if len(m.Order) > maxFolded {
+			delete(f.state.Journals, m.Order[0])
+			m.Order = slices.Delete(m.Order, 0, 1)
+		}
+	}
+	return j
+}
+
+func (f *Fold) batch(s evidence.Stored) (Accepted, error) {
+	received, err := time.Parse(time.RFC3339, s.Leaf.Field("received"))
+	if err != nil {
+		return Accepted{}, err
+	}
+	h, err := readHeader(s.Blob)
+	if err != nil {
+		return Accepted{}, err
+	}
+	m := f.machine(h.Machine)
+	a := Accepted{Leaf: s.Index, Received: received.UTC(), Machine: h.Machine, Unit: m.Unit, Header: h, Rejected: map[string]int{}}
+	a.Late = received.Sub(h.Sealed.Add(-clockOffset(h))) > lateAfter
+	records, err := f.reader.Records(h, s.Body)
+	if err != nil {
+		n := h.Records
+		if bad, ok := errors.AsType[*journal.ContentError](err); ok {
+			n = bad.Lines
+		}
+		a.Rejected[RejectedUnreadable] += max(n, 1)
+	}
+	j := judge{
+		Fold: f, a: &a, j: f.journal(h.Machine, h.Journal), clock: clockOffset(h).Abs(),
+		last: received.Add(keptFuture), first: m.First,
+	}
+	for _, r := range records {
+		j.record(r)
+	}
+	return a, f.broken
+}
+
+// readHeader reads the header of an archived note, whose signature was verified before it was archived.
+func readHeader(note []byte) (journal.Header, error) {
+	i := bytes.LastIndex(note, []byte("\n\n"))
+	if i < 0 {
+		return journal.Header{}, errors.New("the header is no signed note")
+	}
+	return journal.ParseHeader(string(note[:i+1]))
+}
+
+// clockOffset is how far the machine was ahead when it sealed, 0 when nobody has measured it of late.
+func clockOffset(h journal.Header) time.Duration {
+	if h.Clock == nil || h.Sealed.Sub(h.Clock.Measured).Abs() > clockFresh {
+		return 0
+	}
+	return h.Clock.Offset
+}
+
+// plan returns the plan with this hash if the log has it, it can be read and it is for the machine.
+func (f *Fold) plan(sum, machine string) *plan.Plan {
+	p, ok := f.parsed[sum]
+	if !ok {
+		p = f.parse(sum)
+		f.parsed[sum] = p
+	}
+	if p == nil || p.For != machine {
+		return nil
+	}
+	return p
+}
+
+func (f *Fold) parse(sum string) *plan.Plan {
+	leaf, ok := f.state.Plans[sum]
+	if !ok {
+		return nil
+	}
+	text, err := f.text(leaf)
+	if err != nil {
+		f.broken = fmt.Errorf("plan %s: %w", sum, err)
+		return nil
+	}
+	p, err := plan.Parse(text, f.kinds)
+	if err != nil || p.Hash() != sum {
+		return nil
+	}
+	return p
+}
+
+// forget drops parsed plans that are in force nowhere.
+func (f *Fold) forget() {
+	used := map[string]bool{}
+	for _, j := range f.state.Journals {
+		used[j.Plan.SHA256], used[j.Old.SHA256] = true, true
+	}
+	maps.DeleteFunc(f.parsed, func(sum string, _ *plan.Plan) bool { return !used[sum] })
+}

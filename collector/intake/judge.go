@@ -1,0 +1,234 @@
+package intake
+
+import (
+	"slices"
+	"time"
+
+	"egovmon/agent/check"
+	"egovmon/agent/journal"
+	"egovmon/agent/plan"
+)
+
+// Why a record of an archived batch enters no figure: the words of [Accepted.Rejected].
+const (
+	RejectedUnreadable = "unreadable"       // the line, or the whole body, cannot be read
+	RejectedNoBegin    = "no_begin"         // the journal has not said when it began
+	RejectedNoPlan     = "no_plan"          // the journal follows no plan that is known here
+	RejectedPlan       = "plan_unknown"     // a plan that the log does not have, or that is for another machine
+	RejectedCheck      = "check_unknown"    // the check is not in the plan
+	RejectedReason     = "reason_unknown"   // the reason is not one that a result, or a range, may have
+	RejectedEarly      = "slot_early"       // before the journal's start less a day, or over before the agent's start
+	RejectedFuture     = "slot_future"      // later than the receipt by more than 2 min
+	RejectedGrid       = "slot_off_grid"    // not an instant at which the plan calls for the check
+	RejectedTwice      = "slot_twice"       // the journal has a result for this slot already
+	RejectedFact       = "fact_unknown"     // the kind declares no such fact, or the result has it twice
+	RejectedBounds     = "fact_bounds"      // a fact is outside of its declared bounds
+	RejectedPhase      = "phase_unknown"    // the kind declares no such phase, or the result has it twice
+	RejectedRange      = "range_impossible" // a range that is empty, or lies where no slot can be
+	RejectedTime       = "time_impossible"  // a begin, end or plan before the machine had an identity, or after the receipt
+)
+
+// rememberedSlots of each check tell a duplicate. A check's runs do not overlap, so that its results come in the order
+// of slots but for a few; a slot before all that is remembered cannot be told from a duplicate, and counts as one.
+const rememberedSlots = 16
+
+// A judge goes through the records of one batch.
+type judge struct {
+	*Fold
+	a     *Accepted
+	j     *journalInForce
+	clock time.Duration // how far the machine's clock was off
+	first time.Time     // when the machine first had an identity
+	last  time.Time     // the latest instant that a slot may have
+}
+
+func (g *judge) reject(why string) { g.a.Rejected[why]++ }
+
+func (g *judge) emit(e Event) { g.a.Events = append(g.a.Events, e) }
+
+func (g *judge) record(r journal.Record) {
+	switch {
+	case r.Begin != nil:
+		at := g.within(r.Begin.At)
+		if g.j.Start.IsZero() {
+			g.j.Start = at
+		}
+		g.j.Begin = at
+		if !at.Equal(r.Begin.At) {
+			g.reject(RejectedTime)
+			return
+		}
+		g.emit(Event{Begin: r.Begin})
+	case r.End != nil:
+		if !g.within(r.End.At).Equal(r.End.At) {
+			g.reject(RejectedTime)
+			return
+		}
+		g.emit(Event{End: r.End})
+	case r.Plan != nil:
+		g.applied(r.Plan)
+	case g.j.Start.IsZero():
+		g.reject(RejectedNoBegin)
+	case r.Range != nil:
+		if why := g.missed(*r.Range); why != "" {
+			g.reject(why)
+			return
+		}
+		g.emit(Event{Range: r.Range})
+	case r.Result != nil:
+		o, why := g.result(*r.Result)
+		if why != "" {
+			g.reject(why)
+			return
+		}
+		g.emit(Event{Observation: &o})
+	}
+}
+
+// within moves an instant into the time that the machine can speak of.
+func (g *judge) within(t time.Time) time.Time {
+	if lo := g.first.Add(-keptPast); t.Before(lo) {
+		return lo
+	}
+	if t.After(g.last) {
+		return g.last
+	}
+	return t
+}
+
+func (g *judge) applied(r *journal.PlanApplied) {
+	p := g.plan(r.SHA256, g.a.Machine)
+	if p == nil {
+		g.reject(RejectedPlan)
+		return
+	}
+	at := g.within(r.At)
+	if !at.Equal(r.At) {
+		g.reject(RejectedTime)
+	}
+	if g.j.Plan.SHA256 != r.SHA256 {
+		g.j.Old, g.j.Plan = g.j.Plan, applied{r.SHA256, at}
+		for id := range g.j.Slots {
+			if _, in := g.check(id, at); !in {
+				delete(g.j.Slots, id)
+			}
+		}
+		g.forget()
+	}
+	g.emit(Event{Plan: &PlanChange{At: at, Plan: p}})
+}
+
+// check returns the check by which a result of a run that began at start is judged: that of the plan in force then. A
+// run under way at a change of plan reports by the plan before.
+func (g *judge) check(id string, start time.Time) (plan.Check, bool) {
+	order := []applied{g.j.Plan, g.j.Old}
+	if start.Before(g.j.Plan.At) {
+		slices.Reverse(order)
+	}
+	for _, ap := range order {
+		if ap.SHA256 == "" {
+			continue
+		}
+		if p := g.plan(ap.SHA256, g.a.Machine); p != nil {
+			if c, ok := p.Check(id); ok {
+				return c, true
+			}
+		}
+	}
+	return plan.Check{}, false
+}
+
+// earliest is where the journal's slots may begin. What a machine says of a time before it had an identity is not
+// believed, whenever its journal claims to have begun.
+func (g *judge) earliest() time.Time {
+	t := g.j.Start
+	if g.first.After(t) {
+		t = g.first
+	}
+	return t.Add(-keptPast)
+}
+
+func (g *judge) result(r check.Result) (o Observation, why string) {
+	if g.j.Plan.SHA256 == "" {
+		return o, RejectedNoPlan
+	}
+	c, ok := g.check(r.Check, r.Start)
+	if !ok {
+		return o, RejectedCheck
+	}
+	to := r.Slot.Add(c.Every)
+	switch {
+	case !r.Reason.Valid() || r.Reason.Missed() || r.Reason.AccountOnly():
+		return o, RejectedReason
+	case r.Slot.Before(g.earliest()) || !to.After(g.j.Begin):
+		return o, RejectedEarly
+	case r.Slot.After(g.last):
+		return o, RejectedFuture
+	case !plan.SlotAt(g.a.Machine, c, r.Slot).Equal(r.Slot):
+		return o, RejectedGrid
+	}
+	k, _ := g.kinds.Lookup(c.Kind)
+	if why := declared(k, r); why != "" {
+		return o, why
+	}
+	if !g.j.remember(r.Check, r.Slot.Unix()) {
+		return o, RejectedTwice
+	}
+	from := r.Slot
+	if g.j.Begin.After(from) {
+		from = g.j.Begin
+	}
+	return Observation{
+		Result: r, Service: c.Service, Kind: c.Kind, Path: c.Path, Every: c.Every,
+		From: from, To: to, ClockUnproven: g.clock > c.Every/2,
+	}, ""
+}
+
+// declared tells whether the kind has declared every number and phase of a result. A fact with both bounds 0 has none.
+func declared(k check.Kind, r check.Result) (why string) {
+	for i, x := range r.Facts {
+		d, ok := k.Fact(x.Name)
+		if !ok || slices.ContainsFunc(r.Facts[:i], func(y check.Fact) bool { return y.Name == x.Name }) {
+			return RejectedFact
+		}
+		if (d.Min != 0 || d.Max != 0) && (x.Value < d.Min || x.Value > d.Max) {
+			return RejectedBounds
+		}
+	}
+	for i, x := range r.Phases {
+		if !slices.Contains(k.Phases, x.Name) || slices.ContainsFunc(r.Phases[:i], func(y check.Phase) bool { return y.Name == x.Name }) {
+			return RejectedPhase
+		}
+	}
+	return ""
+}
+
+// remember notes a slot and reports whether it is new.
+func (j *journalInForce) remember(id string, slot int64) bool {
+	s := j.Slots[id]
+	i, found := slices.BinarySearch(s, slot)
+	if found || len(s) == rememberedSlots && i == 0 {
+		return false
+	}
+	s = slices.Insert(s, i, slot)
+	if len(s) > rememberedSlots {
+		s = slices.Delete(s, 0, 1)
+	}
+	j.Slots[id] = s
+	return true
+}
+
+func (g *judge) missed(r check.Range) (why string) {
+	if !r.Reason.Missed() {
+		return RejectedReason
+	}
+	if r.Check != "*" {
+		if _, ok := g.check(r.Check, r.To); !ok {
+			return RejectedCheck
+		}
+	}
+	if !r.From.Before(r.To) || r.To.After(g.last) || r.From.Before(g.first.Add(-keptPast)) || r.Slots < 0 {
+		return RejectedRange
+	}
+	return ""
+}

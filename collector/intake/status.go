@@ -1,0 +1,96 @@
+package intake
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"egovmon/agent/journal"
+	"egovmon/agent/wire"
+)
+
+// A Status is how one machine gets on with the collector, for people and metrics.
+type Status struct {
+	Machine  string    `json:"machine"`
+	Unit     string    `json:"unit"`
+	Contact  time.Time `json:"contact,omitzero"`  // its last call of any kind
+	Received time.Time `json:"received,omitzero"` // of the batch that was archived last
+	Head     wire.Head `json:"-"`                 // that batch
+	// Clock is what the last batch said of the machine's clock; nil while it was never measured.
+	Clock   *journal.Clock `json:"clock,omitempty"`
+	Build   string         `json:"build,omitempty"`   // the program's version, as it began last
+	Applied string         `json:"applied,omitempty"` // SHA-256 of the plan it follows
+	Plan    string         `json:"-"`                 // SHA-256 of the plan it is to follow; "" for none
+	// Rejected counts results of archived batches that enter no figure, by the words of judge.go.
+	Rejected map[string]int64 `json:"rejected,omitempty"`
+	// Refused counts batches that were not the machine's next ones, and calls beyond its quota, by the words below.
+	Refused map[string]int64 `json:"refused,omitempty"`
+	// Goodbye is when it last said that it stops, GoodbyeCause why; zero once it has come back.
+	Goodbye      time.Time `json:"goodbye,omitzero"`
+	GoodbyeCause string    `json:"goodbye_cause,omitempty"`
+}
+
+// Why something was not taken in: the words of [Status.Refused].
+const (
+	RefusedFork      = "fork"      // another batch stands in its place
+	RefusedGap       = "gap"       // batches before it are missing
+	RefusedSignature = "signature" // not signed by the machine, or not the body that was signed
+	RefusedMachine   = "machine"   // of another machine than the certificate
+	RefusedSize      = "size"      // larger than the agent API allows
+	RefusedFrame     = "frame"     // the request cannot be read
+	RefusedQuota     = "quota"     // too much, or too many at once
+)
+
+// Status lists every machine that has an identity, a plan or a batch, by id.
+func (s *Server) Status() []Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]Status, 0, len(s.machines))
+	for _, m := range s.machines {
+		st := m.status
+		st.Rejected, st.Refused = maps.Clone(st.Rejected), maps.Clone(st.Refused)
+		st.Head, st.Plan = m.heads.held(""), m.plan.SHA256
+		if id, ok := s.opts.Registrar.Machine(st.Machine); ok {
+			st.Unit = id.Unit
+		}
+		all = append(all, st)
+	}
+	for _, id := range s.opts.Registrar.Machines() {
+		if s.machines[id.ID] == nil {
+			all = append(all, Status{Machine: id.ID, Unit: id.Unit})
+		}
+	}
+	slices.SortFunc(all, func(a, b Status) int { return strings.Compare(a.Machine, b.Machine) })
+	return all
+}
+
+// judged notes what the fold says of a batch.
+func (s *Server) judged(a Accepted) {
+	s.with(a.Machine, func(m *machine) {
+		st := &m.status
+		st.Clock = a.Header.Clock
+		for why, n := range a.Rejected {
+			count(&st.Rejected, why, n)
+		}
+		for _, e := range a.Events {
+			switch {
+			case e.Begin != nil:
+				st.Build = e.Begin.Build
+			case e.Plan != nil:
+				st.Applied = e.Plan.Plan.Hash()
+			}
+		}
+	})
+}
+
+func (s *Server) refused(id, why string) {
+	s.with(id, func(m *machine) { count(&m.status.Refused, why, 1) })
+}
+
+func count(c *map[string]int64, why string, n int) {
+	if *c == nil {
+		*c = map[string]int64{}
+	}
+	(*c)[why] += int64(n)
+}
