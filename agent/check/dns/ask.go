@@ -223,6 +223,11 @@ func (o *outcome) unpack(b []byte) error {
 	if err := m.Unpack(b); err != nil {
 		return fmt.Errorf("%w: %w", errMalformed, err)
 	}
+	for i, section := range [][]mdns.RR{m.Answer, m.Ns, m.Extra} {
+		if n := int(binary.BigEndian.Uint16(b[6+2*i:])); n != len(section) {
+			return fmt.Errorf("%w: %d records where it announces %d", errMalformed, len(section), n)
+		}
+	}
 	o.message = m
 	return nil
 }

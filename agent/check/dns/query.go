@@ -169,6 +169,8 @@ func data(rr mdns.RR) string {
 		return unescape(strings.Join(r.Txt, ""))
 	case *mdns.CNAME, *mdns.NS, *mdns.PTR, *mdns.MX, *mdns.SRV, *mdns.SOA, *mdns.DNAME:
 		return strings.ToLower(content(rr))
+	case *mdns.RFC3597:
+		return fmt.Sprintf(`\# %d %s`, len(r.Rdata)/2, strings.ToLower(r.Rdata))
 	default:
 		return content(rr)
 	}
