@@ -273,8 +273,8 @@ func readHead(br *bufio.Reader, req *http.Request) (*http.Response, error) {
 		if err != nil {
 			return nil, err
 		}
-		if resp.ProtoMajor != 1 {
-			return nil, fmt.Errorf("answer in %s", resp.Proto)
+		if resp.ProtoMajor != 1 || resp.StatusCode < 100 {
+			return nil, fmt.Errorf("answer in %s with status %03d", resp.Proto, resp.StatusCode)
 		}
 		if resp.StatusCode >= 200 || resp.StatusCode == http.StatusSwitchingProtocols {
 			return resp, nil

@@ -260,7 +260,7 @@ func (c *httpCheck) run(ctx context.Context) check.Result {
 	begin := time.Now()
 	s, _ := c.pool.Get().(*scratch)
 	f := fetch{c: c, scratch: s}
-	bad := f.follow(ctx)
+	bad := f.follow(ctx).unlessCalledOff(ctx)
 	total := time.Since(begin)
 	s.release()
 	c.pool.Put(s)

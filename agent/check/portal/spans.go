@@ -1,6 +1,7 @@
 package portal
 
 import (
+	"context"
 	"errors"
 	"net"
 	"time"
@@ -54,6 +55,14 @@ func dnsFailure(err error) (*net.DNSError, bool) { return errors.AsType[*net.DNS
 type fault struct {
 	reason check.Reason
 	detail string
+}
+
+// unlessCalledOff returns f, or says that the run was called off, which is nobody's fault.
+func (f *fault) unlessCalledOff(ctx context.Context) *fault {
+	if f != nil && errors.Is(ctx.Err(), context.Canceled) {
+		return &fault{check.Classify(check.StepExchange, ctx.Err()), "called off: " + f.detail}
+	}
+	return f
 }
 
 // result makes the Result of a run that ended with f, or well when f is nil.

@@ -78,7 +78,7 @@ func (c *tlsCheck) run(ctx context.Context) check.Result {
 	var sp spans
 	var pr peer
 	var facts check.Facts
-	f := c.shake(ctx, &sp, &pr, &facts)
+	f := c.shake(ctx, &sp, &pr, &facts).unlessCalledOff(ctx)
 	total := time.Since(begin)
 	if f == nil {
 		f = c.policy.degraded(&pr)
