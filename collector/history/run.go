@@ -22,11 +22,11 @@ func (s Span) Meet(o Span) Span { return Span{max(s.From, o.From), min(s.To, o.T
 // Holds reports whether the second t lies in the stretch.
 func (s Span) Holds(t int64) bool { return s.From <= t && t < s.To }
 
-// Join returns the seconds of all spans as sorted stretches that do not touch.
+// Join returns the seconds of all spans as sorted stretches that do not touch; it is never nil.
 func Join(spans ...Span) []Span {
 	in := slices.DeleteFunc(slices.Clone(spans), func(s Span) bool { return s.To <= s.From })
 	slices.SortFunc(in, func(a, b Span) int { return cmp.Compare(a.From, b.From) })
-	var out []Span
+	out := []Span{}
 	for _, s := range in {
 		if n := len(out); n > 0 && s.From <= out[n-1].To {
 			out[n-1].To = max(out[n-1].To, s.To)

@@ -1,0 +1,183 @@
+package history
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"egovmon/agent/check"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// A statement is one thing that journals say, told in the words of the package comment.
+type statement struct {
+	journal  int
+	slot     int64 // of a result
+	from, to int64
+	isRange  bool
+	forAll   bool
+	reason   check.Reason
+}
+
+// settleSecond returns what speaks for the second t, the first that holds; "" is nothing.
+func settleSecond(said []statement, t int64) check.Reason {
+	var best *statement
+	for i := range said {
+		s := &said[i]
+		if t < s.from || t >= s.to {
+			continue
+		}
+		switch {
+		case best == nil:
+		case s.isRange != best.isRange:
+			if s.isRange {
+				continue
+			}
+		case s.journal != best.journal:
+			if s.journal < best.journal {
+				continue
+			}
+		case s.isRange && s.forAll != best.forAll:
+			if s.forAll {
+				continue
+			}
+		case !s.isRange && s.slot < best.slot:
+			continue
+		}
+		best = s
+	}
+	if best == nil {
+		return ""
+	}
+	return best.reason
+}
+
+// TestSettleProperty writes random journals as an agent does, and compares the runs with each second told alone.
+func TestSettleProperty(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(8, 1))
+	reasons := []check.Reason{check.OK, check.OK, check.Timeout, check.Slow}
+	for round := range 2000 {
+		var said []statement
+		var layers []Layer
+		var journals []*Journal
+		now := int64(100)
+		for k := range 1 + rnd.IntN(3) {
+			j, l, first := &Journal{}, Layer{}, now
+			j.Start(unix(first))
+			for i := range said { // the later begin cuts the last result of each journal before
+				if s := &said[i]; !s.isRange && last(said, i) && s.from < first && first < s.to {
+					s.to = first
+				}
+			}
+			every, version := int64(10), 0
+			j.Apply(Plan{At: unix(now), SHA256: fmt.Sprint(version)})
+			for range rnd.IntN(20) {
+				switch rnd.IntN(8) {
+				case 0: // a change of plan, or an end, in the middle of a slot
+					now += int64(rnd.IntN(9))
+					if rnd.IntN(2) == 0 {
+						version++
+						every = []int64{5, 10, 20}[rnd.IntN(3)]
+						j.Apply(Plan{At: unix(now), SHA256: fmt.Sprint(version)})
+					} else {
+						j.Stop(unix(now))
+					}
+					for i := range said {
+						if s := &said[i]; !s.isRange && s.journal == k && s.from < now {
+							s.to = min(s.to, now)
+						}
+					}
+				case 1: // a range over something, of one check or of all
+					s := statement{journal: k, from: now - int64(rnd.IntN(40)), to: now, isRange: true, forAll: rnd.IntN(2) == 0, reason: check.MissedStopped}
+					if s.forAll {
+						l.All = Over(l.All, []Run{{Span{s.from, s.to}, s.reason}})
+					} else {
+						s.reason = check.MissedOverrun
+						l.Ranges = Over(l.Ranges, []Run{{Span{s.from, s.to}, s.reason}})
+					}
+					said = append(said, s)
+				case 2: // slots that are not run
+					now += every * int64(rnd.IntN(3))
+				default:
+					slot := (now + every - 1) / every * every
+					r := reasons[rnd.IntN(len(reasons))]
+					closed, late := j.Observe(Observation{Check: "c", Start: unix(slot), From: unix(slot), To: unix(slot + every), Reason: r})
+					if len(late) > 0 {
+						t.Fatalf("round %d: %v is late", round, late)
+					}
+					for _, c := range closed {
+						l.Closed = Append(l.Closed, c)
+					}
+					said = append(said, statement{journal: k, slot: slot, from: slot, to: slot + every, reason: r})
+					now = slot + 1
+				}
+			}
+			l.Begun, l.Begin = j.Begun, j.Begin
+			layers, journals = append(layers, l), append(journals, j)
+			now = max(first+1, now+int64(rnd.IntN(30))-15) // the next journal's clock may have stepped back
+		}
+		for i := range layers {
+			layers[i].Tail = journals[i].Tails["c"]
+		}
+		var want []Run
+		for s := range int64(2000) {
+			if r := settleSecond(said, s); r != "" {
+				want = Append(want, Run{Span{s, s + 1}, r})
+			}
+		}
+		if d := cmp.Diff(want, Settle(layers, Span{0, 2000}), equate); d != "" {
+			t.Fatalf("round %d: -second by second +Settle\n%s\n%+v", round, d, said)
+		}
+	}
+}
+
+// last reports whether a result is the last one of its journal.
+func last(said []statement, i int) bool {
+	for _, s := range said[i+1:] {
+		if !s.isRange && s.journal == said[i].journal {
+			return false
+		}
+	}
+	return true
+}
+
+// TestClocks: a fraction of a second is cut off, of instants of every sort, so that stretches go on where others end.
+func TestClocks(t *testing.T) {
+	j := &Journal{}
+	half := 500 * time.Millisecond
+	j.Start(unix(10).Add(half))
+	j.Observe(Observation{Check: "c", Start: unix(10).Add(half), From: unix(10).Add(half), To: unix(60), Reason: check.OK})
+	j.Stop(unix(30).Add(half))
+	if got, want := j.Tails["c"].Open, (Run{Span{10, 30}, check.OK}); got != want || j.Begin != 10 {
+		t.Errorf("begin %d, run %v; want 10, %v", j.Begin, got, want)
+	}
+}
+
+// TestCutsNeverRemove: an end with a clock far in the past takes nothing that was measured.
+func TestCutsNeverRemove(t *testing.T) {
+	j := &Journal{}
+	for s := int64(1000); s < 2000; s += 10 {
+		j.Observe(Observation{Check: "c", Start: unix(s), From: unix(s), To: unix(s + 10), Reason: check.OK})
+	}
+	j.Stop(unix(5))
+	if got, want := j.Tails["c"].Open, (Run{Span{1000, 2000}, check.OK}); got != want {
+		t.Errorf("%v, want %v", got, want)
+	}
+	got := Settle([]Layer{{Tail: j.Tails["c"]}, {Begun: true, Begin: 500}}, Span{0, 3000})
+	if d := cmp.Diff([]Run{{Span{1000, 2000}, check.OK}}, got); d != "" {
+		t.Errorf("a later journal that begins before: -want +got\n%s", d)
+	}
+}
+
+func TestEpochs(t *testing.T) {
+	plans := []Plan{{At: unix(10), SHA256: "a"}, {At: unix(20), SHA256: "b"}, {At: unix(15), SHA256: "c"}, {At: unix(30), SHA256: "d"}}
+	var got []string
+	for _, e := range Epochs(plans, 25) {
+		got = append(got, fmt.Sprint(e.Span, e.Plan.SHA256))
+	}
+	if d := cmp.Diff([]string{"{10 15}a", "{15 30}c"}, got); d != "" {
+		t.Errorf("-want +got\n%s", d)
+	}
+}
