@@ -174,9 +174,9 @@ func (m *Machine) has(role string) bool {
 
 // LineOf returns the line of the path that the machine uses at t: the one it names, else its unit's first.
 func (p *Profile) LineOf(m *Machine, path plan.Path, t time.Time) (*Line, bool) {
-	for i := range p.Lines {
+	for _, i := range p.linesOf[m.Unit] {
 		l := &p.Lines[i]
-		if l.Path != path || l.Unit != m.Unit || !l.Valid.CoversTime(t) {
+		if l.Path != path || !l.Valid.CoversTime(t) {
 			continue
 		}
 		if len(m.Lines) == 0 || slices.ContainsFunc(m.Lines, func(ml MachineLine) bool { return ml.Line == l.ID }) {

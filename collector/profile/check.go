@@ -144,9 +144,10 @@ func (c *checker) parameters() {
 
 // services names those that no machine of today could ever be told to check.
 func (c *checker) services() {
+	chooser := c.p.chooserAt(c.now)
 	for _, s := range c.p.ServicesAt(c.now) {
 		chosen := slices.ContainsFunc(c.p.MachinesAt(c.now), func(m Machine) bool {
-			ok, _ := c.p.watches(&s, &m, c.now)
+			ok, _ := chooser.watches(&s, &m)
 			return ok
 		})
 		switch {

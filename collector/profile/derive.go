@@ -2,6 +2,7 @@ package profile
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -49,8 +50,9 @@ func (p *Profile) PlanFor(machine string, at time.Time, params map[string]string
 	}
 	var why []Why
 	var checks bytes.Buffer
+	c := p.chooserAt(at)
 	for _, s := range p.ServicesAt(at) {
-		for _, d := range p.decide(&s, m, at, params) {
+		for _, d := range p.decide(&s, m, c, params) {
 			why = append(why, d.Why)
 			if d.Planned() {
 				writeCheck(&checks, d)
@@ -91,7 +93,8 @@ type decision struct {
 }
 
 // decide goes over the checks of one service for one machine.
-func (p *Profile) decide(s *Service, m *Machine, at time.Time, params map[string]string) []decision {
+func (p *Profile) decide(s *Service, m *Machine, chooser chooser, params map[string]string) []decision {
+	at := chooser.at
 	all := func(b Because, detail string) []decision {
 		ds := []decision{{Why: Why{s.ID, "", b, detail}}}
 		if len(s.Checks) > 0 {
@@ -102,7 +105,7 @@ func (p *Profile) decide(s *Service, m *Machine, at time.Time, params map[string
 		}
 		return ds
 	}
-	if ok, detail := p.watches(s, m, at); !ok {
+	if ok, detail := chooser.watches(s, m); !ok {
 		return all(BecauseNotWatching, detail)
 	}
 	if len(s.Checks) == 0 {
@@ -131,36 +134,46 @@ func (p *Profile) decide(s *Service, m *Machine, at time.Time, params map[string
 	return ds
 }
 
+// A chooser knows which machine `watch` chooses in each unit at one time.
+type chooser struct {
+	at       time.Time
+	probes   map[string]string // unit → its first probe
+	district string            // the district's first probe, or else its first collector
+}
+
+func (p *Profile) chooserAt(at time.Time) chooser {
+	c := chooser{at: at, probes: map[string]string{}}
+	day, collector := DateOf(at), ""
+	for i := range p.Machines {
+		m := &p.Machines[i]
+		switch {
+		case !m.Valid.Covers(day):
+		case m.Role == RoleProbe && (c.probes[m.Unit] == "" || m.ID < c.probes[m.Unit]):
+			c.probes[m.Unit] = m.ID
+		case m.Role == RoleCollector && m.Unit == p.District && (collector == "" || m.ID < collector):
+			collector = m.ID
+		}
+	}
+	c.district = cmp.Or(c.probes[p.District], collector)
+	return c
+}
+
 // watches reports whether the service's rule chooses the machine, and how it chooses.
-func (p *Profile) watches(s *Service, m *Machine, at time.Time) (bool, string) {
+func (c chooser) watches(s *Service, m *Machine) (bool, string) {
 	switch {
 	case s.Watch.OnePerUnit:
-		chosen := p.first(m.Unit, at, RoleProbe)
+		chosen := c.probes[m.Unit]
 		if chosen == "" {
 			return false, "watch: one_per_unit, and the unit has no machine of role probe"
 		}
 		return chosen == m.ID, "watch: one_per_unit chooses " + chosen
 	case s.Watch.District:
-		chosen := p.first(p.District, at, RoleProbe, RoleCollector)
-		if chosen == "" {
+		if c.district == "" {
 			return false, "watch: district, and the district has no machine of role probe or collector"
 		}
-		return chosen == m.ID, "watch: district chooses " + chosen
+		return c.district == m.ID, "watch: district chooses " + c.district
 	}
 	return m.has(s.Watch.Role), "watch: " + s.Watch.String() + ", and the machine has role " + strings.Join(append([]string{m.Role}, m.Duties...), ", ")
-}
-
-// first returns the first machine of a unit, by id, that has the first of the roles that any has.
-func (p *Profile) first(unit string, at time.Time, roles ...string) string {
-	ms := p.MachinesOf(unit, at)
-	for _, role := range roles {
-		for _, m := range ms {
-			if m.Role == role {
-				return m.ID
-			}
-		}
-	}
-	return ""
 }
 
 // hasPath reports whether the machine can send over the path. A unit without any line in lines.yaml is taken to have
@@ -172,7 +185,7 @@ func (p *Profile) hasPath(m *Machine, path plan.Path, at time.Time) bool {
 	if _, ok := p.LineOf(m, path, at); ok {
 		return true
 	}
-	described := len(m.Lines) > 0 || slices.ContainsFunc(p.Lines, func(l Line) bool { return l.Unit == m.Unit && l.Valid.CoversTime(at) })
+	described := len(m.Lines) > 0 || slices.ContainsFunc(p.linesOf[m.Unit], func(i int) bool { return p.Lines[i].Valid.CoversTime(at) })
 	return path == plan.Internet && !described
 }
 
@@ -206,10 +219,10 @@ func (p *Profile) Watchers(service string, t time.Time) []Watcher {
 		return nil
 	}
 	deciding := s.Deciding()
-	builtin := p.builtin()
+	builtin, c := p.builtin(), p.chooserAt(t)
 	var out []Watcher
 	for _, m := range p.MachinesAt(t) {
-		for _, d := range p.decide(s, &m, t, builtin) {
+		for _, d := range p.decide(s, &m, c, builtin) {
 			if !d.Planned() || !slices.Contains(deciding, d.Check) {
 				continue
 			}
@@ -260,16 +273,16 @@ func (p *Profile) NotConfigured(service, unit string, t time.Time) []string {
 	if !ok {
 		return nil
 	}
-	builtin := p.builtin()
+	builtin, c := p.builtin(), p.chooserAt(t)
 	var names []string
 	for _, m := range p.MachinesOf(unit, t) {
-		if ok, _ := p.watches(s, &m, t); !ok {
+		if ok, _ := c.watches(s, &m); !ok {
 			continue
 		}
 		e := &expander{p: p, machine: &m, at: t, given: builtin}
-		for _, c := range s.Checks {
-			if p.hasPath(&m, c.Path, t) {
-				e.value(c.With, c.Path)
+		for _, x := range s.Checks {
+			if p.hasPath(&m, x.Path, t) {
+				e.value(x.With, x.Path)
 			}
 		}
 		names = append(names, e.missing...)

@@ -2,6 +2,7 @@ package profile
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -332,4 +333,29 @@ func TestNotConfigured(t *testing.T) {
 			t.Errorf("%s at %s (-want +got):\n%s", tt.service, tt.unit, diff)
 		}
 	}
+}
+
+// The national case: 10,000 machines in 3,321 units. Each step goes over the machines once, not once a machine.
+func BenchmarkWatchers(b *testing.B) {
+	p := sample(b)
+	at := on(b, "2026-11-23")
+	p.Machines = nil
+	for i := range 10000 {
+		unit := fmt.Sprintf("xa-%d", i%3321)
+		p.Machines = append(p.Machines, Machine{Record: Record{ID: fmt.Sprintf("pc-%05d", i), Valid: Span{From: 1}}, Unit: unit, Role: RoleProbe})
+	}
+	b.Run("watchers", func(b *testing.B) {
+		for b.Loop() {
+			if n := len(p.Watchers("dvc_q", at)); n != 3321 {
+				b.Fatalf("%d watchers", n)
+			}
+		}
+	})
+	b.Run("plan", func(b *testing.B) {
+		for b.Loop() {
+			if _, _, err := p.PlanFor("pc-00000", at, agents, 1); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }

@@ -79,6 +79,10 @@ func load(fsys fs.FS) (*Profile, Problems) {
 	problems = append(problems, strangers(fsys, names)...)
 	v := &validator{p: p, problems: &problems}
 	v.all()
+	p.linesOf = map[string][]int{}
+	for i, l := range p.Lines {
+		p.linesOf[l.Unit] = append(p.linesOf[l.Unit], i)
+	}
 	slices.SortFunc(p.Years, func(a, b Year) int { return cmp.Compare(a.Year, b.Year) })
 	slices.SortFunc(p.Files, func(a, b File) int { return strings.Compare(a.Name, b.Name) })
 	return p, problems

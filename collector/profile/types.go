@@ -330,4 +330,6 @@ type Profile struct {
 	Parameters []Parameter
 	Years      []Year // by year
 	Files      []File // by name
+
+	linesOf map[string][]int // unit → indexes in Lines
 }
