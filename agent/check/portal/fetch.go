@@ -36,9 +36,11 @@ type answer struct {
 	body                       int64 // -1 when not read
 }
 
+func answerNotRead() answer { return answer{body: -1} }
+
 // follow fetches the page over all its redirections and judges it.
 func (f *fetch) follow(ctx context.Context) *fault {
-	f.last = answer{body: -1}
+	f.last = answerNotRead()
 	defer f.number()
 	u, method := f.c.url, f.c.method
 	for {
