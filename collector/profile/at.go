@@ -105,8 +105,8 @@ func (p *Profile) UnderDistrict(unit string, t time.Time) bool {
 func (p *Profile) SuccessorsAt(unit string, t time.Time) []string {
 	found := map[string]bool{}
 	day := DateOf(t)
-	var follow func(id string, since Date, depth int)
-	follow = func(id string, since Date, depth int) {
+	var follow func(id string, depth int)
+	follow = func(id string, depth int) {
 		u, ok := p.Unit(id)
 		if !ok || depth > 32 {
 			return
@@ -116,12 +116,12 @@ func (p *Profile) SuccessorsAt(unit string, t time.Time) []string {
 			return
 		}
 		for _, s := range p.Succeeds {
-			if s.From == id && s.Valid.From >= since && s.Valid.From <= day {
-				follow(s.To, s.Valid.From, depth+1)
+			if s.From == id && s.Valid.From <= day {
+				follow(s.To, depth+1)
 			}
 		}
 	}
-	follow(unit, 0, 0)
+	follow(unit, 0)
 	return slices.Sorted(maps.Keys(found))
 }
 

@@ -203,6 +203,8 @@ func TestWhy(t *testing.T) {
 			map[string]Because{"lan.gateway": BecausePlanned, "lan.second": BecauseAtCollector}, ""},
 		{"no check", "m-a-1", "2024-06-03", own, []edit{{"services.yaml", "    checks:\n      - {id: gateway, kind: gateway, every: 30s, path: lan}\n      - {id: second, kind: gateway, every: 30s, path: lan}\n", ""}},
 			map[string]Because{"": BecauseNoCheck}, ""},
+		{"the first of two probes by id, not by line", "m-a-1", "2024-06-03", own, []edit{{"machines.yaml", "role: workstation", "role: probe"}}, map[string]Because{"web.http": BecauseNotWatching}, "chooses m-a-0"},
+		{"the later of two probes in the file", "m-b-1", "2024-06-03", own, []edit{{"machines.yaml", "machines:\n", "machines:\n  - {id: m-a, unit: xa-b, role: probe, valid_from: 2023-01-01, source: s, verified: true}\n"}}, map[string]Because{"web.http": BecauseNotWatching}, "chooses m-a"},
 		{"a duty", "m-a-1", "2024-06-03", own, []edit{{"services.yaml", "watch: role:any", "watch: role:quay"}}, map[string]Because{"lan.gateway": BecausePlanned}, ""},
 		{"not the duty", "m-a-0", "2024-06-03", own, []edit{{"services.yaml", "watch: role:any", "watch: role:quay"}}, map[string]Because{"lan.gateway": BecauseNotWatching}, ""},
 	}
