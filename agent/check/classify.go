@@ -203,9 +203,6 @@ func winsockFault(n uintptr) osFault {
 	return faultOther
 }
 
-// winsockTimeout is WSAETIMEDOUT, which syscall.Errno.Timeout does not know.
-const winsockTimeout = 10060
-
 func isTimeout(err error) bool {
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) {
 		return true

@@ -3,6 +3,7 @@ package machine
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -140,10 +141,8 @@ func newHost(o check.Options, from []*source) (check.Func, error) {
 		cpu: o.Float("cpu_warn"), diskFree: uint64(max(0, o.Int("disk_free_warn"))), readOnly: o.Bool("disk_read_only"),
 		temperature: o.Float("temperature_warn"),
 	}}
-	for _, p := range h.diskPaths {
-		if p == "" {
-			return nil, fmt.Errorf("option \"disk_paths\": an empty path: write a mount point, e.g. / or D:")
-		}
+	if slices.Contains(h.diskPaths, "") {
+		return nil, fmt.Errorf("option \"disk_paths\": an empty path: write mount points such as / and D: only")
 	}
 	return h.run, nil
 }

@@ -263,3 +263,26 @@ func TestWorstDisk(t *testing.T) {
 		t.Errorf("facts (-want +got):\n%s", diff)
 	}
 }
+
+// The kind can be planned with nothing said, and says of each option and fact what it is for.
+func TestKindIsWhole(t *testing.T) {
+	text := "plan: test\nchecks:\n" +
+		"  - {id: pc.host, kind: host, every: 60s}\n" +
+		"  - {id: pc.disk, kind: host, every: 60s, with: {disk_paths: ['D:'], disk_warn: 0.8, disk_free_warn: 10GiB, temperature_warn: 85}}\n"
+	if _, err := plan.Parse([]byte(text), Kinds()); err != nil {
+		t.Errorf("the plan was refused:\n%v", err)
+	}
+	seen := map[string]bool{}
+	for _, o := range hostKind().Options {
+		if seen[o.Name] || o.Type == "" || !strings.HasSuffix(o.Help, ".") {
+			t.Errorf("option %s: twice, without type or help", o.Name)
+		}
+		seen[o.Name] = true
+	}
+	for _, f := range hostKind().Facts {
+		if seen[f.Name] || f.Help == "" || f.Min >= f.Max {
+			t.Errorf("fact %s: twice, without help or bounds", f.Name)
+		}
+		seen[f.Name] = true
+	}
+}

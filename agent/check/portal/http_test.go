@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -87,9 +88,7 @@ type httpTest struct {
 
 func (tt httpTest) run(t *testing.T) {
 	o := check.Options{"url": tt.url(t)}
-	for k, v := range tt.with {
-		o[k] = v
-	}
+	maps.Copy(o, tt.with)
 	f := newFunc(t, httpKind(), o, tt.env)
 	for range 2 { // nothing may be left over from the run before
 		r := f(t.Context())
@@ -370,9 +369,7 @@ func TestHTTPRedirects(t *testing.T) {
 	login := check.Options{"user": "probe", "password": "x"}
 	with := func(o check.Options, key string, v any) check.Options {
 		n := check.Options{key: v}
-		for k, v := range o {
-			n[k] = v
-		}
+		maps.Copy(n, o)
 		return n
 	}
 	for _, tt := range []httpTest{

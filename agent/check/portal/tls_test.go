@@ -11,6 +11,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/hex"
 	"io"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -131,9 +132,7 @@ func TestTLSReasons(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			o := check.Options{"address": tt.peer(t), "roots": a.roots()}
-			for k, v := range tt.with {
-				o[k] = v
-			}
+			maps.Copy(o, tt.with)
 			f := newFunc(t, tlsKind(), o, tt.env)
 			for range 2 { // nothing may be left over from the run before
 				r := f(t.Context())
