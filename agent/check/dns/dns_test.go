@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -63,9 +64,7 @@ func TestAnswers(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			o := check.Options{"server": zone(t, tc.rcode, tc.records...)}
-			for name, v := range tc.o {
-				o[name] = v
-			}
+			maps.Copy(o, tc.o)
 			r := run(t, o, check.Env{}, 5*time.Second)
 			want(t, r, tc.want)
 			wantFact(t, r, "answers_count", tc.answers)
@@ -186,13 +185,11 @@ func TestAnswerFromAnotherPort(t *testing.T) {
 	}
 	defer other.Close()
 	forged := make(chan error, 8)
-	var real *peer
 	u, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer u.Close()
-	real = &peer{u.LocalAddr().String(), u}
 	go func() {
 		buf := make([]byte, 4096)
 		for {
@@ -212,7 +209,7 @@ func TestAnswerFromAnotherPort(t *testing.T) {
 			forged <- err
 		}
 	}()
-	r := run(t, check.Options{"server": real.address}, check.Env{}, soon)
+	r := run(t, check.Options{"server": u.LocalAddr().String()}, check.Env{}, soon)
 	want(t, r, check.DNSTimeout)
 	if err := <-forged; err != nil {
 		t.Error(err)
@@ -268,9 +265,7 @@ func TestTransport(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			o := check.Options{"server": serve(t, tc.answer)}
-			for name, v := range tc.o {
-				o[name] = v
-			}
+			maps.Copy(o, tc.o)
 			r := run(t, o, check.Env{}, 5*time.Second)
 			want(t, r, tc.want)
 			if tc.n >= 0 {
@@ -281,7 +276,6 @@ func TestTransport(t *testing.T) {
 }
 
 func TestTCPThatStopsShort(t *testing.T) {
-	p := serveRaw(t, func(*peer, []byte, bool) [][]byte { return nil })
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -300,7 +294,6 @@ func TestTCPThatStopsShort(t *testing.T) {
 		}
 	}()
 	want(t, run(t, check.Options{"server": l.Addr().String(), "protocol": "tcp"}, check.Env{}, 5*time.Second), check.Truncated)
-	_ = p
 }
 
 func TestNoAnswer(t *testing.T) {
@@ -376,9 +369,7 @@ func TestSeveralServers(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			o := check.Options{"servers": tc.servers}
-			for name, v := range tc.o {
-				o[name] = v
-			}
+			maps.Copy(o, tc.o)
 			r := run(t, o, check.Env{}, tc.limit)
 			want(t, r, tc.want)
 			wantFact(t, r, "servers_count", float64(len(tc.servers)))
@@ -555,6 +546,61 @@ func FuzzAnswer(f *testing.F) {
 		declared(t, r)
 		if len(r.Detail) > check.MaxDetail {
 			t.Errorf("detail of %d bytes", len(r.Detail))
+		}
+	})
+}
+
+// BenchmarkDNS asks one server on loopback, beside what the question costs without judgement (bare).
+func BenchmarkDNS(b *testing.B) {
+	u, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer u.Close()
+	go func() {
+		buf := make([]byte, 4096)
+		var answer []byte
+		for {
+			n, from, err := u.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			if answer == nil {
+				var q mdns.Msg
+				if q.Unpack(buf[:n]) != nil {
+					return
+				}
+				if answer, err = reply(b, &q, mdns.RcodeSuccess, "motcua.test. 60 IN A 192.0.2.1").Pack(); err != nil {
+					return
+				}
+			}
+			copy(answer, buf[:2])
+			u.WriteTo(answer, from)
+		}
+	}()
+	b.Run("check", func(b *testing.B) {
+		f, err := dnsKind().New(options(check.Options{"server": u.LocalAddr().String(), "answers": []string{"192.0.2.1"}}), check.Env{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.ReportAllocs()
+		for b.Loop() {
+			ctx, cancel := context.WithTimeout(b.Context(), 5*time.Second)
+			if r := f(ctx); r.Reason != check.OK {
+				b.Fatal(r.Reason, r.Detail)
+			}
+			cancel()
+		}
+	})
+	b.Run("bare", func(b *testing.B) {
+		client := &mdns.Client{Timeout: 5 * time.Second}
+		q := new(mdns.Msg)
+		b.ReportAllocs()
+		for b.Loop() {
+			q.SetQuestion("motcua.test.", mdns.TypeA)
+			if _, _, err := client.Exchange(q, u.LocalAddr().String()); err != nil {
+				b.Fatal(err)
+			}
 		}
 	})
 }

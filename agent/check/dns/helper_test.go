@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"io"
+	"maps"
 	"net"
 	"slices"
 	"testing"
@@ -54,9 +55,7 @@ func run(t *testing.T, o check.Options, env check.Env, limit time.Duration) chec
 
 func options(change check.Options) check.Options {
 	o := check.Options{"name": "motcua.test", "type": "A", "match": matchAll, "protocol": "udp", "recursion": true, "tries": int64(2)}
-	for name, v := range change {
-		o[name] = v
-	}
+	maps.Copy(o, change)
 	return o
 }
 
@@ -162,7 +161,7 @@ func (p *peer) talk(c net.Conn, answer func(*peer, []byte, bool) [][]byte) {
 }
 
 // reply makes an answer with records in zone-file form.
-func reply(t *testing.T, q *mdns.Msg, rcode int, records ...string) *mdns.Msg {
+func reply(t testing.TB, q *mdns.Msg, rcode int, records ...string) *mdns.Msg {
 	m := new(mdns.Msg)
 	m.SetRcode(q, rcode)
 	for _, s := range records {

@@ -1,3 +1,5 @@
+//go:build linux
+
 package network
 
 import (
@@ -5,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"strconv"
@@ -20,9 +23,7 @@ import (
 func pingOptions(host string, change check.Options) check.Options {
 	o := check.Options{"host": host, "count": int64(4), "interval": 5 * time.Millisecond, "size": int64(56), "loss_warn": 0.0,
 		"family": anyFamily, "mode": modeAuto, "port": int64(443)}
-	for name, v := range change {
-		o[name] = v
-	}
+	maps.Copy(o, change)
 	return o
 }
 

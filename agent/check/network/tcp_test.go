@@ -1,3 +1,5 @@
+//go:build linux
+
 package network
 
 import (
@@ -146,4 +148,46 @@ func TestTCPNamesThatDoNotResolve(t *testing.T) {
 			t.Errorf("phases %v", r.Phases)
 		}
 	}
+}
+
+// BenchmarkTCP connects to a listener on loopback, beside the same by net.Dialer alone (bare).
+func BenchmarkTCP(b *testing.B) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			c.Close()
+		}
+	}()
+	b.Run("check", func(b *testing.B) {
+		f, err := newTCP(check.Options{"address": l.Addr().String()}, check.Env{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.ReportAllocs()
+		for b.Loop() {
+			ctx, cancel := context.WithTimeout(b.Context(), 5*time.Second)
+			if r := f(ctx); r.Reason != check.OK {
+				b.Fatal(r.Reason, r.Detail)
+			}
+			cancel()
+		}
+	})
+	b.Run("bare", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			c, err := (&net.Dialer{Timeout: 5 * time.Second}).Dial("tcp", l.Addr().String())
+			if err != nil {
+				b.Fatal(err)
+			}
+			c.Close()
+		}
+	})
 }
