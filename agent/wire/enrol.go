@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/base32"
 	"encoding/base64"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"regexp"
@@ -268,11 +267,4 @@ func checkKey(key []byte) error {
 // Signed reports whether key, with its algorithm byte, made sig over msg.
 func Signed(key, msg, sig []byte) bool {
 	return checkKey(key) == nil && len(sig) == ed25519.SignatureSize && ed25519.Verify(key[1:], msg, sig)
-}
-
-// PlanLeaf returns the bytes of the leaf that records a plan in the log, so that who holds the plan can check its proof.
-func PlanLeaf(machine string, version int64, text []byte) []byte {
-	h := sha256.Sum256(text)
-	sum := hex.EncodeToString(h[:])
-	return fmt.Appendf(nil, "egovmon-leaf/1 plan\nmachine %s\nsha256 %s\nversion %d\nblob %s %d\n", machine, sum, version, sum, len(text))
 }

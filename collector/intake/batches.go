@@ -67,16 +67,20 @@ func (s *Server) batches(w http.ResponseWriter, r *http.Request, id enrol.Machin
 		s.fail(w, r, err)
 		return
 	}
+	answer := s.answer(id.ID, a.journal, "")
+	if _, err := s.consistency(w.Header(), r, &answer); err != nil {
+		// The batches are archived, and saying so matters more than a proof that can be asked for again.
+		s.opts.Logger.Warn("intake: no proof of consistency", "machine", id.ID, "err", err)
+	}
 	if bad == nil {
-		s.reply(w, http.StatusOK, s.answer(id.ID, a.journal, ""))
+		s.reply(w, http.StatusOK, answer)
 		return
 	}
 	s.refused(id.ID, bad.why)
 	if bad.status == http.StatusTooManyRequests {
 		w.Header().Set("Retry-After", strconv.Itoa(jitter(a.wait)))
 	}
-	answer := s.answer(id.ID, a.journal, bad.text)
-	answer.Want = bad.want
+	answer.Error, answer.Want = bad.text, bad.want
 	s.reply(w, bad.status, answer)
 }
 
@@ -117,13 +121,13 @@ func (a *admission) take(f wire.Frame) *refusedBatch {
 	if h.Machine != a.id.ID {
 		return a.bad(http.StatusForbidden, RefusedMachine, "batch of machine %s, but the certificate is that of %s", h.Machine, a.id.ID)
 	}
-	if err := h.CheckBody(f.Body); err != nil {
-		return a.bad(http.StatusBadRequest, RefusedSignature, "%v", err)
-	}
 	if a.journal != "" && a.journal != h.Journal {
 		return a.bad(http.StatusBadRequest, RefusedFrame, "batches of two journals in one request: send one journal at a time")
 	}
 	a.journal = h.Journal
+	if err := h.CheckBody(f.Body); err != nil {
+		return a.bad(http.StatusConflict, RefusedBody, "%v: close this journal and begin a new one", err)
+	}
 	sum := hash(sha256.Sum256(f.Header))
 	verdict, want := a.heads.judge(h, sum)
 	switch verdict {

@@ -20,6 +20,7 @@ const (
 	keptFuture = 2 * time.Minute // and so far after the receipt
 	clockFresh = 24 * time.Hour  // an older measurement of a clock proves nothing
 	maxFolded  = 8               // journals of one machine that can still go on
+	maxApplied = 8               // plans of one journal by which a result may be judged
 )
 
 // A Fold turns the log into Accepted values. It is fed every leaf in order; what it says of a batch depends on the
@@ -43,22 +44,27 @@ type foldState struct {
 
 type foldMachine struct {
 	Unit  string    `json:"unit"`
-	First time.Time `json:"first"`    // when it first had an identity: nothing it says is older
-	Order []string  `json:"journals"` // keys of its journals, the newest at the end
+	First time.Time `json:"first"` // when it first had an identity: nothing it says is older
+	// Sealed is when its last archived batch was, by its own clock. What is still to come was recorded after that.
+	Sealed time.Time `json:"sealed,omitzero"`
+	Order  []string  `json:"journals"` // keys of its journals, the newest at the end
 }
 
 // journalInForce is what holds at the present end of one journal.
 type journalInForce struct {
-	Start time.Time          `json:"start"` // of the journal; zero until it has said so
-	Begin time.Time          `json:"begin"` // of the agent's present run
-	Plan  applied            `json:"plan"`
-	Old   applied            `json:"old"`   // the plan before: checks under way at a change still report by it
-	Slots map[string][]int64 `json:"slots"` // Unix seconds of each check's last slots, ascending
+	Start time.Time `json:"start"` // of the journal; zero until it has said so
+	// Floor is Start, or when the last batch before this journal was sealed, if that is earlier: what a journal that
+	// broke off could not deliver any more is carried over into the next one.
+	Floor time.Time        `json:"floor"`
+	Begin time.Time        `json:"begin"` // of the agent's present run
+	Plans []applied        `json:"plans"` // as they were applied, the one in force at the end
+	Slots map[string]slots `json:"slots"` // of each check that has a result
 }
 
+// applied is a plan that a machine has followed.
 type applied struct {
-	SHA256 string    `json:"sha256,omitempty"`
-	At     time.Time `json:"at,omitzero"`
+	SHA256 string    `json:"sha256"`
+	At     time.Time `json:"at"`
 }
 
 // NewFold returns a fold that has been fed nothing. text returns the blob of a leaf of the log, for the texts of plans.
@@ -127,9 +133,12 @@ func (f *Fold) journal(machine, id string) *journalInForce {
 	key := machine + " " + id
 	j := f.state.Journals[key]
 	if j == nil {
-		j = &journalInForce{Slots: map[string][]int64{}}
-		f.state.Journals[key] = j
+		j = &journalInForce{Slots: map[string]slots{}}
 		m := f.machine(machine)
+		if n := len(m.Order); n > 0 { // what is carried over was run by the plans of the journal before
+			j.Plans = slices.Clone(f.state.Journals[m.Order[n-1]].Plans)
+		}
+		f.state.Journals[key] = j
 		m.Order = append(m.Order, key)
 		if len(m.Order) > maxFolded {
 			delete(f.state.Journals, m.Order[0])
@@ -160,11 +169,13 @@ func (f *Fold) batch(s evidence.Stored) (Accepted, error) {
 		a.Rejected[RejectedUnreadable] += max(n, 1)
 	}
 	j := judge{
-		Fold: f, a: &a, j: f.journal(h.Machine, h.Journal), clock: clockOffset(h).Abs(),
-		last: received.Add(keptFuture), first: m.First,
+		Fold: f, a: &a, m: m, j: f.journal(h.Machine, h.Journal), clock: clockOffset(h).Abs(), last: received.Add(keptFuture),
 	}
 	for _, r := range records {
 		j.record(r)
+	}
+	if sealed := j.within(h.Sealed); sealed.After(m.Sealed) {
+		m.Sealed = sealed
 	}
 	return a, f.broken
 }
@@ -216,11 +227,13 @@ func (f *Fold) parse(sum string) *plan.Plan {
 	return p
 }
 
-// forget drops parsed plans that are in force nowhere.
+// forget drops parsed plans that no journal is likely to need again; those that one does are parsed again.
 func (f *Fold) forget() {
 	used := map[string]bool{}
 	for _, j := range f.state.Journals {
-		used[j.Plan.SHA256], used[j.Old.SHA256] = true, true
+		for _, ap := range j.Plans[max(0, len(j.Plans)-2):] {
+			used[ap.SHA256] = true
+		}
 	}
 	maps.DeleteFunc(f.parsed, func(sum string, _ *plan.Plan) bool { return !used[sum] })
 }

@@ -162,6 +162,11 @@ func (s *Server) prove(h http.Header, leaf int64) error {
 	if err != nil {
 		return err
 	}
+	l, err := s.opts.Evidence.Leaf(leaf)
+	if err != nil {
+		return err
+	}
+	h.Set(wire.HeaderLeafText, base64.StdEncoding.EncodeToString(l.Bytes()))
 	h.Set(wire.HeaderLeaf, strconv.FormatInt(leaf, 10))
 	h.Set(wire.HeaderProof, wire.EncodeProof(proof))
 	h.Set(wire.HeaderCheckpoint, base64.StdEncoding.EncodeToString(checkpoint))
@@ -187,27 +192,44 @@ func matches(header, tag string) bool {
 
 func (s *Server) checkpoint(w http.ResponseWriter, r *http.Request, m enrol.Machine) {
 	a := s.answer(m.ID, "", "")
-	if from := r.URL.Query().Get(wire.ParamFrom); from != "" {
-		old, err := strconv.ParseInt(from, 10, 64)
-		size, err2 := checkpointSize([]byte(a.Checkpoint))
-		if err != nil || old < 0 || err2 != nil {
-			s.fail(w, r, &enrol.Refusal{Code: wire.CodeBadRequest, Text: fmt.Sprintf("%s=%.40s is no number of leaves", wire.ParamFrom, from)})
-			return
-		}
-		if old > size {
-			// Whoever saw more leaves than there are has the proof that this log was cut or restored.
-			a.Error = fmt.Sprintf("the log has %d leaves, not %d", size, old)
-			s.reply(w, http.StatusConflict, a)
-			return
-		}
-		proof, err := s.opts.Evidence.ProveTree(old, size)
-		if err != nil {
-			s.fail(w, r, err)
-			return
-		}
-		w.Header().Set(wire.HeaderProof, wire.EncodeProof([]tlog.Hash(proof)))
+	status, err := s.consistency(w.Header(), r, &a)
+	if err != nil {
+		s.fail(w, r, err)
+		return
 	}
-	s.reply(w, http.StatusOK, a)
+	s.reply(w, status, a)
+}
+
+// consistency proves, if the caller asks for it, that the tree it saw is the beginning of that of the answer. One that
+// is larger than the log has the proof that the log was cut or restored: it is told so, with a conflict.
+func (s *Server) consistency(h http.Header, r *http.Request, a *wire.Answer) (status int, err error) {
+	q := r.URL.Query()
+	if !q.Has(wire.ParamFrom) {
+		return http.StatusOK, nil
+	}
+	size, err := checkpointSize([]byte(a.Checkpoint))
+	if err != nil {
+		return 0, err
+	}
+	old, err := strconv.ParseInt(q.Get(wire.ParamFrom), 10, 64)
+	to := size
+	if err == nil && q.Has(wire.ParamSize) {
+		to, err = strconv.ParseInt(q.Get(wire.ParamSize), 10, 64)
+	}
+	if err != nil || old < 0 || to < old && q.Has(wire.ParamSize) {
+		return 0, &enrol.Refusal{Code: wire.CodeBadRequest,
+			Text: fmt.Sprintf("%s=%.40s and %s=%.40s are no numbers of leaves", wire.ParamFrom, q.Get(wire.ParamFrom), wire.ParamSize, q.Get(wire.ParamSize))}
+	}
+	if max(old, to) > size {
+		a.Error = fmt.Sprintf("the log has %d leaves, not %d", size, max(old, to))
+		return http.StatusConflict, nil
+	}
+	proof, err := s.opts.Evidence.ProveTree(old, to)
+	if err != nil {
+		return 0, err
+	}
+	h.Set(wire.HeaderProof, wire.EncodeProof([]tlog.Hash(proof)))
+	return http.StatusOK, nil
 }
 
 // readJSON reads one small message.

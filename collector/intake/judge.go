@@ -17,7 +17,7 @@ const (
 	RejectedPlan       = "plan_unknown"     // a plan that the log does not have, or that is for another machine
 	RejectedCheck      = "check_unknown"    // the check is not in the plan
 	RejectedReason     = "reason_unknown"   // the reason is not one that a result, or a range, may have
-	RejectedEarly      = "slot_early"       // before the journal's start less a day, or over before the agent's start
+	RejectedEarly      = "slot_early"       // before the journal's start less a day
 	RejectedFuture     = "slot_future"      // later than the receipt by more than 2 min
 	RejectedGrid       = "slot_off_grid"    // not an instant at which the plan calls for the check
 	RejectedTwice      = "slot_twice"       // the journal has a result for this slot already
@@ -28,17 +28,13 @@ const (
 	RejectedTime       = "time_impossible"  // a begin, end or plan before the machine had an identity, or after the receipt
 )
 
-// rememberedSlots of each check tell a duplicate. A check's runs do not overlap, so that its results come in the order
-// of slots but for a few; a slot before all that is remembered cannot be told from a duplicate, and counts as one.
-const rememberedSlots = 16
-
 // A judge goes through the records of one batch.
 type judge struct {
 	*Fold
 	a     *Accepted
 	j     *journalInForce
+	m     *foldMachine
 	clock time.Duration // how far the machine's clock was off
-	first time.Time     // when the machine first had an identity
 	last  time.Time     // the latest instant that a slot may have
 }
 
@@ -51,7 +47,10 @@ func (g *judge) record(r journal.Record) {
 	case r.Begin != nil:
 		at := g.within(r.Begin.At)
 		if g.j.Start.IsZero() {
-			g.j.Start = at
+			g.j.Start, g.j.Floor = at, at
+			if s := g.m.Sealed; !s.IsZero() && s.Before(at) {
+				g.j.Floor = s
+			}
 		}
 		g.j.Begin = at
 		if !at.Equal(r.Begin.At) {
@@ -87,7 +86,7 @@ func (g *judge) record(r journal.Record) {
 
 // within moves an instant into the time that the machine can speak of.
 func (g *judge) within(t time.Time) time.Time {
-	if lo := g.first.Add(-keptPast); t.Before(lo) {
+	if lo := g.m.First.Add(-keptPast); t.Before(lo) {
 		return lo
 	}
 	if t.After(g.last) {
@@ -106,8 +105,11 @@ func (g *judge) applied(r *journal.PlanApplied) {
 	if !at.Equal(r.At) {
 		g.reject(RejectedTime)
 	}
-	if g.j.Plan.SHA256 != r.SHA256 {
-		g.j.Old, g.j.Plan = g.j.Plan, applied{r.SHA256, at}
+	if ps := g.j.Plans; len(ps) == 0 || ps[len(ps)-1].SHA256 != r.SHA256 {
+		g.j.Plans = append(ps, applied{r.SHA256, at})
+		if extra := len(g.j.Plans) - maxApplied; extra > 0 {
+			g.j.Plans = slices.Delete(g.j.Plans, 0, extra)
+		}
 		for id := range g.j.Slots {
 			if _, in := g.check(id, at); !in {
 				delete(g.j.Slots, id)
@@ -118,19 +120,20 @@ func (g *judge) applied(r *journal.PlanApplied) {
 	g.emit(Event{Plan: &PlanChange{At: at, Plan: p}})
 }
 
-// check returns the check by which a result of a run that began at start is judged: that of the plan in force then. A
-// run under way at a change of plan reports by the plan before.
+// check returns the check by which a result of a run that began at start is judged: that of the plan in force then, or
+// of another one of the journal, the newest first. A run under way at a change of plan reports by the plan before, and
+// one that a journal could not deliver any more comes in the next journal.
 func (g *judge) check(id string, start time.Time) (plan.Check, bool) {
-	order := []applied{g.j.Plan, g.j.Old}
-	if start.Before(g.j.Plan.At) {
-		slices.Reverse(order)
-	}
-	for _, ap := range order {
-		if ap.SHA256 == "" {
-			continue
+	for _, ap := range slices.Backward(g.j.Plans) {
+		if !ap.At.After(start) {
+			if c, ok := g.checkOf(ap, id); ok {
+				return c, true
+			}
 		}
-		if p := g.plan(ap.SHA256, g.a.Machine); p != nil {
-			if c, ok := p.Check(id); ok {
+	}
+	for _, ap := range g.j.Plans {
+		if ap.At.After(start) {
+			if c, ok := g.checkOf(ap, id); ok {
 				return c, true
 			}
 		}
@@ -138,29 +141,36 @@ func (g *judge) check(id string, start time.Time) (plan.Check, bool) {
 	return plan.Check{}, false
 }
 
+func (g *judge) checkOf(ap applied, id string) (plan.Check, bool) {
+	p := g.plan(ap.SHA256, g.a.Machine)
+	if p == nil {
+		return plan.Check{}, false
+	}
+	return p.Check(id)
+}
+
 // earliest is where the journal's slots may begin. What a machine says of a time before it had an identity is not
 // believed, whenever its journal claims to have begun.
 func (g *judge) earliest() time.Time {
-	t := g.j.Start
-	if g.first.After(t) {
-		t = g.first
+	t := g.j.Floor
+	if g.m.First.After(t) {
+		t = g.m.First
 	}
 	return t.Add(-keptPast)
 }
 
 func (g *judge) result(r check.Result) (o Observation, why string) {
-	if g.j.Plan.SHA256 == "" {
+	if len(g.j.Plans) == 0 {
 		return o, RejectedNoPlan
 	}
 	c, ok := g.check(r.Check, r.Start)
 	if !ok {
 		return o, RejectedCheck
 	}
-	to := r.Slot.Add(c.Every)
 	switch {
 	case !r.Reason.Valid() || r.Reason.Missed() || r.Reason.AccountOnly():
 		return o, RejectedReason
-	case r.Slot.Before(g.earliest()) || !to.After(g.j.Begin):
+	case r.Slot.Before(g.earliest()):
 		return o, RejectedEarly
 	case r.Slot.After(g.last):
 		return o, RejectedFuture
@@ -171,16 +181,18 @@ func (g *judge) result(r check.Result) (o Observation, why string) {
 	if why := declared(k, r); why != "" {
 		return o, why
 	}
-	if !g.j.remember(r.Check, r.Slot.Unix()) {
+	seen := g.j.Slots[r.Check]
+	if !seen.add(r.Slot.Unix(), int64(c.Every/time.Second)) {
 		return o, RejectedTwice
 	}
+	g.j.Slots[r.Check] = seen
 	from := r.Slot
-	if g.j.Begin.After(from) {
+	if g.j.Begin.After(from) && !r.Start.Before(g.j.Begin) { // one that ran before was carried over
 		from = g.j.Begin
 	}
 	return Observation{
 		Result: r, Service: c.Service, Kind: c.Kind, Path: c.Path, Every: c.Every,
-		From: from, To: to, ClockUnproven: g.clock > c.Every/2,
+		From: from, To: r.Slot.Add(c.Every), ClockUnproven: g.clock > c.Every/2,
 	}, ""
 }
 
@@ -203,21 +215,6 @@ func declared(k check.Kind, r check.Result) (why string) {
 	return ""
 }
 
-// remember notes a slot and reports whether it is new.
-func (j *journalInForce) remember(id string, slot int64) bool {
-	s := j.Slots[id]
-	i, found := slices.BinarySearch(s, slot)
-	if found || len(s) == rememberedSlots && i == 0 {
-		return false
-	}
-	s = slices.Insert(s, i, slot)
-	if len(s) > rememberedSlots {
-		s = slices.Delete(s, 0, 1)
-	}
-	j.Slots[id] = s
-	return true
-}
-
 func (g *judge) missed(r check.Range) (why string) {
 	if !r.Reason.Missed() {
 		return RejectedReason
@@ -227,7 +224,7 @@ func (g *judge) missed(r check.Range) (why string) {
 			return RejectedCheck
 		}
 	}
-	if !r.From.Before(r.To) || r.To.After(g.last) || r.From.Before(g.first.Add(-keptPast)) || r.Slots < 0 {
+	if !r.From.Before(r.To) || !g.within(r.To).Equal(r.To) || !g.within(r.From).Equal(r.From) || r.Slots < 0 {
 		return RejectedRange
 	}
 	return ""

@@ -49,11 +49,11 @@ func checkPlan(t *testing.T, a *agent, h http.Header, body, want []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	version, err := strconv.ParseInt(strings.Split(strings.Split(n.Text, "version: ")[1], "\n")[0], 10, 64)
-	if err != nil {
-		t.Fatal(err)
+	text, err := base64.StdEncoding.DecodeString(h.Get(wire.HeaderLeafText))
+	if err != nil || !strings.Contains(string(text), "\nmachine "+a.id.Machine+"\n") {
+		t.Fatalf("leaf %q: %v", text, err)
 	}
-	record := tlog.RecordHash(wire.PlanLeaf(a.id.Machine, version, []byte(n.Text)))
+	record := tlog.RecordHash(text)
 	if err := tlog.CheckRecord(proof, tree.N, tree.Hash, leaf, record); err != nil {
 		t.Errorf("the plan is not proved to be in the log: %v", err)
 	}
@@ -126,7 +126,7 @@ func TestCheckpoint(t *testing.T) {
 	if err := tlog.CheckTree(proof, now.N, now.Hash, old.N, old.Hash); err != nil || !strings.Contains(ans.Checkpoint, now.Hash.String()) {
 		t.Errorf("proof from %d to %d: %v", old.N, now.N, err)
 	}
-	for q, want := range map[string]int{"?from=99999": http.StatusConflict, "?from=-1": http.StatusBadRequest, "?from=x": http.StatusBadRequest, "": http.StatusOK, "?from=0": http.StatusOK} {
+	for q, want := range map[string]int{"?from=99999": http.StatusConflict, "?from=-1": http.StatusBadRequest, "?from=2&size=1": http.StatusBadRequest, "?from=1&size=99999": http.StatusConflict, "?from=1&size=2": http.StatusOK, "?from=x": http.StatusBadRequest, "": http.StatusOK, "?from=0": http.StatusOK} {
 		if res, body := a.call(t, http.MethodGet, wire.PathCheckpoint+q, nil); res.StatusCode != want {
 			t.Errorf("%s: %s %s", q, res.Status, body)
 		}

@@ -35,7 +35,8 @@ type Status struct {
 const (
 	RefusedFork      = "fork"      // another batch stands in its place
 	RefusedGap       = "gap"       // batches before it are missing
-	RefusedSignature = "signature" // not signed by the machine, or not the body that was signed
+	RefusedSignature = "signature" // not signed by the machine
+	RefusedBody      = "body"      // not the body that was signed
 	RefusedMachine   = "machine"   // of another machine than the certificate
 	RefusedSize      = "size"      // larger than the agent API allows
 	RefusedFrame     = "frame"     // the request cannot be read
