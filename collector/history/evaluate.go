@@ -198,6 +198,6 @@ func (l *line) row(q Query) Row {
 		r.Calendars = append(r.Calendars, c)
 	}
 	slices.SortStableFunc(l.runs, func(a, b Run) int { return cmp.Compare(a.From, b.From) })
-	r.Outages = Outages(l.runs, q.gap())
+	r.Outages = append([]Outage{}, Outages(l.runs, q.gap())...) // a list in JSON, also of none
 	return r
 }

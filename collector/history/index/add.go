@@ -265,7 +265,7 @@ func (w *writer) applied(journal int64, p history.Plan) error {
 // observe takes a result.
 func (w *writer) observe(journal int64, j *history.Journal, o history.Observation) error {
 	s := bounded(history.Span{From: o.From.Unix(), To: o.To.Unix()}, int64(plan.MaxEvery/time.Second))
-	o.From, o.To = time.Unix(s.From, 0), time.Unix(s.To, 0)
+	o.From, o.To, o.Reason = time.Unix(s.From, 0), time.Unix(s.To, 0), listed(o.Reason)
 	closed, late := j.Observe(o)
 	for _, r := range closed {
 		if err := w.put(journal, o.Check, results, r, after); err != nil {
@@ -284,7 +284,15 @@ func (w *writer) observe(journal int64, j *history.Journal, o history.Observatio
 func (w *writer) stretch(journal int64, r check.Range) error {
 	s := history.Span{From: r.From.Unix(), To: r.To.Unix()}
 	s.From = max(s.From, s.To-longest)
-	return w.put(journal, r.Check, ranges, history.Run{Span: bounded(s, longest), Reason: r.Reason}, history.Over)
+	return w.put(journal, r.Check, ranges, history.Run{Span: bounded(s, longest), Reason: listed(r.Reason)}, history.Over)
+}
+
+// listed returns a reason of the closed list: what a batch says in another word, nobody can tell.
+func listed(r check.Reason) check.Reason {
+	if !r.Valid() {
+		return check.Internal
+	}
+	return r
 }
 
 // bounded returns what of s lies within the bounds.

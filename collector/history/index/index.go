@@ -113,3 +113,15 @@ func (x *Index) Cursor(ctx context.Context) (int64, error) {
 	}
 	return next, nil
 }
+
+// Remove deletes the file, which nobody may have open, so that Open makes an empty one. A file that is not there is none
+// to delete.
+func Remove(path string) error {
+	var errs []error
+	for _, end := range []string{"", "-wal", "-shm"} {
+		if err := os.Remove(path + end); err != nil && !errors.Is(err, os.ErrNotExist) {
+			errs = append(errs, fmt.Errorf("history index: %w", err))
+		}
+	}
+	return errors.Join(errs...)
+}

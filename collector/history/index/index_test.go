@@ -3,6 +3,7 @@ package index
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -149,6 +150,11 @@ func TestRuns(t *testing.T) {
 			[]history.Batch{batch("a", "j1", obs(web, -60, 60, check.Timeout), obs(web, 0, 60, check.Timeout), obs(web, 60, 60, check.OK),
 				missed("*", -300, -60, check.MissedShutdown))},
 			[]history.Run{run(-300, -60, check.MissedShutdown), run(-60, 60, check.Timeout), run(60, 120, check.OK)}},
+		{"a word that is not on the closed list is unknown, and can be read again",
+			[]history.Batch{batch("a", "j1", obs(web, 0, 60, "all_fine"), obs(web, 60, 60, check.OK), missed("*", 200, 210, "gone"))},
+			[]history.Run{run(0, 60, check.Internal), run(60, 120, check.OK), run(200, 210, check.Internal)}},
+		{"a stretch that ends before it begins says nothing",
+			[]history.Batch{batch("a", "j1", obs(web, 60, -60, check.OK), missed("*", 300, 200, check.MissedStopped))}, nil},
 		{"a stretch longer than a day is no slot's",
 			[]history.Batch{batch("a", "j1", obs(web, 0, 1<<30, check.OK))},
 			[]history.Run{run(0, 86400, check.OK)}},
@@ -333,6 +339,24 @@ func TestExactlyOnce(t *testing.T) {
 	}
 	if d := cmp.Diff(want, dump(t, x)); d != "" {
 		t.Errorf("-at once +broken\n%s", d)
+	}
+	if err := x.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := errors.Join(Remove(path), Remove(path)); err != nil {
+		t.Error(err)
+	}
+	if x, err = Open(path); err != nil {
+		t.Fatal(err)
+	}
+	if next, err := x.Cursor(t.Context()); next != 0 || err != nil || dump(t, x) != "" {
+		t.Errorf("after Remove: cursor %d, %v, %q", next, err, dump(t, x))
+	}
+	if err := x.Add(t.Context(), batches...); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(want, dump(t, x)); d != "" {
+		t.Errorf("built again: -want +got\n%s", d)
 	}
 	if err := x.Close(); err != nil {
 		t.Error(err)
