@@ -374,6 +374,9 @@ func TestSeveralServers(t *testing.T) {
 			want(t, r, tc.want)
 			wantFact(t, r, "servers_count", float64(len(tc.servers)))
 			wantFact(t, r, "servers_ok_count", tc.good)
+			if tc.name == "one is silent, one differs" && !strings.Contains(r.Detail, "203.0.113.66") {
+				t.Errorf("detail %q does not tell the other answer", r.Detail)
+			}
 			for i := range tc.servers {
 				if _, ok := r.Phases.Get(serverPhase(i)); !ok {
 					t.Errorf("no phase of server %d in %v", i+1, r.Phases)
