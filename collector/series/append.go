@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/storage"
@@ -252,9 +253,9 @@ func (a *appending) labels(s Sample) (labels.Labels, bool) {
 		return labels.EmptyLabels(), false
 	}
 	a.builder.Reset()
-	a.builder.Add(labels.MetricName, s.Name)
+	a.builder.Add(model.MetricNameLabel, s.Name)
 	for i, l := range s.Labels {
-		if !validName(l.Name, false) || l.Name == labels.MetricName || len(l.Value) > maxValueBytes || !utf8.ValidString(l.Value) {
+		if !validName(l.Name, false) || l.Name == model.MetricNameLabel || len(l.Value) > maxValueBytes || !utf8.ValidString(l.Value) {
 			return labels.EmptyLabels(), false
 		}
 		for _, other := range s.Labels[:i] {

@@ -8,6 +8,7 @@ import (
 
 	"egovmon/agent/check"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
@@ -244,7 +245,7 @@ func (db *DB) unstored(ctx context.Context, points []Point) ([]Point, error) {
 	}
 	if len(behind) > 0 {
 		ms := []*labels.Matcher{
-			labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, LastRun),
+			labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, LastRun),
 			labels.MustNewMatcher(labels.MatchEqual, "machine", behind[0].Machine),
 			labels.MustNewMatcher(labels.MatchEqual, "check", behind[0].Check),
 		}

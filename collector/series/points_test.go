@@ -259,7 +259,11 @@ func TestFirstResultOfASlotStays(t *testing.T) {
 	db := openTest(t, Options{})
 	a := point("a", noon.Add(-10*time.Minute), time.Minute, check.OK)
 	b := point("a", noon.Add(-9*time.Minute), time.Minute, check.OK)
-	add(t, db, a, b)
+	other := a
+	other.State, other.Reason = check.Down, check.Timeout
+	if n, refused, err := db.AddPoints(t.Context(), []Point{a, b, other}); n != 8 || refused[Duplicate] != 4 || err != nil {
+		t.Errorf("two results for one slot in a batch: accepted %d, refused %v, %v", n, refused, err)
+	}
 	for _, p := range []Point{a, b} {
 		p.State, p.Reason = check.Down, check.Timeout
 		ok, refused, err := db.AddPoints(t.Context(), []Point{p})
@@ -309,8 +313,12 @@ func TestSilenceAfterARestart(t *testing.T) {
 	m := func(n int) time.Time { return noon.Add(time.Duration(n) * time.Minute) }
 	var points []Point
 	for n := -20; n < 0; n += 2 {
-		points = append(points, point("ended", m(n-10), 2*time.Minute, check.OK), point("silent", m(n), 2*time.Minute, check.Slow), point("on", m(n), 2*time.Minute, check.NoUplink))
+		points = append(points, point("ended", m(n-10), 2*time.Minute, check.OK), point("on", m(n), 2*time.Minute, check.NoUplink))
 	}
+	for _, n := range []int{-20, -18, -16, -14, -6} { // the last distance is not the interval
+		points = append(points, point("silent", m(n), 2*time.Minute, check.Slow))
+	}
+	points = append(points, point("silent", m(-4), 2*time.Minute, check.Slow), point("gap", m(-9), 2*time.Minute, check.OK), point("gap", m(-7), 2*time.Minute, check.OK), point("gap", m(-1), 2*time.Minute, check.OK))
 	points = append(points, point("once", m(-1), time.Minute, check.Timeout))
 	now := noon
 	clock := func() time.Time { return now }

@@ -211,7 +211,7 @@ func TestQueueRot(t *testing.T) {
 		}
 		push(t, q, "beta", 1)
 		got, samples, lost := q.all(t)
-		if diff := cmp.Diff([]string{"beta"}, got); diff != "" || samples != 1 || lost != 3 {
+		if diff := cmp.Diff([]string{"beta"}, got); diff != "" || samples != 1 || lost != 3 || q.waiting() != 0 {
 			t.Errorf("byte %d: samples %d, lost %d, want 1 and 3; -want +got:\n%s", at, samples, lost, diff)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 
 	"egovmon/agent/check"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
@@ -21,7 +22,7 @@ func (db *DB) restore(ctx context.Context) error {
 		return nil
 	}
 	to := time.UnixMilli(db.raw.Head().MaxTime()).UTC()
-	name := labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, LastRun)
+	name := labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, LastRun)
 	err := each(ctx, db.raw, to.Add(-2*lookBack-time.Minute), to, []*labels.Matcher{name}, func(ls labels.Labels, it chunkenc.Iterator) {
 		p := Point{
 			Unit: ls.Get("unit"), Machine: ls.Get("machine"), Service: ls.Get("service"), Check: ls.Get("check"),
@@ -49,7 +50,7 @@ func (db *DB) restore(ctx context.Context) error {
 	}
 	for k, l := range db.feed.last {
 		ms := []*labels.Matcher{
-			labels.MustNewMatcher(labels.MatchRegexp, labels.MetricName, Success+"|"+Reason),
+			labels.MustNewMatcher(labels.MatchRegexp, model.MetricNameLabel, Success+"|"+Reason),
 			labels.MustNewMatcher(labels.MatchEqual, "machine", k.machine),
 			labels.MustNewMatcher(labels.MatchEqual, "check", k.check),
 		}
@@ -57,7 +58,7 @@ func (db *DB) restore(ctx context.Context) error {
 			if it.Next() != chunkenc.ValFloat {
 				return
 			}
-			switch ls.Get(labels.MetricName) {
+			switch ls.Get(model.MetricNameLabel) {
 			case Reason:
 				l.Reason = check.Reason(ls.Get("reason"))
 			case Success:

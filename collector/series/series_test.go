@@ -117,6 +117,10 @@ func TestAppendCountsWhatItRefuses(t *testing.T) {
 			}
 		})
 	}
+	twice := []Sample{gauge("m", noon.Add(-13*day), 1, "a", "x"), gauge("m", noon.Add(-13*day), 2, "a", "x")}
+	if ok, refused, err := db.Append(t.Context(), twice); ok != 1 || refused[Duplicate] != 1 || err != nil {
+		t.Errorf("two late values at one time: accepted %d, refused %v, %v", ok, refused, err)
+	}
 	if v := value1(t, db, `m{a="nan"}`, noon.Add(3*time.Second)); !math.IsNaN(v) {
 		t.Errorf("NaN came back as %v: a value must not end a series", v)
 	}
