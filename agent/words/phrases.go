@@ -30,5 +30,11 @@ var phrases = sync.OnceValue(func() map[string][2]string {
 		"doctor.cableadvice": {"Kiểm tra dây mạng hoặc Wi-Fi, bật lại thiết bị mạng", "Check the cable or Wi-Fi, restart the router"},
 		"doctor.allfine":     {"Không thấy vấn đề gì trên máy này.", "Nothing is wrong on this machine."},
 		"doctor.first":       {"Hỏng trước tiên: %s. Hãy xử lý mục này trước, các mục sau thường do nó.", "First to fail: %s. Mend this first; what follows usually comes from it."},
+
+		// the pages shown without a session
+		"access.enter": {"Cần liên kết đăng nhập", "A link is needed to enter"},
+		"access.gone":  {"Liên kết đã dùng hoặc đã hết hạn", "This link was used or has expired"},
+		"access.how":   {"Trên máy chủ thu thập tập trung, chạy lệnh sau để nhận liên kết mới (dùng một lần, trong 15 phút):", "On the central collector, run this command for a fresh link (good once, for 15 minutes):"},
+		"access.then":  {"Rồi mở liên kết đó bằng trình duyệt này. Mỗi lần khởi động, máy chủ cũng in ra một liên kết.", "Then open that link in this browser. Each start of the collector prints one, too."},
 	}
 })
