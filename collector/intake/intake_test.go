@@ -48,7 +48,6 @@ type centre struct {
 	reg   *enrol.Registrar
 	log   *evidence.Store
 	opts  Options
-	http  *http.Server
 	stop  func()
 	mu    sync.Mutex
 	clock time.Time
@@ -119,20 +118,30 @@ func (c *centre) open(t testing.TB) {
 	if c.Server, err = Open(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.url, c.http = "https://"+l.Addr().String(), c.HTTP()
+	c.serve(t)
+	stopHTTP := c.stop
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
-	wg.Go(func() { c.http.ServeTLS(l, "", "") })
 	wg.Go(func() {
 		if err := c.Run(ctx); err != nil {
 			t.Error(err)
 		}
 	})
-	c.stop = func() { c.http.Close(); cancel(); wg.Wait() }
+	c.stop = func() { stopHTTP(); cancel(); wg.Wait() }
+}
+
+// serve opens the agents' port, without feeding the consumers.
+func (c *centre) serve(t testing.TB) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.url = "https://" + l.Addr().String()
+	h := c.HTTP()
+	var wg sync.WaitGroup
+	wg.Go(func() { h.ServeTLS(l, "", "") })
+	c.stop = func() { h.Close(); wg.Wait() }
 }
 
 func (c *centre) close() {
