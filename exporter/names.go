@@ -50,7 +50,7 @@ const (
 	ServiceCoverage    = "egovmon_service_coverage_ratio"
 	ServiceObjective   = "egovmon_service_objective_ratio"
 	WorkingTime        = "egovmon_working_time"
-	SeriesActive       = "egovmon_series_active"
+	SeriesActive       = "egovmon_series_active" // by the series' store itself
 	BoardNotConfigured = "egovmon_services_not_configured"
 )
 
@@ -64,4 +64,14 @@ const (
 	LabelReason  = "reason"
 	LabelState   = "state"
 	LabelPhase   = "phase"
+
+	LabelAccount  = "account"  // up, degraded, down, unknown or excluded
+	LabelBound    = "bound"    // lower or upper
+	LabelCalendar = "calendar" // as in the profile
+	LabelCode     = "code"     // 2xx, 4xx, 409, 429, 5xx or error
+	LabelFact     = "fact"     // as the kind declares it
+	LabelPosition = "position" // leaf, intermediate or root
+	LabelSource   = "source"   // of another clock: collector
+	LabelView     = "view"     // total, fresh or failing
+	LabelWindow   = "window"   // 5m, 1h, 1d, 30d, quarter or year
 )

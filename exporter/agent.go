@@ -1,0 +1,127 @@
+package exporter
+
+import (
+	"cmp"
+	"maps"
+	"runtime"
+	"slices"
+
+	dto "github.com/prometheus/client_model/go"
+
+	"egovmon/agent/check"
+)
+
+// gatherAgent returns the families of an agent's state, in the order of names.
+func gatherAgent(st AgentState, c collect) []*dto.MetricFamily {
+	s := newSet()
+	s.build(st.Build)
+	s.agent(st, nil)
+	for i := range st.Checks {
+		ck := &st.Checks[i]
+		s.check(ck, c, s.label(LabelCheck, ck.ID))
+	}
+	return s.families()
+}
+
+func (s *set) build(b Build) {
+	s.add(BuildInfo, 1, s.label("goarch", runtime.GOARCH), s.label("goos", runtime.GOOS), s.label("goversion", b.Go),
+		s.label("revision", b.Revision), s.label("version", b.Version))
+}
+
+// agent adds what an agent shows of itself as a whole.
+func (s *set) agent(st AgentState, labels []*dto.LabelPair) {
+	s.add(CheckRuns, float64(st.Runs), labels...)
+	s.add(ChecksRunning, float64(st.Running), labels...)
+	s.histogram(CheckStartDelay, st.Delay, labels...)
+	s.counts(CheckMissed, LabelReason, st.Missed)
+	s.counts(SpoolDropped, LabelReason, st.SpoolDropped)
+	countsOf(s, PushRequests, LabelCode, st.PushRequests)
+	s.add(SpoolRecords, float64(st.SpoolRecords), labels...)
+	s.add(SpoolBytes, float64(st.SpoolBytes), labels...)
+	s.instant(SpoolOldest, st.SpoolOldest, labels...)
+	s.instant(PushLastSuccess, st.PushLastSuccess, labels...)
+	s.instant(AgentCertNotAfter, st.CertNotAfter, labels...)
+	s.instant(AgentPlanApplied, st.PlanApplied, labels...)
+	if st.PlanVersion > 0 {
+		s.add(AgentPlanVersion, float64(st.PlanVersion), labels...)
+	}
+	if st.ClockOffset != nil {
+		s.add(ClockOffset, st.ClockOffset.Seconds(), s.label(LabelSource, "collector"))
+	}
+	if st.LogLeaves > 0 {
+		s.add(LogLeaves, float64(st.LogLeaves), labels...)
+	}
+	s.instant(LogCheckpoint, st.LogCheckpoint, labels...)
+	s.add(LogFailures, float64(st.LogFailures), labels...)
+}
+
+func (s *set) counts(name, label string, by map[check.Reason]int64) { countsOf(s, name, label, by) }
+
+// countsOf adds a counter by the values of one label, in their order.
+func countsOf[K cmp.Ordered](s *set, name, label string, by map[K]int64) {
+	for _, k := range slices.Sorted(maps.Keys(by)) {
+		s.add(name, float64(by[k]), s.label(label, toString(k)))
+	}
+}
+
+func toString(k any) string {
+	if r, ok := k.(check.Reason); ok {
+		return string(r)
+	}
+	s, _ := k.(string)
+	return s
+}
+
+// check adds one check: at most four series, and what c asks for.
+func (s *set) check(ck *CheckState, c collect, labels ...*dto.LabelPair) {
+	if c.info {
+		s.add(CheckInterval, ck.Every.Seconds(), labels...)
+		s.add(CheckInfo, 1, s.with(labels, LabelKind, ck.Kind, LabelService, ck.Service)...)
+	}
+	r := ck.Last
+	if r == nil {
+		return
+	}
+	if r.State.Known() {
+		s.add(CheckSuccess, truth(r.State != check.Down), labels...)
+	}
+	s.add(CheckDuration, r.Took.Seconds(), labels...)
+	s.instant(CheckLastRun, r.Start, labels...)
+	s.add(CheckReason, 1, s.with(labels, LabelReason, string(r.Reason))...)
+	if c.phases {
+		for _, p := range r.Phases {
+			s.add(CheckPhase, p.Took.Seconds(), s.with(labels, LabelPhase, p.Name)...)
+		}
+	}
+	if c.tls {
+		s.certificates(r, labels)
+	}
+}
+
+// certificates adds what the kinds with a TLS handshake saw of the chain, whether or not it verified.
+func (s *set) certificates(r *check.Result, labels []*dto.LabelPair) {
+	for _, p := range [...]struct{ position, fact string }{
+		{"leaf", "cert_not_after_unix"}, {"intermediate", "intermediate_not_after_unix"}, {"root", "root_not_after_unix"},
+	} {
+		if v, ok := r.Facts.Get(p.fact); ok {
+			s.add(CertNotAfter, v, s.with(labels, LabelPosition, p.position)...)
+		}
+	}
+	if v, ok := r.Facts.Get("chain_valid_code"); ok {
+		s.add(ChainValid, v, labels...)
+	}
+}
+
+// with returns labels and more of them, given as name, value, name, value …, in the order of names. Names that are
+// among labels already are left as they are.
+func (s *set) with(labels []*dto.LabelPair, more ...string) []*dto.LabelPair {
+	out := make([]*dto.LabelPair, len(labels), len(labels)+len(more)/2)
+	copy(out, labels)
+	for i := 0; i < len(more); i += 2 {
+		at, found := slices.BinarySearchFunc(out, more[i], func(l *dto.LabelPair, name string) int { return cmp.Compare(l.GetName(), name) })
+		if !found {
+			out = slices.Insert(out, at, s.label(more[i], more[i+1]))
+		}
+	}
+	return out
+}

@@ -1,0 +1,113 @@
+package exporter
+
+import (
+	"slices"
+	"strings"
+
+	dto "github.com/prometheus/client_model/go"
+)
+
+// A Type is what a family's numbers mean over time, in the words of Prometheus' text format.
+type Type string
+
+// The types that are used here.
+const (
+	GaugeType     Type = "gauge"     // a number that may rise and fall
+	CounterType   Type = "counter"   // a number that only rises, from 0 at the start of the program
+	HistogramType Type = "histogram" // counts of observations by upper bound
+)
+
+func (t Type) wire() *dto.MetricType {
+	switch t {
+	case CounterType:
+		return dto.MetricType_COUNTER.Enum()
+	case HistogramType:
+		return dto.MetricType_HISTOGRAM.Enum()
+	default:
+		return dto.MetricType_GAUGE.Enum()
+	}
+}
+
+// A Family is one metric name, as documentation and the metadata of the query API show it.
+type Family struct {
+	Name   string
+	Type   Type
+	Unit   string   // the word at the end of the name that is a unit (seconds, bytes, ratio); "" for a plain number
+	Help   string   // one English sentence
+	Labels []string // in the order of their names; those of one check as at the collector: the agent has only check among them
+}
+
+// Families lists every family that both programs show under the prefix egovmon_, in the order of their names. What
+// imitates other exporters (probe_*, node_*) and what the series' store says of itself is not among them.
+func Families() []Family {
+	fs := slices.Clone(families)
+	for i := range fs {
+		fs[i].Labels = slices.Clone(fs[i].Labels)
+	}
+	return fs
+}
+
+// Help returns the help text of a family, "" for a name that is not in [Families].
+func Help(name string) string {
+	f, _ := lookup(name)
+	return f.Help
+}
+
+func lookup(name string) (Family, bool) {
+	i, ok := slices.BinarySearchFunc(families, name, func(f Family, name string) int { return strings.Compare(f.Name, name) })
+	if !ok {
+		return Family{}, false
+	}
+	return families[i], true
+}
+
+// families is the one table of names, in their order.
+var families = []Family{
+	{AgentCertNotAfter, GaugeType, "seconds", "When the agent's own certificate for the collector ends, in Unix seconds.", nil},
+	{AgentPlanApplied, GaugeType, "seconds", "When the agent began to work by its present plan, in Unix seconds.", nil},
+	{AgentPlanVersion, GaugeType, "", "Version of the plan that the agent works by.", nil},
+	{BuildInfo, GaugeType, "", "Always 1; the labels say which program this is.", []string{"goarch", "goos", "goversion", "revision", "version"}},
+	{CheckDuration, GaugeType, "seconds", "How long the last run took, all attempts together.", checkLabels()},
+	{CheckFact, GaugeType, "", "A number that the last run saw; the end of the fact's name is its unit.", checkLabels(LabelFact)},
+	{CheckInfo, GaugeType, "", "Always 1; the labels say what the check is of.", checkLabels()},
+	{CheckInterval, GaugeType, "seconds", "How often the plan calls for a run.", checkLabels()},
+	{CheckLastRun, GaugeType, "seconds", "When the last recorded run began, in Unix seconds.", checkLabels()},
+	{CheckMissed, CounterType, "", "Slots of the plan that were not run, by why.", []string{LabelReason}},
+	{CheckPhase, GaugeType, "seconds", "How long each step of the last run took.", checkLabels(LabelPhase)},
+	{CheckReason, GaugeType, "", "1 for the reason of the last result, and no series for any other.", checkLabels(LabelReason)},
+	{CheckRuns, CounterType, "", "Runs that have ended, whatever their result.", nil},
+	{CheckStartDelay, HistogramType, "seconds", "How long after its slot a run began.", nil},
+	{CheckSuccess, GaugeType, "", "1 when the last result was up or degraded, 0 when it was down, no series when it was unknown.", checkLabels()},
+	{ChecksRunning, GaugeType, "", "Runs under way.", nil},
+	{ClockOffset, GaugeType, "seconds", "How far this machine's clock is ahead of the source's.", []string{LabelSource}},
+	{AgentLastContact, GaugeType, "seconds", "When the collector last heard of an agent, in Unix seconds.", []string{LabelMachine, LabelUnit}},
+	{AgentSequenceGaps, GaugeType, "", "Batches of an agent that are known to exist and have not come.", []string{LabelMachine, LabelUnit}},
+	{AgentRejected, CounterType, "", "Results that are kept but enter no figure, by why.", []string{LabelMachine, LabelReason}},
+	{LogCheckpoint, GaugeType, "seconds", "When the log's newest checkpoint was made or seen, in Unix seconds.", nil},
+	{LogLeaves, GaugeType, "", "Leaves in the log, as of its newest checkpoint.", nil},
+	{LogFailures, CounterType, "", "Proofs or signatures of the log that did not verify; anything but 0 wants a person.", nil},
+	{PathLoss, GaugeType, "ratio", "Share of the echo requests of the last run that were not answered.", checkLabels()},
+	{PushLastSuccess, GaugeType, "seconds", "When the collector last acknowledged a batch, in Unix seconds.", nil},
+	{PushRequests, CounterType, "", "Requests to the collector, by class of the answer.", []string{LabelCode}},
+	{ServiceAvail, GaugeType, "ratio", "Bounds of a service's availability: all that is unknown counted as down, and as up.", []string{LabelBound, LabelCalendar, LabelService, LabelWindow}},
+	{ServiceCoverage, GaugeType, "ratio", "Share of the calendar, without what is excluded, in which a service's state is known.", []string{LabelCalendar, LabelService, LabelWindow}},
+	{ServiceObjective, GaugeType, "ratio", "The availability that was agreed for a service.", []string{LabelCalendar, LabelService, LabelWindow}},
+	{ServiceSeconds, GaugeType, "seconds", "Seconds of the window in each account of a service; only accounts that are not empty.", []string{LabelAccount, LabelCalendar, LabelService, LabelWindow}},
+	{ServiceState, GaugeType, "", "1 for the state a service is in, 0 for the other three; with a unit, as seen from there.", []string{LabelService, LabelState, LabelUnit}},
+	{ServiceVantages, GaugeType, "", "Units that watch a service, by what they see now.", []string{LabelService, LabelView}},
+	{BoardNotConfigured, GaugeType, "", "Services that nothing measures yet, because a value they need was left empty.", nil},
+	{SpoolBytes, GaugeType, "bytes", "Size of the journal on disk.", nil},
+	{SpoolDropped, CounterType, "", "Records given up before the collector had them, by why.", []string{LabelReason}},
+	{SpoolOldest, GaugeType, "seconds", "When the oldest record not yet acknowledged was made, in Unix seconds.", nil},
+	{SpoolRecords, GaugeType, "", "Records that the collector has not acknowledged yet.", nil},
+	{CertNotAfter, GaugeType, "seconds", "When a certificate that the target showed ends, in Unix seconds; also when it already has.", checkLabels(LabelPosition)},
+	{ChainValid, GaugeType, "", "1 when the target's certificates lead to a trusted root and are within their dates, else 0.", checkLabels()},
+	{WorkingTime, GaugeType, "", "1 within the working time of a calendar, else 0.", []string{LabelCalendar}},
+}
+
+// checkLabels returns the labels of a family of one check at the collector, in order.
+func checkLabels(more ...string) []string {
+	ls := append([]string{LabelCheck, LabelKind, LabelMachine, LabelService, LabelUnit}, more...)
+	slices.Sort(ls)
+	return ls
+}
