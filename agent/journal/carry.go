@@ -89,5 +89,6 @@ func (j *Journal) carryBatch(rd *Reader, b Batch) (n int, err error) {
 		}
 		n++
 	}
+	j.seal.urgent = true
 	return n, j.flush(now)
 }

@@ -29,6 +29,7 @@ const (
 	defaultGap = time.Minute
 	maxRetry   = time.Hour // longest Retry-After that is obeyed
 	goodbyeFor = 2 * time.Second
+	forkGap    = 10 * time.Minute // least time between two journals that the collector could not take
 )
 
 // Plans is where a Pusher's plans go.
@@ -77,7 +78,8 @@ type Pusher struct {
 	buf   []byte
 	roll  func() float64 // in [0, 1)
 	after wire.Head      // sent up to here, or where the collector wants it from
-	asked string         // journal and seq of the last want that was granted, against going in circles
+	asked string         // what the collector was granted last, against going in circles
+	ended time.Time      // when a journal was ended because the collector could not take it
 
 	tree    tlog.Tree // of the last checkpoint that verified
 	refused string    // ETag of a plan that was refused, which is not fetched again before retryPlan
@@ -210,7 +212,9 @@ func (p *Pusher) send(ctx context.Context, bs []journal.Sealed) error {
 		return err
 	}
 	last := bs[len(bs)-1].Head
-	p.acknowledge(re.answer.Head, last)
+	if re.status == http.StatusOK { // else the head may be that of another continuation
+		p.acknowledge(re.answer.Head, last)
+	}
 	if err := p.follow(ctx, re); err != nil {
 		return err
 	}
@@ -285,8 +289,13 @@ func (p *Pusher) conflict(a wire.Answer, bs []journal.Sealed) error {
 // fork begins a new journal, if that has not been done, and carries over what the old one holds beyond what was
 // acknowledged.
 func (p *Pusher) fork(old string) error {
+	now := p.now()
 	if p.o.Journal.ID() == old {
-		if err := p.o.Fork(p.now()); err != nil {
+		if since := now.Sub(p.ended); since >= 0 && since < forkGap {
+			return fmt.Errorf("push: the collector refuses the new journal %s too, after %s", old, since.Round(time.Second))
+		}
+		p.ended = now
+		if err := p.o.Fork(now); err != nil {
 			return fmt.Errorf("push: new journal after a fork: %w", err)
 		}
 	}
