@@ -135,6 +135,10 @@ func (a *admission) take(f wire.Frame) *refusedBatch {
 		return nil
 	case fork:
 		return a.bad(http.StatusConflict, RefusedFork, "journal %s: another batch %d is archived, or one after it: close this journal and begin a new one", h.Journal, h.Seq)
+	case old:
+		b := a.bad(http.StatusConflict, RefusedOld, "journal %s: batch %d is older than any that is remembered: send from %d", h.Journal, h.Seq, want.Seq)
+		b.want = want
+		return b
 	case gap:
 		b := a.bad(http.StatusConflict, RefusedGap, "journal %s: batches before %d are missing: send again from %d", h.Journal, h.Seq, want.Seq)
 		b.want = want

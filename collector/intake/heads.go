@@ -68,10 +68,12 @@ const (
 	duplicate                // it is archived already
 	fork                     // another batch stands in its place, or before it
 	gap                      // batches before it are missing
+	old                      // it may be archived or not, nobody remembers
 )
 
-// judge tells whether a batch is its journal's next one. Of a gap, want is where the machine is to send again from. A
-// batch so old that nobody remembers its hash is taken for a fork: to call it a duplicate would lose it, if it is not.
+// judge tells whether a batch is its journal's next one. want is where the machine is to send from instead. A batch so
+// old that nobody remembers its hash is not called a duplicate, which would lose it if it is another: the machine is
+// asked for the oldest one that is remembered. If that is the same, all before it are, since each names the one before.
 func (m *heads) judge(h journal.Header, note hash) (v verdict, want *wire.Head) {
 	j := m.Journals[h.Journal]
 	if j == nil {
@@ -82,10 +84,13 @@ func (m *heads) judge(h journal.Header, note hash) (v verdict, want *wire.Head) 
 	}
 	switch {
 	case h.Seq <= j.Seq:
-		if old, ok := j.at(h.Seq); ok && old == note {
-			return duplicate, nil
+		switch known, ok := j.at(h.Seq); {
+		case !ok:
+			return old, &wire.Head{Journal: h.Journal, Seq: j.Seq + 1 - uint64(len(j.Hashes))}
+		case known != note:
+			return fork, nil
 		}
-		return fork, nil
+		return duplicate, nil
 	case h.Seq > j.Seq+1:
 		return gap, &wire.Head{Journal: h.Journal, Seq: j.Seq + 1}
 	}

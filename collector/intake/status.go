@@ -35,6 +35,7 @@ type Status struct {
 const (
 	RefusedFork      = "fork"      // another batch stands in its place
 	RefusedGap       = "gap"       // batches before it are missing
+	RefusedOld       = "old"       // long archived, or another in place of one that was
 	RefusedSignature = "signature" // not signed by the machine
 	RefusedBody      = "body"      // not the body that was signed
 	RefusedMachine   = "machine"   // of another machine than the certificate
