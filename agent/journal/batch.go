@@ -175,8 +175,17 @@ func (r *Reader) Records(h Header, body []byte) ([]Record, error) {
 	if err != nil {
 		return nil, &ContentError{Lines: h.Records, First: err}
 	}
+	recs, err := r.lines(lines)
+	if n := bytes.Count(lines, []byte("\n")); n != h.Records && err == nil {
+		err = &ContentError{Lines: max(h.Records-n, 0), First: fmt.Errorf("body has %d lines, the header says %d", n, h.Records)}
+	}
+	return recs, err
+}
+
+// lines reads records; its error is a [*ContentError].
+func (r *Reader) lines(lines []byte) ([]Record, error) {
 	var bad ContentError
-	recs := make([]Record, 0, min(h.Records, len(lines)/minLine))
+	recs := make([]Record, 0, min(bytes.Count(lines, []byte("\n")), len(lines)/minLine))
 	n := 0
 	for line := range bytes.Lines(lines) {
 		n++
@@ -188,9 +197,6 @@ func (r *Reader) Records(h Header, body []byte) ([]Record, error) {
 		if bad.Lines++; bad.First == nil {
 			bad.First = fmt.Errorf("line %d: %w", n, err)
 		}
-	}
-	if n != h.Records && bad.First == nil {
-		bad = ContentError{Lines: max(h.Records-n, 0), First: fmt.Errorf("body has %d lines, the header says %d", n, h.Records)}
 	}
 	if bad.First != nil {
 		return recs, &bad
