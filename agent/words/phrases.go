@@ -36,5 +36,20 @@ var phrases = sync.OnceValue(func() map[string][2]string {
 		"access.gone":  {"Liên kết đã dùng hoặc đã hết hạn", "This link was used or has expired"},
 		"access.how":   {"Trên máy chủ thu thập tập trung, chạy lệnh sau để nhận liên kết mới (dùng một lần, trong 15 phút):", "On the central collector, run this command for a fresh link (good once, for 15 minutes):"},
 		"access.then":  {"Rồi mở liên kết đó bằng trình duyệt này. Mỗi lần khởi động, máy chủ cũng in ra một liên kết.", "Then open that link in this browser. Each start of the collector prints one, too."},
+		// collector
+		"collector.ready":  {"Máy chủ thu thập của %s đã sẵn sàng.", "The collector of %s is ready."},
+		"collector.board":  {"Bảng theo dõi", "Board"},
+		"collector.token":  {"mã truy cập trong", "token in"},
+		"collector.agents": {"Tác tử kết nối tới", "Agents connect to"},
+		"collector.state":  {"Dữ liệu nằm ở", "State is kept in"},
+		"collector.stop":   {"Liên kết dùng một lần, hiệu lực 15 phút; lấy liên kết mới: collector link. Dừng bằng Ctrl-C.", "The link works once, within 15 minutes; for a new one: collector link. Stop with Ctrl-C."},
+
+		// collector availability
+		"figures.title":    {"Tính sẵn sàng từ %s đến trước %s", "Availability from %s until before %s"},
+		"figures.counted":  {"Tính đến %s; phần sau chưa diễn ra.", "Counted until %s; the rest has not happened yet."},
+		"figures.calendar": {"CHÚ Ý: chưa có lịch đầy đủ của năm %s; giờ phục vụ chỉ tính theo ngày lễ cố định.", "NOTE: the calendar of %s is missing or incomplete; service hours rest on fixed holidays only."},
+		"figures.head":     {"DỊCH VỤ\tĐƠN VỊ\tLỊCH\tSẴN SÀNG\tĐỘ PHỦ\tHOẠT ĐỘNG\tTRONG ĐÓ SUY GIẢM\tGIÁN ĐOẠN\tKHÔNG XÁC ĐỊNH\tSỐ LẦN", "SERVICE\tUNIT\tCALENDAR\tAVAILABILITY\tCOVERAGE\tUP\tOF IT DEGRADED\tDOWN\tUNKNOWN\tOUTAGES"},
+		"figures.none":     {"không có số liệu", "no data"},
+		"figures.log":      {"Quy tắc %s; theo nhật ký có %d mục, gốc %s…", "Rule %s; from the log of %d leaves, root %s…"},
 	}
 })
