@@ -144,9 +144,9 @@ func TestTimes(t *testing.T) {
 		{Date(at), "23/11/2026"}, {Clock(at), "01:30:05"},
 		{DateTime(VI, at), "01:30:05 ngày 23/11/2026"}, {DateTime(EN, at), "23/11/2026 01:30:05"},
 		{HourMinute(VI, at), "01 giờ 30 phút"}, {HourMinute(EN, at), "01:30"},
-		{At(VI, at, later), "01:30"}, {At(VI, at, later.Add(24 * time.Hour)), "01:30 ngày 23/11/2026"},
+		{At(VI, at, later), "01:30"}, {At(VI, at, later.Add(24*time.Hour)), "01:30 ngày 23/11/2026"},
 		{At(EN, at, at.AddDate(1, 0, 0)), "23/11/2026 01:30"},
-		{At(VI, at, at.Add(-2 * time.Hour)), "01:30 ngày 23/11/2026"},
+		{At(VI, at, at.Add(-2*time.Hour)), "01:30 ngày 23/11/2026"},
 	}
 	for _, tt := range tests {
 		if tt.got != tt.want {
