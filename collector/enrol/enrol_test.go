@@ -2,14 +2,21 @@ package enrol
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"io"
 	"log"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -537,5 +544,106 @@ func TestKeysOfAnotherDistrict(t *testing.T) {
 	}
 	if _, err := OpenKeys(filepath.Join(d.dir, "keys"), "gia-loc", d.now); err == nil || !strings.Contains(err.Error(), "another district") {
 		t.Errorf("another district's keys: %v", err)
+	}
+}
+
+// Nobody enrols a key that is not theirs, or one that cannot be used.
+func TestKeysRefused(t *testing.T) {
+	d := newDistrict(t)
+	var good wire.EnrolRequest
+	in := d.token(t, "an-thanh", "")
+	url := serveTLS(t, d.TLSConfig(), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := json.NewDecoder(r.Body).Decode(&good); err != nil {
+			t.Error(err)
+		}
+		w.WriteHeader(http.StatusTeapot)
+	}))
+	if _, err := push.Enrol(t.Context(), url, in.Token.String(), push.EnrolOptions{Now: d.now}); err == nil {
+		t.Fatal("enrolled at a teapot")
+	}
+	p384, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	large, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, p384)
+	if err != nil {
+		t.Fatal(err)
+	}
+	flip := func(b []byte, i int) []byte { b = slices.Clone(b); b[i] ^= 1; return b }
+	_, other, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	size := d.store.Size()
+	for name, change := range map[string]func(r *wire.EnrolRequest){
+		"no CSR":                 func(r *wire.EnrolRequest) { r.CSR = nil },
+		"a CSR not signed":       func(r *wire.EnrolRequest) { r.CSR = flip(r.CSR, len(r.CSR)-1) },
+		"another curve":          func(r *wire.EnrolRequest) { r.CSR = large },
+		"journal key not proven": func(r *wire.EnrolRequest) { r.JournalProof = flip(r.JournalProof, 5) },
+		"cosign key not proven":  func(r *wire.EnrolRequest) { r.CosignProof = nil },
+		"another's journal key": func(r *wire.EnrolRequest) {
+			r.Journal = append([]byte{wire.AlgEd25519}, other.Public().(ed25519.PublicKey)...)
+			r.CosignProof = nil
+		},
+		"algorithms swapped": func(r *wire.EnrolRequest) { r.Journal, r.Cosign = flip(r.Journal, 0), flip(r.Cosign, 0) },
+		"one key for both": func(r *wire.EnrolRequest) {
+			pub := other.Public().(ed25519.PublicKey)
+			r.Journal, r.Cosign = append([]byte{wire.AlgEd25519}, pub...), append([]byte{wire.AlgCosign}, pub...)
+			r.JournalProof = ed25519.Sign(other, r.Statement())
+			r.CosignProof = r.JournalProof
+		},
+		"no key": func(r *wire.EnrolRequest) { r.Journal = nil },
+	} {
+		req := good
+		change(&req)
+		_, err := d.Enrol(t.Context(), req)
+		if refused, ok := errors.AsType[*Refusal](err); !ok || refused.Code != wire.CodeBadKey {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if d.store.Size() != size {
+		t.Error("a refused key left a leaf")
+	}
+	if _, err := d.Enrol(t.Context(), good); err != nil {
+		t.Errorf("the token is still good after all that: %v", err)
+	}
+}
+
+// The file beside the log only saves time: one that is damaged or of another log is not believed.
+func TestRegistryFile(t *testing.T) {
+	d, other := newDistrict(t), newDistrict(t)
+	id, err := d.enrol(t, d.token(t, "an-thanh", "").Token.String(), push.EnrolOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := other.enrol(t, other.token(t, "quang-khai", "").Token.String(), push.EnrolOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(d.options().Dir, registryFile)
+	good, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreign, err := os.ReadFile(filepath.Join(other.options().Dir, registryFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range map[string][]byte{"good": good, "cut": good[:len(good)/2], "another log's": foreign, "newer": []byte(`{"version":2,"next":3,"known":{}}`)} {
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		d.open(t)
+		if ms := d.Machines(); len(ms) != 1 || ms[0].ID != id.Machine || len(ms[0].Keys) != 3 {
+			t.Errorf("%s: machines %+v", name, ms)
+		}
+		if code, body := d.call(t, id); code != http.StatusOK {
+			t.Errorf("%s: %d %s", name, code, body)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(d.options().Dir, tokenFile), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(t.Context(), d.options()); err == nil || !strings.Contains(err.Error(), "damaged") {
+		t.Errorf("a damaged file of tokens: %v", err)
 	}
 }

@@ -114,12 +114,10 @@ type admission struct {
 
 // take judges one batch, and keeps it for the archive if it is the machine's next.
 func (a *admission) take(f wire.Frame) *refusedBatch {
+	// The keys are those of the certificate's machine alone, and a key signs for the machine in its name alone.
 	h, err := journal.ParseNote(f.Header, a.verifiers)
 	if err != nil {
-		return a.bad(http.StatusForbidden, RefusedSignature, "%v", err)
-	}
-	if h.Machine != a.id.ID {
-		return a.bad(http.StatusForbidden, RefusedMachine, "batch of machine %s, but the certificate is that of %s", h.Machine, a.id.ID)
+		return a.bad(http.StatusForbidden, RefusedSignature, "this is no batch of machine %s, which the certificate is for: %v", a.id.ID, err)
 	}
 	if a.journal != "" && a.journal != h.Journal {
 		return a.bad(http.StatusBadRequest, RefusedFrame, "batches of two journals in one request: send one journal at a time")

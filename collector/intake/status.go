@@ -36,9 +36,8 @@ const (
 	RefusedFork      = "fork"      // another batch stands in its place
 	RefusedGap       = "gap"       // batches before it are missing
 	RefusedOld       = "old"       // long archived, or another in place of one that was
-	RefusedSignature = "signature" // not signed by the machine
+	RefusedSignature = "signature" // not signed by the machine that the certificate is for
 	RefusedBody      = "body"      // not the body that was signed
-	RefusedMachine   = "machine"   // of another machine than the certificate
 	RefusedSize      = "size"      // larger than the agent API allows
 	RefusedFrame     = "frame"     // the request cannot be read
 	RefusedQuota     = "quota"     // too much, or too many at once
