@@ -50,6 +50,7 @@ var phrases = sync.OnceValue(func() map[string][2]string {
 		"figures.calendar": {"CHÚ Ý: chưa có lịch đầy đủ của năm %s; giờ phục vụ chỉ tính theo ngày lễ cố định.", "NOTE: the calendar of %s is missing or incomplete; service hours rest on fixed holidays only."},
 		"figures.head":     {"DỊCH VỤ\tĐƠN VỊ\tLỊCH\tSẴN SÀNG\tĐỘ PHỦ\tHOẠT ĐỘNG\tTRONG ĐÓ SUY GIẢM\tGIÁN ĐOẠN\tKHÔNG XÁC ĐỊNH\tSỐ LẦN", "SERVICE\tUNIT\tCALENDAR\tAVAILABILITY\tCOVERAGE\tUP\tOF IT DEGRADED\tDOWN\tUNKNOWN\tOUTAGES"},
 		"figures.none":     {"không có số liệu", "no data"},
+		"figures.silent":   {"Không đo được %d dịch vụ (không có giây nào xác định, không tính là hoạt động hay gián đoạn): %s", "Not measured, %d services (no second is known; counted neither as up nor as down): %s"},
 		"figures.log":      {"Quy tắc %s; theo nhật ký có %d mục, gốc %s…", "Rule %s; from the log of %d leaves, root %s…"},
 	}
 })
