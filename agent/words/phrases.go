@@ -51,6 +51,7 @@ var phrases = sync.OnceValue(func() map[string][2]string {
 		"figures.head":     {"DỊCH VỤ\tĐƠN VỊ\tLỊCH\tSẴN SÀNG\tĐỘ PHỦ\tHOẠT ĐỘNG\tTRONG ĐÓ SUY GIẢM\tGIÁN ĐOẠN\tKHÔNG XÁC ĐỊNH\tSỐ LẦN", "SERVICE\tUNIT\tCALENDAR\tAVAILABILITY\tCOVERAGE\tUP\tOF IT DEGRADED\tDOWN\tUNKNOWN\tOUTAGES"},
 		"figures.none":     {"không có số liệu", "no data"},
 		"figures.silent":   {"Không đo được %d dịch vụ (không có giây nào xác định, không tính là hoạt động hay gián đoạn): %s", "Not measured, %d services (no second is known; counted neither as up nor as down): %s"},
+		"notice.calendar":  {"Lịch làm việc năm %s chưa đầy đủ: số liệu theo giờ phục vụ có thể sai ở ngày nghỉ bù, ngày hoán đổi. Bổ sung trong calendars của hồ sơ.", "The working calendar of %s is not complete: figures in service hours may be wrong on substitute and swapped days. Complete it in the profile's calendars."},
 		"figures.log":      {"Quy tắc %s; theo nhật ký có %d mục, gốc %s…", "Rule %s; from the log of %d leaves, root %s…"},
 	}
 })
