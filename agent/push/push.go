@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -109,10 +110,7 @@ func (p *Pusher) Stats() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := p.stats
-	s.Requests = make(map[string]uint64, len(p.stats.Requests))
-	for k, v := range p.stats.Requests {
-		s.Requests[k] = v
-	}
+	s.Requests = maps.Clone(s.Requests)
 	return s
 }
 
@@ -222,6 +220,10 @@ func (p *Pusher) send(ctx context.Context, bs []journal.Sealed) error {
 	case http.StatusConflict:
 		return p.conflict(re.answer, bs)
 	case http.StatusTooManyRequests:
+		// A part may have been taken. Whether that is so shows when what follows is taken too.
+		if h := re.answer.Head; h.Journal == last.Journal && h.Seq >= bs[0].Head.Seq && h.Seq <= last.Seq {
+			p.after = h
+		}
 		return &busyError{re.after}
 	}
 	if w := re.answer.Want; w != nil {

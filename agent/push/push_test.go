@@ -491,9 +491,15 @@ func TestPartialSuccess(t *testing.T) {
 	if len(r.c.results) == 0 || len(r.c.results) == len(r.want) {
 		t.Fatalf("%d results of %d were taken", len(r.c.results), len(r.want))
 	}
+	if r.p.after.Seq != 2 || r.j.Acked() != (wire.Head{}) {
+		t.Errorf("goes on after %v, acknowledged %v; want 2 and nothing yet", r.p.after, r.j.Acked())
+	}
 	r.c.before = nil
 	r.round()
 	r.arrived()
+	if r.j.Stats().Batches != 0 {
+		t.Errorf("%d batches are not acknowledged", r.j.Stats().Batches)
+	}
 }
 
 // The collector lost its disk and asks for everything again.
