@@ -20,22 +20,32 @@ import (
 
 const (
 	snapshotFile    = "state.json"
-	snapshotBefore  = "state-before.json"
 	snapshotVersion = 1
-	maxSnapshot     = 1 << 30
-	snapshotEvery   = 5 * time.Minute
-	retryAfter      = time.Second
-	retryAtMost     = time.Minute
+	// Two older snapshots are kept, snapshotApart leaves apart at least, so that a consumer which begins some way
+	// behind the end of the log can begin at one of them.
+	snapshotBefore = "state-1.json"
+	snapshotOldest = "state-2.json"
+	snapshotApart  = 5000
+	maxSnapshot    = 1 << 30
+	snapshotEvery  = 5 * time.Minute
+	retryAfter     = time.Second
+	retryAtMost    = time.Minute
+	// slice is how long one consumer that is behind may keep the others waiting at a time.
+	slice = 200 * time.Millisecond
 )
+
+// snapshots lists the files from the newest on. It is never changed.
+var snapshots = []string{snapshotFile, snapshotBefore, snapshotOldest}
 
 // A feed brings what is in the log to the consumers. It belongs to Run, but for position.
 type feed struct {
 	fold      *Fold
 	consumers []*consumer
 	saved     int64 // Next of the last snapshot
+	kept      int64 // Next of snapshotBefore
 
 	mu       sync.Mutex
-	position int64         // every consumer that works has all before it
+	position int64         // every consumer that works has taken all before it
 	moved    chan struct{} // closed and replaced when position has grown
 }
 
@@ -43,7 +53,14 @@ type consumer struct {
 	Consumer
 	failed time.Time // of the last error; zero when there is none
 	wait   time.Duration
+	held   *Accepted // what it failed to take, which comes first when it is tried again
+	// own is the fold of a consumer that is behind; nil for one that goes along with the others. What it has been fed is
+	// taken, but for held.
+	own *Fold
 }
+
+// waits reports whether it is not yet time to try a consumer again that failed.
+func (c *consumer) waits() bool { return !c.failed.IsZero() && time.Since(c.failed) < c.wait }
 
 // A snapshot is what the server knew at a leaf, so that a start need not read the whole log. It is only believed when
 // the log has the same leaf at its end.
@@ -69,7 +86,7 @@ func (s *Server) openFeed() error {
 		return err
 	}
 	s.feed.fold, s.feed.moved = fold, make(chan struct{})
-	for _, name := range []string{snapshotFile, snapshotBefore} {
+	for _, name := range snapshots {
 		snap, err := s.readSnapshot(name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
@@ -85,8 +102,15 @@ func (s *Server) openFeed() error {
 		}
 		break
 	}
-	s.feed.saved, s.feed.position = fold.Next(), fold.Next()
+	s.feed.saved = fold.Next()
+	if snap, err := s.readSnapshot(snapshotBefore); err == nil {
+		s.feed.kept = snap.Next
+	}
 	for _, c := range s.opts.Consumers {
+		if size := s.opts.Evidence.Size(); c.Next > size {
+			s.opts.Logger.Error("intake: a store has taken more leaves than the log has, as after the restore of an older log: run `collector rebuild`",
+				"store", c.Name, "taken", c.Next, "log", size)
+		}
 		s.feed.consumers = append(s.feed.consumers, &consumer{Consumer: c})
 	}
 	return nil
@@ -144,8 +168,14 @@ func (s *Server) save() error {
 	if err := os.MkdirAll(s.opts.Dir, 0o700); err != nil {
 		return err
 	}
-	if err := os.Rename(path, filepath.Join(s.opts.Dir, snapshotBefore)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+	if f.saved-f.kept >= snapshotApart {
+		for i := len(snapshots) - 1; i > 0; i-- {
+			err := os.Rename(filepath.Join(s.opts.Dir, snapshots[i-1]), filepath.Join(s.opts.Dir, snapshots[i]))
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+		f.kept = f.saved
 	}
 	if err := writeFile(path, data); err != nil {
 		return err
@@ -186,7 +216,8 @@ func (s *Server) Run(ctx context.Context) error {
 	defer tick.Stop()
 	saved := time.Now()
 	for {
-		if err := s.advance(ctx); err != nil {
+		more, err := s.advance(ctx)
+		if err != nil {
 			if ctx.Err() != nil {
 				break
 			}
@@ -198,6 +229,9 @@ func (s *Server) Run(ctx context.Context) error {
 				s.opts.Logger.Warn("intake: the next start will read more of the log", "err", err)
 			}
 		}
+		if more {
+			continue
+		}
 		select {
 		case <-ctx.Done():
 		case <-s.waking:
@@ -208,7 +242,7 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 	}
 	if s.anyBehind() {
-		return nil
+		return nil // the snapshots that there are lie before what is still to be given
 	}
 	if err := s.save(); err != nil {
 		s.opts.Logger.Warn("intake: the next start will read more of the log", "err", err)
@@ -220,12 +254,12 @@ func (s *Server) anyBehind() bool {
 	return slices.ContainsFunc(s.feed.consumers, func(c *consumer) bool { return c.Next < s.feed.fold.Next() })
 }
 
-// advance brings what is new in the log to the consumers.
-func (s *Server) advance(ctx context.Context) error {
+// advance brings what is new in the log to the consumers. more means that one is behind and can go on at once.
+func (s *Server) advance(ctx context.Context) (more bool, err error) {
 	f := &s.feed
 	for _, c := range f.consumers {
 		if err := s.bringUp(ctx, c); err != nil {
-			return err
+			return false, err
 		}
 	}
 	for e, err := range s.opts.Evidence.Entries(f.fold.Next()) {
@@ -233,18 +267,18 @@ func (s *Server) advance(ctx context.Context) error {
 			err = ctx.Err()
 		}
 		if err != nil {
-			return err
+			return false, err
 		}
 		a, ok, err := f.fold.Feed(e)
 		if err != nil {
-			return err
+			return false, err
 		}
 		if ok {
 			s.judged(a)
 		}
 		for _, c := range f.consumers {
 			switch {
-			case c.Next != e.Index: // behind, or it has this leaf already
+			case c.Next != e.Index || c.own != nil: // behind, or it has this leaf already
 			case !ok:
 				c.Next++
 			default:
@@ -252,23 +286,31 @@ func (s *Server) advance(ctx context.Context) error {
 			}
 		}
 	}
+	position := f.fold.Next()
+	for _, c := range f.consumers {
+		if c.failed.IsZero() {
+			position = min(position, c.Next)
+		}
+		more = more || c.Next < f.fold.Next() && !c.waits()
+	}
 	f.mu.Lock()
-	if f.position != f.fold.Next() {
-		f.position = f.fold.Next()
+	if f.position != position {
+		f.position = position
 		close(f.moved)
 		f.moved = make(chan struct{})
 	}
 	f.mu.Unlock()
-	return nil
+	return more, nil
 }
 
 // give hands one value to a consumer, and reports whether it took it.
 func (s *Server) give(ctx context.Context, c *consumer, a Accepted) bool {
 	err := c.Accept(ctx, a)
 	if err == nil {
-		c.Next, c.failed, c.wait = a.Leaf+1, time.Time{}, 0
+		c.Next, c.failed, c.wait, c.held = a.Leaf+1, time.Time{}, 0, nil
 		return true
 	}
+	c.held = &a
 	c.failed = time.Now()
 	c.wait = min(max(2*c.wait, retryAfter), retryAtMost)
 	if ctx.Err() == nil {
@@ -277,49 +319,72 @@ func (s *Server) give(ctx context.Context, c *consumer, a Accepted) bool {
 	return false
 }
 
-// bringUp gives a consumer that is behind what it has not taken, unless it failed just now.
+// bringUp gives a consumer that is behind what it has not taken, for the length of a slice. Once it has all that the
+// others have, it goes along with them.
 func (s *Server) bringUp(ctx context.Context, c *consumer) error {
 	end := s.feed.fold.Next()
-	if c.Next >= end || !c.failed.IsZero() && time.Since(c.failed) < c.wait {
+	if c.Next >= end || c.waits() || c.held != nil && !s.give(ctx, c, *c.held) {
 		return nil
 	}
-	err := s.CatchUp(ctx, c.Next, func(a Accepted) error {
-		switch {
-		case a.Leaf >= end:
-			return errThere
-		case !s.give(ctx, c, a):
-			return errLater
+	if c.Next < end && c.own == nil {
+		own, err := s.foldBefore(c.Next)
+		if err != nil {
+			return err
 		}
-		return nil
-	})
-	switch {
-	case errors.Is(err, errLater):
-		return nil
-	case err != nil && !errors.Is(err, errThere):
-		return err
+		c.own = own
 	}
-	c.Next = max(c.Next, end)
+	until := time.Now().Add(slice)
+	if c.own == nil {
+		return nil
+	}
+	for e, err := range s.opts.Evidence.Entries(c.own.Next()) {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return err
+		}
+		if e.Index >= end || time.Now().After(until) {
+			break
+		}
+		a, ok, err := c.own.Feed(e)
+		switch {
+		case err != nil:
+			return err
+		case e.Index < c.Next: // taken before
+		case !ok:
+			c.Next = e.Index + 1
+		case !s.give(ctx, c, a):
+			return nil
+		}
+	}
+	if c.Next >= end {
+		c.own = nil
+	}
 	return nil
 }
 
-// Why bringUp breaks off.
-var (
-	errThere = errors.New("the consumer has caught up")
-	errLater = errors.New("the consumer failed again")
-)
+// foldBefore returns a fold that stands at the latest snapshot which is not behind the leaf, or at the first leaf.
+func (s *Server) foldBefore(leaf int64) (*Fold, error) {
+	fold, err := NewFold(s.opts.Kinds, s.opts.Evidence.Blob)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range snapshots {
+		if snap, err := s.readSnapshot(name); err == nil && snap.Next <= leaf {
+			fold.state = snap.Fold
+			break
+		}
+	}
+	return fold, nil
+}
 
 // CatchUp calls fn with every value from the leaf from on, in the order of the log, up to the size that the log has
 // now. It begins at a snapshot when one lies before from, else at the first leaf. An error of fn ends it.
 func (s *Server) CatchUp(ctx context.Context, from int64, fn func(Accepted) error) error {
-	fold, err := NewFold(s.opts.Kinds, s.opts.Evidence.Blob)
+	fold, err := s.foldBefore(from)
 	if err != nil {
 		return err
-	}
-	for _, name := range []string{snapshotFile, snapshotBefore} {
-		if snap, err := s.readSnapshot(name); err == nil && snap.Next <= from {
-			fold.state = snap.Fold
-			break
-		}
 	}
 	return replay(ctx, s.opts.Evidence, fold, from, fn)
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"egovmon/agent/journal"
+	"egovmon/agent/wire"
 )
 
 func TestSlots(t *testing.T) {
@@ -121,7 +122,7 @@ func TestConsumerRecovers(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, n := range []int{2, 2, 4} {
-		if err := s.advance(t.Context()); err != nil {
+		if _, err := s.advance(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if len(got) != n {
@@ -174,6 +175,40 @@ func TestSnapshotDamaged(t *testing.T) {
 	}
 	other.open(t)
 	c.open(t)
+}
+
+// A consumer that begins some way behind the end begins at a snapshot, not at the first leaf.
+func TestSnapshotsApart(t *testing.T) {
+	c := newCentre(t, Limits{Bytes: 1 << 30, Results: 1 << 30})
+	a := c.agent(t, "an-thanh")
+	a.push(t, a.seal(t, a.opening(t)...))
+	for c.log.Size() < snapshotApart+10 {
+		var bs []journal.Batch
+		for range wire.MaxBatches {
+			bs = append(bs, a.seal(t, result(start)))
+		}
+		if code, ans := a.push(t, bs...); code != http.StatusOK {
+			t.Fatal(code, ans)
+		}
+	}
+	a.flush(t)
+	first := c.log.Size()
+	for range 3 { // each stop writes a snapshot
+		c.close()
+		c.open(t)
+		c.push1(t, a)
+		a.flush(t)
+	}
+	size := c.log.Size()
+	for _, tt := range []struct{ leaf, from int64 }{{first - 1, 0}, {first, first}, {size - 1, size - 1}} {
+		if f, err := c.foldBefore(tt.leaf); err != nil || f.Next() != tt.from {
+			t.Errorf("for leaf %d it begins at %d, want %d: %v", tt.leaf, f.Next(), tt.from, err)
+		}
+	}
+	var leaves []int64
+	if err := c.CatchUp(t.Context(), size-2, func(a Accepted) error { leaves = append(leaves, a.Leaf); return nil }); err != nil || len(leaves) != 2 {
+		t.Errorf("%v, %v", leaves, err)
+	}
 }
 
 func (c *centre) push1(t *testing.T, a *agent) {
