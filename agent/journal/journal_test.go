@@ -515,3 +515,42 @@ func TestSegmentsRoll(t *testing.T) {
 	r.stop()
 	r.wantResults(want)
 }
+
+func TestCarry(t *testing.T) {
+	r := newRig(t)
+	var want []check.Result
+	for range 3 {
+		r.clock = r.clock.Add(time.Minute)
+		want = append(want, r.tick("a", "b")...)
+	}
+	_, heads := r.sent()
+	old := r.j.ID()
+	if err := r.j.Ack(heads[0]); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.j.Carry(old); err == nil {
+		t.Error("carried from the journal that is written")
+	}
+	if err := r.j.Rotate("fork", r.clock); err != nil {
+		t.Fatal(err)
+	}
+	last := r.j.LastRecordTime()
+	n, err := r.j.Carry(old)
+	if err != nil || n != len(want)-2 { // the first batch is acknowledged, with one tick in it
+		t.Errorf("carried %d records, want %d: %v", n, len(want)-2, err)
+	}
+	if r.j.Acked().Journal != old || r.j.LastRecordTime() != last {
+		t.Errorf("acknowledged %v, last time %s", r.j.Acked(), r.j.LastRecordTime())
+	}
+	r.stop()
+	recs, heads := r.sent()
+	if diff := cmp.Diff(slices.Concat(want, want[2:]), resultsOf(recs)); diff != "" {
+		t.Errorf("results of both journals (-want +got):\n%s", diff)
+	}
+	if left := r.j.Stats().Batches; left == 0 || left >= uint64(len(heads)) {
+		t.Errorf("%d batches of %d are to be sent", left, len(heads))
+	}
+	if _, err := r.j.Carry(NoPrevious[:32]); !errors.Is(err, ErrUnknownHead) {
+		t.Errorf("carried from nowhere: %v", err)
+	}
+}

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"egovmon/agent/wire"
@@ -112,7 +111,10 @@ func (j *Journal) locate(segs []segment, after wire.Head) (position, error) {
 			continue
 		}
 		pos := position{num: s.num}
-		if after.Seq >= s.first {
+		switch {
+		case after.Seq == s.last:
+			pos.off = s.size // without reading, so that damage is passed over
+		case after.Seq >= s.first:
 			_, err := j.readSegment(s, &pos, func(x Sealed) bool { return x.Head.Seq <= after.Seq })
 			if err != nil {
 				return pos, &DamagedError{s.journal, fmt.Errorf("segment %s: %w", s.name(), err)}
@@ -273,16 +275,7 @@ func (j *Journal) writeCursor(head wire.Head) error {
 // recoverCursor reads the acknowledged head. Without a readable one everything counts as not acknowledged. One beyond
 // what is left says that batches which the collector has are gone here.
 func (j *Journal) recoverCursor(r *Recovered) {
-	b, err := os.ReadFile(filepath.Join(j.o.Dir, cursorName))
-	if err != nil || len(b) > 200 {
-		b = nil
-	}
-	var head wire.Head
-	if f := strings.Fields(string(b)); len(f) == 4 && f[0] == "egovmon-cursor/1" && f[3] == "." && isHex(f[1], 16) {
-		if _, err := fmt.Sscan(f[2], &head.Seq); err == nil {
-			head.Journal = f[1]
-		}
-	}
+	head := readCursor(j.o.Dir)
 	if head.Journal != "" {
 		if _, err := j.moveCursor(head); err != nil && head.Journal == j.id && head.Seq >= j.seq && r.Unreadable == "" {
 			r.Unreadable = fmt.Sprintf("the collector has batch %d, the segments end at %d", head.Seq, j.seq-1)

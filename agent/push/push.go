@@ -164,7 +164,7 @@ func backoff(tries int, roll float64) time.Duration {
 
 // Round sends all that is sealed, or asks for news when there is nothing, and follows what the answers say.
 func (p *Pusher) Round(ctx context.Context) error {
-	sent := false
+	sent, damaged := false, ""
 	for {
 		bs, err := p.o.Journal.Batches(p.after, wire.MaxBatches, maxSend)
 		if errors.Is(err, journal.ErrUnknownHead) {
@@ -176,6 +176,10 @@ func (p *Pusher) Round(ctx context.Context) error {
 			if err := p.fork(damage.Journal); err != nil {
 				return err
 			}
+			if damaged == damage.Journal {
+				return damage
+			}
+			damaged = damage.Journal
 			continue
 		}
 		if err != nil {

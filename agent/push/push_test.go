@@ -959,3 +959,33 @@ func TestRunObeysRetryAfter(t *testing.T) {
 		}
 	})
 }
+
+// A byte of the journal goes bad before its batch was sent: what can be read arrives, under a new journal.
+func TestDamaged(t *testing.T) {
+	r := newRig(t)
+	r.measure()
+	r.round()
+	old := r.j.ID()
+	r.measure()
+	r.measure()
+	path := filepath.Join(r.jo.Dir, "00000001.seg")
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)-10] ^= 1 // of the last batch
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.round()
+	if r.j.ID() == old {
+		t.Fatal("the damaged journal goes on")
+	}
+	r.measure()
+	r.round()
+	r.want = slices.Delete(r.want, 2, 3) // the one that cannot be read
+	r.arrived()
+	if r.j.Stats().Batches != 0 {
+		t.Errorf("%d batches are not acknowledged", r.j.Stats().Batches)
+	}
+}
