@@ -11,14 +11,19 @@ import (
 	"egovmon/agent/check"
 )
 
-// gatherAgent returns the families of an agent's state, in the order of names.
+// gatherAgent returns the families of an agent's state, in the order of names; checks are in the order of the plan.
 func gatherAgent(st AgentState, c collect) []*dto.MetricFamily {
 	s := newSet()
 	s.build(st.Build)
 	s.agent(st, nil)
+	if st.LogLeaves > 0 {
+		s.add(LogLeaves, float64(st.LogLeaves))
+	}
+	s.instant(LogCheckpoint, st.LogCheckpoint)
+	s.add(LogFailures, float64(st.LogFailures))
 	for i := range st.Checks {
 		ck := &st.Checks[i]
-		s.check(ck, c, s.label(LabelCheck, ck.ID))
+		s.check(ck, c, []*dto.LabelPair{s.label(LabelCheck, ck.ID)})
 	}
 	return s.families()
 }
@@ -28,14 +33,14 @@ func (s *set) build(b Build) {
 		s.label("revision", b.Revision), s.label("version", b.Version))
 }
 
-// agent adds what an agent shows of itself as a whole.
+// agent adds what an agent shows of itself as a whole, apart from the log.
 func (s *set) agent(st AgentState, labels []*dto.LabelPair) {
 	s.add(CheckRuns, float64(st.Runs), labels...)
 	s.add(ChecksRunning, float64(st.Running), labels...)
 	s.histogram(CheckStartDelay, st.Delay, labels...)
-	s.counts(CheckMissed, LabelReason, st.Missed)
-	s.counts(SpoolDropped, LabelReason, st.SpoolDropped)
-	countsOf(s, PushRequests, LabelCode, st.PushRequests)
+	counts(s, CheckMissed, LabelReason, st.Missed, labels)
+	counts(s, SpoolDropped, LabelReason, st.SpoolDropped, labels)
+	counts(s, PushRequests, LabelCode, st.PushRequests, labels)
 	s.add(SpoolRecords, float64(st.SpoolRecords), labels...)
 	s.add(SpoolBytes, float64(st.SpoolBytes), labels...)
 	s.instant(SpoolOldest, st.SpoolOldest, labels...)
@@ -46,34 +51,21 @@ func (s *set) agent(st AgentState, labels []*dto.LabelPair) {
 		s.add(AgentPlanVersion, float64(st.PlanVersion), labels...)
 	}
 	if st.ClockOffset != nil {
-		s.add(ClockOffset, st.ClockOffset.Seconds(), s.label(LabelSource, "collector"))
-	}
-	if st.LogLeaves > 0 {
-		s.add(LogLeaves, float64(st.LogLeaves), labels...)
-	}
-	s.instant(LogCheckpoint, st.LogCheckpoint, labels...)
-	s.add(LogFailures, float64(st.LogFailures), labels...)
-}
-
-func (s *set) counts(name, label string, by map[check.Reason]int64) { countsOf(s, name, label, by) }
-
-// countsOf adds a counter by the values of one label, in their order.
-func countsOf[K cmp.Ordered](s *set, name, label string, by map[K]int64) {
-	for _, k := range slices.Sorted(maps.Keys(by)) {
-		s.add(name, float64(by[k]), s.label(label, toString(k)))
+		s.add(ClockOffset, st.ClockOffset.Seconds(), s.with(labels, LabelSource, "collector")...)
 	}
 }
 
-func toString(k any) string {
-	if r, ok := k.(check.Reason); ok {
-		return string(r)
+// counts adds the samples of one family by the values of one label, in their order.
+func counts[K ~string, N int64 | float64](s *set, name, label string, by map[K]N, labels []*dto.LabelPair) {
+	for _, k := range sortedKeys(by) {
+		s.add(name, float64(by[k]), s.with(labels, label, string(k))...)
 	}
-	s, _ := k.(string)
-	return s
 }
+
+func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
 
 // check adds one check: at most four series, and what c asks for.
-func (s *set) check(ck *CheckState, c collect, labels ...*dto.LabelPair) {
+func (s *set) check(ck *CheckState, c collect, labels []*dto.LabelPair) {
 	if c.info {
 		s.add(CheckInterval, ck.Every.Seconds(), labels...)
 		s.add(CheckInfo, 1, s.with(labels, LabelKind, ck.Kind, LabelService, ck.Service)...)
@@ -96,6 +88,9 @@ func (s *set) check(ck *CheckState, c collect, labels ...*dto.LabelPair) {
 	if c.tls {
 		s.certificates(r, labels)
 	}
+	if c.facts {
+		s.facts(r, labels)
+	}
 }
 
 // certificates adds what the kinds with a TLS handshake saw of the chain, whether or not it verified.
@@ -112,8 +107,18 @@ func (s *set) certificates(r *check.Result, labels []*dto.LabelPair) {
 	}
 }
 
-// with returns labels and more of them, given as name, value, name, value …, in the order of names. Names that are
-// among labels already are left as they are.
+// facts adds every number that the run saw, and the loss of packets under a name of its own.
+func (s *set) facts(r *check.Result, labels []*dto.LabelPair) {
+	for _, f := range r.Facts.Sorted() {
+		s.add(CheckFact, f.Value, s.with(labels, LabelFact, f.Name)...)
+	}
+	if v, ok := r.Facts.Get("loss_ratio"); ok {
+		s.add(PathLoss, v, labels...)
+	}
+}
+
+// with returns labels and more of them, given as name, value, name, value …, in the order of names. A name that is
+// among labels already is left as it is.
 func (s *set) with(labels []*dto.LabelPair, more ...string) []*dto.LabelPair {
 	out := make([]*dto.LabelPair, len(labels), len(labels)+len(more)/2)
 	copy(out, labels)

@@ -34,7 +34,7 @@ type Family struct {
 	Type   Type
 	Unit   string   // the word at the end of the name that is a unit (seconds, bytes, ratio); "" for a plain number
 	Help   string   // one English sentence
-	Labels []string // in the order of their names; those of one check as at the collector: the agent has only check among them
+	Labels []string // in the order of their names, as at the collector; an agent leaves out machine and unit, and kind and service but in CheckInfo
 }
 
 // Families lists every family that both programs show under the prefix egovmon_, in the order of their names. What
@@ -53,33 +53,48 @@ func Help(name string) string {
 	return f.Help
 }
 
-func lookup(name string) (Family, bool) {
-	i, ok := slices.BinarySearchFunc(families, name, func(f Family, name string) int { return strings.Compare(f.Name, name) })
+func lookup(name string) (Family, bool) { return search(families, name) }
+
+// find looks for a family among ours and among those that imitate other exporters.
+func find(name string) (Family, bool) {
+	switch {
+	case strings.HasPrefix(name, "node_"):
+		return search(nodeFamilies, name)
+	case strings.HasPrefix(name, "probe_"):
+		return search(probeFamilies, name)
+	default:
+		return lookup(name)
+	}
+}
+
+// search finds a name in a table in order.
+func search(table []Family, name string) (Family, bool) {
+	i, ok := slices.BinarySearchFunc(table, name, func(f Family, name string) int { return strings.Compare(f.Name, name) })
 	if !ok {
 		return Family{}, false
 	}
-	return families[i], true
+	return table[i], true
 }
 
 // families is the one table of names, in their order.
 var families = []Family{
-	{AgentCertNotAfter, GaugeType, "seconds", "When the agent's own certificate for the collector ends, in Unix seconds.", nil},
-	{AgentPlanApplied, GaugeType, "seconds", "When the agent began to work by its present plan, in Unix seconds.", nil},
-	{AgentPlanVersion, GaugeType, "", "Version of the plan that the agent works by.", nil},
+	{AgentCertNotAfter, GaugeType, "seconds", "When the agent's own certificate for the collector ends, in Unix seconds.", agentLabels()},
+	{AgentPlanApplied, GaugeType, "seconds", "When the agent began to work by its present plan, in Unix seconds.", agentLabels()},
+	{AgentPlanVersion, GaugeType, "", "Version of the plan that the agent works by.", agentLabels()},
 	{BuildInfo, GaugeType, "", "Always 1; the labels say which program this is.", []string{"goarch", "goos", "goversion", "revision", "version"}},
 	{CheckDuration, GaugeType, "seconds", "How long the last run took, all attempts together.", checkLabels()},
 	{CheckFact, GaugeType, "", "A number that the last run saw; the end of the fact's name is its unit.", checkLabels(LabelFact)},
 	{CheckInfo, GaugeType, "", "Always 1; the labels say what the check is of.", checkLabels()},
 	{CheckInterval, GaugeType, "seconds", "How often the plan calls for a run.", checkLabels()},
 	{CheckLastRun, GaugeType, "seconds", "When the last recorded run began, in Unix seconds.", checkLabels()},
-	{CheckMissed, CounterType, "", "Slots of the plan that were not run, by why.", []string{LabelReason}},
+	{CheckMissed, CounterType, "", "Slots of the plan that were not run, by why.", agentLabels(LabelReason)},
 	{CheckPhase, GaugeType, "seconds", "How long each step of the last run took.", checkLabels(LabelPhase)},
 	{CheckReason, GaugeType, "", "1 for the reason of the last result, and no series for any other.", checkLabels(LabelReason)},
-	{CheckRuns, CounterType, "", "Runs that have ended, whatever their result.", nil},
-	{CheckStartDelay, HistogramType, "seconds", "How long after its slot a run began.", nil},
+	{CheckRuns, CounterType, "", "Runs that have ended, whatever their result.", agentLabels()},
+	{CheckStartDelay, HistogramType, "seconds", "How long after its slot a run began.", agentLabels()},
 	{CheckSuccess, GaugeType, "", "1 when the last result was up or degraded, 0 when it was down, no series when it was unknown.", checkLabels()},
-	{ChecksRunning, GaugeType, "", "Runs under way.", nil},
-	{ClockOffset, GaugeType, "seconds", "How far this machine's clock is ahead of the source's.", []string{LabelSource}},
+	{ChecksRunning, GaugeType, "", "Runs under way.", agentLabels()},
+	{ClockOffset, GaugeType, "seconds", "How far this machine's clock is ahead of the source's.", agentLabels(LabelSource)},
 	{AgentLastContact, GaugeType, "seconds", "When the collector last heard of an agent, in Unix seconds.", []string{LabelMachine, LabelUnit}},
 	{AgentSequenceGaps, GaugeType, "", "Batches of an agent that are known to exist and have not come.", []string{LabelMachine, LabelUnit}},
 	{AgentRejected, CounterType, "", "Results that are kept but enter no figure, by why.", []string{LabelMachine, LabelReason}},
@@ -87,8 +102,8 @@ var families = []Family{
 	{LogLeaves, GaugeType, "", "Leaves in the log, as of its newest checkpoint.", nil},
 	{LogFailures, CounterType, "", "Proofs or signatures of the log that did not verify; anything but 0 wants a person.", nil},
 	{PathLoss, GaugeType, "ratio", "Share of the echo requests of the last run that were not answered.", checkLabels()},
-	{PushLastSuccess, GaugeType, "seconds", "When the collector last acknowledged a batch, in Unix seconds.", nil},
-	{PushRequests, CounterType, "", "Requests to the collector, by class of the answer.", []string{LabelCode}},
+	{PushLastSuccess, GaugeType, "seconds", "When the collector last acknowledged a batch, in Unix seconds.", agentLabels()},
+	{PushRequests, CounterType, "", "Requests to the collector, by class of the answer.", agentLabels(LabelCode)},
 	{ServiceAvail, GaugeType, "ratio", "Bounds of a service's availability: all that is unknown counted as down, and as up.", []string{LabelBound, LabelCalendar, LabelService, LabelWindow}},
 	{ServiceCoverage, GaugeType, "ratio", "Share of the calendar, without what is excluded, in which a service's state is known.", []string{LabelCalendar, LabelService, LabelWindow}},
 	{ServiceObjective, GaugeType, "ratio", "The availability that was agreed for a service.", []string{LabelCalendar, LabelService, LabelWindow}},
@@ -96,10 +111,10 @@ var families = []Family{
 	{ServiceState, GaugeType, "", "1 for the state a service is in, 0 for the other three; with a unit, as seen from there.", []string{LabelService, LabelState, LabelUnit}},
 	{ServiceVantages, GaugeType, "", "Units that watch a service, by what they see now.", []string{LabelService, LabelView}},
 	{BoardNotConfigured, GaugeType, "", "Services that nothing measures yet, because a value they need was left empty.", nil},
-	{SpoolBytes, GaugeType, "bytes", "Size of the journal on disk.", nil},
-	{SpoolDropped, CounterType, "", "Records given up before the collector had them, by why.", []string{LabelReason}},
-	{SpoolOldest, GaugeType, "seconds", "When the oldest record not yet acknowledged was made, in Unix seconds.", nil},
-	{SpoolRecords, GaugeType, "", "Records that the collector has not acknowledged yet.", nil},
+	{SpoolBytes, GaugeType, "bytes", "Size of the journal on disk.", agentLabels()},
+	{SpoolDropped, CounterType, "", "Records given up before the collector had them, by why.", agentLabels(LabelReason)},
+	{SpoolOldest, GaugeType, "seconds", "When the oldest record not yet acknowledged was made, in Unix seconds.", agentLabels()},
+	{SpoolRecords, GaugeType, "", "Records that the collector has not acknowledged yet.", agentLabels()},
 	{CertNotAfter, GaugeType, "seconds", "When a certificate that the target showed ends, in Unix seconds; also when it already has.", checkLabels(LabelPosition)},
 	{ChainValid, GaugeType, "", "1 when the target's certificates lead to a trusted root and are within their dates, else 0.", checkLabels()},
 	{WorkingTime, GaugeType, "", "1 within the working time of a calendar, else 0.", []string{LabelCalendar}},
@@ -107,7 +122,14 @@ var families = []Family{
 
 // checkLabels returns the labels of a family of one check at the collector, in order.
 func checkLabels(more ...string) []string {
-	ls := append([]string{LabelCheck, LabelKind, LabelMachine, LabelService, LabelUnit}, more...)
+	return inOrder(more, LabelCheck, LabelKind, LabelMachine, LabelService, LabelUnit)
+}
+
+// agentLabels returns the labels of a family of an agent as a whole at the collector, in order.
+func agentLabels(more ...string) []string { return inOrder(more, LabelMachine, LabelUnit) }
+
+func inOrder(a []string, b ...string) []string {
+	ls := slices.Concat(a, b)
 	slices.Sort(ls)
 	return ls
 }

@@ -36,14 +36,14 @@ const slabSize = 512
 
 func newSet() *set { return &set{byName: map[string]*dto.MetricFamily{}} }
 
-// family returns the family of this name, which must stand in the table of families.
+// family returns the family of this name, which must stand in a table of families.
 func (s *set) family(name string) *dto.MetricFamily {
 	if mf, ok := s.byName[name]; ok {
 		return mf
 	}
-	f, ok := lookup(name)
+	f, ok := find(name)
 	if !ok {
-		panic("exporter: " + name + " is not in the table of families")
+		panic("exporter: " + name + " is in no table of families")
 	}
 	mf := &dto.MetricFamily{Name: new(f.Name), Help: new(f.Help), Type: f.Type.wire()}
 	s.byName[name] = mf
@@ -94,14 +94,15 @@ func (s *set) histogram(name string, h Histogram, labels ...*dto.LabelPair) {
 		Histogram: &dto.Histogram{SampleCount: new(total), SampleSum: new(h.Sum), Bucket: buckets}})
 }
 
-// label makes a label.
+// label makes a label. Bytes that are no UTF-8, as a folder's name may have, are replaced: one of them would make
+// Prometheus refuse the whole scrape.
 func (s *set) label(name, value string) *dto.LabelPair {
 	if len(s.pairs) == 0 {
 		s.pairs = make([]pair, slabSize)
 	}
 	p := &s.pairs[0]
 	s.pairs = s.pairs[1:]
-	p.name, p.value = name, value
+	p.name, p.value = name, strings.ToValidUTF8(value, "\uFFFD")
 	p.label.Name, p.label.Value = &p.name, &p.value
 	return &p.label
 }
