@@ -1,0 +1,362 @@
+package board
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+
+	"egovmon/agent/check"
+	"egovmon/agent/words"
+)
+
+// wordUnits is up to how many measured units every cell of the table has room for its words; with more it has a sign,
+// whose words are in the legend and, for those who do not see it, in the cell.
+const wordUnits = 4
+
+// in returns a name in a language, or in the other one when it has only that.
+func (n Name) in(l words.Lang) string {
+	if l == words.EN && n.EN != "" || n.VI == "" {
+		return n.EN
+	}
+	return n.VI
+}
+
+func or(s, id string) string {
+	if s == "" {
+		return id
+	}
+	return s
+}
+
+// A frontPage is the first page as its template reads it.
+type frontPage struct {
+	District string
+	Notices  []string
+	Tally    []tally // of the measured services, in the order people read states
+	Measured int
+	Missing  int // services that nobody measures
+	Trouble  []trouble
+	Compact  bool // cells have no room for words
+	Units    []Unit
+	UnitName []string
+	Rows     []row
+
+	Unconfigured []unconfigured
+	Unwatched    []string // services that could be measured, but no machine does
+	Attested     []string // services that no check can measure
+	Agents       []agentRow
+	Silent       []string // units without an agent
+	SilentCount  int
+	Received     string
+	LogSize      string
+	LogRoot      string
+	LogRootFull  string
+}
+
+type tally struct {
+	State check.State
+	Word  string
+	N     string
+	Any   bool
+}
+
+// A trouble is one thing that is not as it should be, for people who must do something about it.
+type trouble struct {
+	Sign
+	Key     string
+	Service string
+	Unit    string // "" when it is the whole district's
+	Owner   string
+	Text    words.Text
+	Since   string
+	Link    string
+}
+
+// A Sign is a state with its word.
+type Sign struct {
+	State check.State
+	Word  string
+}
+
+// Class is the state's word for the style sheet and the sign's id.
+func (s Sign) Class() string { return s.State.String() }
+
+func signOf(l words.Lang, s check.State) Sign { return Sign{s, words.State(l, s)} }
+
+// A row is one service in the table.
+type row struct {
+	ID, Name, Owner string
+	Whole           cell
+	Cells           []cell // one for each unit of the page
+	Counts          []tally
+}
+
+// A cell is one service in one unit, or as a whole.
+type cell struct {
+	Sign
+	ID       string // of its element
+	Unit     string
+	Empty    bool   // not measured here
+	Since    string // in words
+	Reason   string // "" when all is well
+	Held     bool
+	Link     string
+	Sentence string // all of it, for the title and for those who hear the page
+}
+
+type unconfigured struct {
+	Name, Owner string
+	Parameters  []string
+}
+
+type agentRow struct {
+	Machine, Unit string
+	Contact       string
+	Received      string
+	Plan          string
+	Checks        string
+	Build         string
+	Notice        string
+}
+
+type cellKey struct{ service, unit string }
+
+// A grid finds cells.
+type grid struct {
+	l      words.Lang
+	now    time.Time
+	cells  map[cellKey]Cell
+	unit   map[string]string // names
+	inUse  map[string]bool   // units with a measured cell
+	inView map[string]bool   // services with one
+}
+
+func newGrid(l words.Lang, v View) grid {
+	g := grid{l, v.Now, map[cellKey]Cell{}, map[string]string{}, map[string]bool{}, map[string]bool{}}
+	for _, u := range v.Units {
+		g.unit[u.ID] = or(u.Name.in(l), u.ID)
+	}
+	for _, c := range v.Cells {
+		g.cells[cellKey{c.Service, c.Unit}] = c
+		if c.Unit != "" && c.measured() {
+			g.inUse[c.Unit], g.inView[c.Service] = true, true
+		}
+	}
+	return g
+}
+
+// cell words one cell.
+func (g grid) cell(service Service, unit string) cell {
+	c, ok := g.cells[cellKey{service.ID, unit}]
+	out := cell{ID: "c-" + service.ID + "-" + or(unit, "all"), Unit: g.unit[unit], Sign: signOf(g.l, check.Unknown)}
+	if !ok || unit != "" && !c.measured() {
+		out.Empty, out.Word = true, words.Say(g.l, "board.notmeasured")
+		out.Sentence = out.Word
+		return out
+	}
+	out.Sign, out.Held, out.Link = signOf(g.l, c.State), c.Held, linkOf(c)
+	out.Since = g.since(c)
+	if c.State != check.Up {
+		out.Reason = words.Reason(g.l, c.Reason).Title
+	}
+	parts := []string{or(out.Unit, words.Say(g.l, "board.whole")) + ": " + out.Word}
+	for _, s := range []string{out.Since, out.Reason} {
+		if s != "" {
+			parts = append(parts, s)
+		}
+	}
+	if out.Held {
+		parts = append(parts, words.Say(g.l, "board.held"))
+	}
+	out.Sentence = strings.Join(parts, ", ")
+	return out
+}
+
+// since says from when on a cell has had its state.
+func (g grid) since(c Cell) string {
+	switch {
+	case c.Since.IsZero():
+		return ""
+	case c.Open:
+		return words.Say(g.l, "board.before", words.At(g.l, c.Since, g.now))
+	default:
+		return words.Say(g.l, "board.since", words.At(g.l, c.Since, g.now))
+	}
+}
+
+// linkOf leads to the only check under a cell, or to all of them.
+func linkOf(c Cell) string {
+	if len(c.Checks) == 1 && c.Unit != "" {
+		return checkLink(c.Checks[0])
+	}
+	return "/service/" + c.Service
+}
+
+func checkLink(c CheckRef) string { return "/check/" + c.Machine + "/" + c.ID }
+
+func newFront(l words.Lang, v View) frontPage {
+	g := newGrid(l, v)
+	p := frontPage{District: v.District.in(l)}
+	for _, n := range v.Notices {
+		p.Notices = append(p.Notices, n.in(l))
+	}
+	for _, u := range v.Units {
+		if g.inUse[u.ID] {
+			p.Units = append(p.Units, u)
+			p.UnitName = append(p.UnitName, g.unit[u.ID])
+		}
+	}
+	p.Compact = len(p.Units) > wordUnits
+	count := map[check.State]int{}
+	lacks := p.unconfigured(l, v)
+	for _, s := range v.Services {
+		name := or(s.Name.in(l), s.ID)
+		switch {
+		case g.inView[s.ID]:
+			r := g.row(s, p.Units)
+			p.Rows = append(p.Rows, r)
+			count[r.Whole.State]++
+		case lacks[s.ID]:
+		case s.Attested:
+			p.Attested = append(p.Attested, name)
+		default:
+			p.Unwatched = append(p.Unwatched, name)
+		}
+	}
+	p.Measured, p.Missing = len(p.Rows), len(v.Services)-len(p.Rows)
+	p.Tally = tallies(l, count)
+	p.Trouble = g.troubles(v)
+	p.agents(l, v, g)
+	if !v.Received.IsZero() {
+		p.Received = words.DateTime(l, v.Received)
+	}
+	p.LogSize, p.LogRoot, p.LogRootFull = words.Number(l, v.Log.Size), short(v.Log.Root), v.Log.Root
+	return p
+}
+
+// unconfigured lists what lacks a parameter, and returns which services those are.
+func (p *frontPage) unconfigured(l words.Lang, v View) map[string]bool {
+	lacks := map[string]bool{}
+	byID := map[string]Service{}
+	for _, s := range v.Services {
+		byID[s.ID] = s
+	}
+	for _, n := range v.NotConfigured {
+		s := byID[n.Service]
+		lacks[n.Service] = true
+		p.Unconfigured = append(p.Unconfigured, unconfigured{or(s.Name.in(l), n.Service), s.Owner.in(l), n.Parameters})
+	}
+	return lacks
+}
+
+func tallies(l words.Lang, count map[check.State]int) []tally {
+	var out []tally
+	for _, s := range check.States() {
+		out = append(out, tally{s, words.State(l, s), words.Number(l, int64(count[s])), count[s] > 0})
+	}
+	return out
+}
+
+// Class is the state's word for the style sheet and the sign's id.
+func (t tally) Class() string { return t.State.String() }
+
+func (g grid) row(s Service, units []Unit) row {
+	r := row{ID: s.ID, Name: or(s.Name.in(g.l), s.ID), Owner: s.Owner.in(g.l), Whole: g.cell(s, "")}
+	count := map[check.State]int{}
+	for _, u := range units {
+		c := g.cell(s, u.ID)
+		r.Cells = append(r.Cells, c)
+		if !c.Empty {
+			count[c.State]++
+		}
+	}
+	for _, t := range tallies(g.l, count) {
+		if t.Any {
+			r.Counts = append(r.Counts, t)
+		}
+	}
+	return r
+}
+
+// weight orders states by how urgent they are.
+func weight(s check.State) int {
+	switch s {
+	case check.Down:
+		return 0
+	case check.Degraded:
+		return 1
+	case check.Unknown:
+		return 2
+	default:
+		return 3
+	}
+}
+
+// troubles lists what is down, degraded or cannot be told, the worst first: a service that is so as a whole once, else
+// the units in which it is.
+func (g grid) troubles(v View) []trouble {
+	var out []trouble
+	for _, s := range v.Services {
+		if !g.inView[s.ID] {
+			continue
+		}
+		whole, ok := g.cells[cellKey{s.ID, ""}]
+		if ok && (whole.State == check.Down || whole.State == check.Degraded) {
+			out = append(out, g.trouble(s, whole))
+			continue
+		}
+		for _, u := range v.Units {
+			if c, ok := g.cells[cellKey{s.ID, u.ID}]; ok && c.measured() && c.State != check.Up {
+				out = append(out, g.trouble(s, c))
+			}
+		}
+	}
+	slices.SortStableFunc(out, func(a, b trouble) int { return cmp.Compare(weight(a.State), weight(b.State)) })
+	return out
+}
+
+func (g grid) trouble(s Service, c Cell) trouble {
+	t := trouble{Sign: signOf(g.l, c.State), Key: "t-" + s.ID + "-" + or(c.Unit, "all"), Service: or(s.Name.in(g.l), s.ID), Unit: g.unit[c.Unit],
+		Owner: s.Owner.in(g.l), Text: words.Reason(g.l, c.Reason), Since: g.since(c), Link: linkOf(c)}
+	if c.State != check.Unknown && !c.Since.IsZero() && g.now.Sub(c.Since) >= time.Minute {
+		t.Since += " (" + words.Duration(g.l, g.now.Sub(c.Since).Truncate(time.Minute)) + ")"
+	}
+	return t
+}
+
+func (p *frontPage) agents(l words.Lang, v View, g grid) {
+	has := map[string]bool{}
+	never := words.Say(l, "board.never")
+	at := func(t time.Time) string {
+		if t.IsZero() {
+			return never
+		}
+		return words.At(l, t, v.Now)
+	}
+	for _, a := range v.Agents {
+		has[a.Unit] = true
+		r := agentRow{Machine: a.Machine, Unit: or(g.unit[a.Unit], a.Unit), Contact: at(a.Contact), Received: at(a.Received), Build: a.Build, Notice: a.Notice.in(l)}
+		if a.PlanVersion > 0 {
+			r.Plan = words.Number(l, a.PlanVersion)
+		}
+		if a.Checks > 0 {
+			r.Checks = words.Number(l, int64(a.Checks))
+		}
+		p.Agents = append(p.Agents, r)
+	}
+	for _, u := range v.Units {
+		if !has[u.ID] {
+			p.Silent = append(p.Silent, g.unit[u.ID])
+		}
+	}
+	p.SilentCount = len(p.Silent)
+}
+
+// short is the beginning of a hash, enough to compare by eye.
+func short(hash string) string {
+	if len(hash) > 12 {
+		return hash[:12] + "…"
+	}
+	return hash
+}

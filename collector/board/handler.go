@@ -1,0 +1,271 @@
+package board
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"html/template"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"egovmon/agent/words"
+)
+
+// Options say how to make the handler.
+type Options struct {
+	// Now is the clock. Nil means time.Now.
+	Now func() time.Time
+	// Logger takes what went wrong. Nil discards it.
+	Logger *slog.Logger
+	// Fresh is how long one View is shown to everybody before the source is asked again. Default 1 s; less than 0 asks
+	// every time.
+	Fresh time.Duration
+}
+
+// Names of what a browser keeps or sends.
+const (
+	langCookie = "egovmon-lang"
+	langParam  = "lang"
+	partParam  = "part" // part=main asks for what changes, without the frame around it
+
+	policy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+
+type handler struct {
+	src    Source
+	now    func() time.Time
+	log    *slog.Logger
+	fresh  time.Duration
+	assets *assets
+	pages  *template.Template
+
+	mu    sync.Mutex // held while the source is asked, so that many browsers cost one question
+	view  View
+	asked time.Time
+}
+
+// NewHandler answers the board's pages, its assets, and the same in JSON for programs:
+//
+//	/                               the first page
+//	/service/{service}              one service in every unit
+//	/check/{machine}/{check}     what one check saw last
+//	/api/board                      a View
+//	/api/check/{machine}/{check} a Detail
+//	/assets/NAME                    style and script, named by their hash
+func NewHandler(src Source, o Options) http.Handler {
+	h := &handler{src: src, now: o.Now, log: o.Logger, fresh: o.Fresh, assets: loadAssets(), pages: parsePages()}
+	if h.now == nil {
+		h.now = time.Now
+	}
+	if h.log == nil {
+		h.log = slog.New(slog.DiscardHandler)
+	}
+	if h.fresh == 0 {
+		h.fresh = time.Second
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", h.front)
+	mux.HandleFunc("GET /service/{service}", h.service)
+	mux.HandleFunc("GET /check/{machine}/{check}", h.check)
+	mux.HandleFunc("GET /api/board", h.apiBoard)
+	mux.HandleFunc("GET /api/check/{machine}/{check}", h.apiCheck)
+	mux.HandleFunc("GET /assets/{name}", h.assets.serve)
+	mux.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) { h.failed(w, r, http.StatusNotFound, nil) })
+	return mux
+}
+
+// current returns the View, at most fresh old.
+func (h *handler) current(ctx context.Context) (View, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := h.now()
+	if age := now.Sub(h.asked); !h.asked.IsZero() && age >= 0 && age < h.fresh {
+		return h.view, nil
+	}
+	v, err := h.src.View(ctx)
+	if err != nil {
+		return View{}, err
+	}
+	if v.Now.IsZero() {
+		v.Now = now
+	}
+	h.view, h.asked = v, now
+	return v, nil
+}
+
+func (h *handler) front(w http.ResponseWriter, r *http.Request) {
+	v, err := h.current(r.Context())
+	if err != nil {
+		h.failed(w, r, http.StatusServiceUnavailable, err)
+		return
+	}
+	l := language(w, r)
+	h.write(w, r, http.StatusOK, frame{Title: v.District.in(l), Name: "front", District: v.District.in(l), Lang: l, Home: true, Body: newFront(l, v)})
+}
+
+func (h *handler) service(w http.ResponseWriter, r *http.Request) {
+	v, err := h.current(r.Context())
+	if err != nil {
+		h.failed(w, r, http.StatusServiceUnavailable, err)
+		return
+	}
+	l := language(w, r)
+	p, ok := newServicePage(l, v, r.PathValue("service"))
+	if !ok {
+		h.failed(w, r, http.StatusNotFound, nil)
+		return
+	}
+	h.write(w, r, http.StatusOK, frame{Title: p.Name, Name: "service", District: v.District.in(l), Lang: l, Body: p})
+}
+
+func (h *handler) check(w http.ResponseWriter, r *http.Request) {
+	v, err := h.current(r.Context())
+	if err != nil {
+		h.failed(w, r, http.StatusServiceUnavailable, err)
+		return
+	}
+	d, ok, err := h.src.Check(r.Context(), r.PathValue("machine"), r.PathValue("check"))
+	switch {
+	case err != nil:
+		h.failed(w, r, http.StatusServiceUnavailable, err)
+		return
+	case !ok:
+		h.failed(w, r, http.StatusNotFound, nil)
+		return
+	}
+	l := language(w, r)
+	p := newCheckPage(l, v, d)
+	h.write(w, r, http.StatusOK, frame{Title: p.ServiceName + " – " + d.Check, Name: "check", District: v.District.in(l), Lang: l, Body: p})
+}
+
+func (h *handler) apiBoard(w http.ResponseWriter, r *http.Request) {
+	v, err := h.current(r.Context())
+	if err != nil {
+		h.log.Error("board: no view", "err", err)
+		http.Error(w, "the board has nothing to show at the moment; the collector's log says why", http.StatusServiceUnavailable)
+		return
+	}
+	h.json(w, v)
+}
+
+func (h *handler) apiCheck(w http.ResponseWriter, r *http.Request) {
+	d, ok, err := h.src.Check(r.Context(), r.PathValue("machine"), r.PathValue("check"))
+	switch {
+	case err != nil:
+		h.log.Error("board: no check", "err", err)
+		http.Error(w, "the check cannot be shown at the moment; the collector's log says why", http.StatusServiceUnavailable)
+	case !ok:
+		http.Error(w, "no result of this check of this machine is kept", http.StatusNotFound)
+	default:
+		h.json(w, d)
+	}
+}
+
+func (h *handler) json(w http.ResponseWriter, v any) {
+	data, err := json.Marshal(v)
+	if err != nil {
+		h.log.Error("board: not written", "err", err)
+		http.Error(w, "internal error; the collector's log says more", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set("Cache-Control", "no-store")
+	_, _ = w.Write(append(data, '\n'))
+}
+
+// failed answers with a page that says what happened.
+func (h *handler) failed(w http.ResponseWriter, r *http.Request, status int, err error) {
+	if err != nil && r.Context().Err() == nil {
+		h.log.Error("board: no page", "path", r.URL.Path, "err", err)
+	}
+	l, key := language(w, r), "board.failed"
+	if status == http.StatusNotFound {
+		key = "board.notfound"
+	}
+	h.write(w, r, status, frame{Title: words.Say(l, key), Name: "failed", Lang: l, Body: failedPage{words.Say(l, key), words.Say(l, key+".what")}})
+}
+
+type failedPage struct{ Title, What string }
+
+// A frame is what stands around every page.
+type frame struct {
+	Title    string
+	Name     string // of the template of Body
+	District string
+	Lang     words.Lang
+	Home     bool // the first page itself
+	Body     any
+
+	Style, Script, Icon string
+	OtherLang           string // address of this page in the other language
+}
+
+// Say is words.Say in the frame's language, for templates.
+func (f frame) Say(key string, args ...any) string { return words.Say(f.Lang, key, args...) }
+
+// write renders a page, or with part=main only what changes of it, and answers 304 to who has it already.
+func (h *handler) write(w http.ResponseWriter, r *http.Request, status int, f frame) {
+	f.Style, f.Script, f.Icon = h.assets.path("board.css"), h.assets.path("board.js"), h.assets.path("icon.svg")
+	f.OtherLang = "?lang=en"
+	if f.Lang == words.EN {
+		f.OtherLang = "?lang=vi"
+	}
+	name := "page"
+	if r.URL.Query().Get(partParam) == "main" {
+		name = "main"
+	}
+	var b bytes.Buffer
+	if err := h.pages.ExecuteTemplate(&b, name, f); err != nil {
+		h.log.Error("board: not written", "path", r.URL.Path, "err", err)
+		http.Error(w, "internal error; the collector's log says more", http.StatusInternalServerError)
+		return
+	}
+	sum := sha256.Sum256(b.Bytes())
+	tag := `"` + base64.RawURLEncoding.EncodeToString(sum[:15]) + `"`
+	head := w.Header()
+	head.Set("Content-Type", "text/html; charset=utf-8")
+	head.Set("Content-Language", string(f.Lang))
+	head.Set("Content-Security-Policy", policy)
+	head.Set("X-Content-Type-Options", "nosniff")
+	head.Set("Referrer-Policy", "no-referrer")
+	head.Set("Cache-Control", "private, no-cache")
+	head.Set("Vary", "Cookie")
+	if status == http.StatusOK {
+		head.Set("ETag", tag)
+		if matches(r.Header.Get("If-None-Match"), tag) {
+			w.WriteHeader(http.StatusNotModified)
+			return
+		}
+	}
+	w.WriteHeader(status)
+	_, _ = w.Write(b.Bytes())
+}
+
+// matches reports whether an If-None-Match header names the tag (RFC 9110, section 13.1.2).
+func matches(header, tag string) bool {
+	for s := range strings.SplitSeq(header, ",") {
+		if s = strings.TrimPrefix(strings.TrimSpace(s), "W/"); s == tag || s == "*" {
+			return true
+		}
+	}
+	return false
+}
+
+// language is that of the address, which is remembered, or the remembered one, or Vietnamese.
+func language(w http.ResponseWriter, r *http.Request) words.Lang {
+	if s := r.URL.Query().Get(langParam); s == string(words.VI) || s == string(words.EN) {
+		http.SetCookie(w, &http.Cookie{Name: langCookie, Value: s, Path: "/", MaxAge: 365 * 24 * 3600,
+			HttpOnly: true, Secure: r.TLS != nil, SameSite: http.SameSiteLaxMode})
+		return words.ParseLang(s)
+	}
+	if c, err := r.Cookie(langCookie); err == nil {
+		return words.ParseLang(c.Value)
+	}
+	return words.VI
+}

@@ -1,0 +1,204 @@
+package board
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"egovmon/agent/check"
+)
+
+// A Source says what there is to show. It may be asked from several goroutines, and must not keep what it returned.
+type Source interface {
+	// View returns the whole first page.
+	View(ctx context.Context) (View, error)
+	// Check returns what one check of one machine saw last, and false when it was never heard of.
+	Check(ctx context.Context, machine, check string) (Detail, bool, error)
+}
+
+// A Name is what people read, in both languages. An empty one is shown by its id.
+type Name struct {
+	VI string `json:"vi"`
+	EN string `json:"en"`
+}
+
+// A View is all that the first page shows.
+type View struct {
+	District      Name            `json:"district"`
+	Now           time.Time       `json:"now"`
+	Received      time.Time       `json:"received,omitzero"` // when a machine last sent results; zero for never
+	Services      []Service       `json:"services"`          // in the order in which they are shown
+	Units         []Unit          `json:"units"`             // likewise
+	Cells         []Cell          `json:"cells"`             // in any order; what has none is not measured
+	NotConfigured []NotConfigured `json:"not_configured"`
+	Agents        []Agent         `json:"agents"`
+	Log           Log             `json:"log"`
+	Notices       []Name          `json:"notices,omitempty"` // what the operator must know, in whole sentences
+}
+
+// A Service is one thing that people work with.
+type Service struct {
+	ID       string `json:"id"`
+	Name     Name   `json:"name"`
+	Owner    Name   `json:"owner"`    // the office that answers for it
+	Operator Name   `json:"operator"` // who runs it
+	// Attested: no check can tell whether it works (không đo được); a document must.
+	Attested bool `json:"attested,omitempty"`
+}
+
+// A Unit is one office, commune or town.
+type Unit struct {
+	ID   string `json:"id"`
+	Name Name   `json:"name"`
+}
+
+// A Cell is how one service is, as a whole or as one unit has it.
+type Cell struct {
+	Service string       `json:"service"`
+	Unit    string       `json:"unit,omitempty"` // "" is the service as a whole
+	State   check.State  `json:"-"`              // in JSON its word
+	Reason  check.Reason `json:"reason"`
+	Since   time.Time    `json:"since,omitzero"` // it has had this state since then
+	Open    bool         `json:"open,omitempty"` // it had it before Since, too
+	Last    time.Time    `json:"last,omitzero"`  // of the latest result that decided; zero while there is none
+	Held    bool         `json:"held,omitempty"` // the last known state; no result speaks for this moment yet
+	Checks  []CheckRef   `json:"checks,omitempty"`
+}
+
+// MarshalJSON adds the word of the state.
+func (c Cell) MarshalJSON() ([]byte, error) {
+	type plain Cell
+	return json.Marshal(struct {
+		plain
+		State string `json:"state"`
+	}{plain(c), c.State.String()})
+}
+
+// measured reports whether somebody measures it, or did.
+func (c Cell) measured() bool {
+	return c.State.Known() || !c.Last.IsZero() || len(c.Checks) > 0 && c.Reason != check.NotConfigured
+}
+
+// A CheckRef names one check of one machine.
+type CheckRef struct {
+	Machine string `json:"machine"`
+	ID      string `json:"id"`
+}
+
+// A NotConfigured is a service that lacks parameters of the profile.
+type NotConfigured struct {
+	Service    string   `json:"service"`
+	Parameters []string `json:"parameters"`
+}
+
+// An Agent is one machine that measures.
+type Agent struct {
+	Machine     string    `json:"machine"`
+	Unit        string    `json:"unit"`
+	Contact     time.Time `json:"contact,omitzero"`  // its last call; zero for never
+	Received    time.Time `json:"received,omitzero"` // when its last results came
+	PlanVersion int64     `json:"plan_version,omitempty"`
+	Build       string    `json:"build,omitempty"`  // the program's version
+	Checks      int       `json:"checks,omitempty"` // in the plan that it follows
+	Rejected    int64     `json:"rejected,omitempty"`
+	Notice      Name      `json:"notice,omitzero"` // what is wrong with it, in a few words
+}
+
+// A Log is the state of the transparency log.
+type Log struct {
+	Size int64  `json:"size"` // leaves
+	Root string `json:"root"` // of the tree, base64 or hexadecimal
+}
+
+// A Detail is what one check of one machine saw last.
+type Detail struct {
+	Machine string        `json:"machine"`
+	Unit    string        `json:"unit"`
+	Check   string        `json:"check"`
+	Service string        `json:"service"`
+	Kind    string        `json:"kind"`
+	Every   time.Duration `json:"-"` // in JSON every_s
+	Entries []Entry       `json:"entries"`
+}
+
+// MarshalJSON adds the interval in seconds.
+func (d Detail) MarshalJSON() ([]byte, error) {
+	type plain Detail
+	return json.Marshal(struct {
+		plain
+		Every float64 `json:"every_s"`
+	}{plain(d), d.Every.Seconds()})
+}
+
+// An Entry is one line of a Detail: exactly one field is set.
+type Entry struct {
+	Result *Result `json:"result,omitempty"`
+	Gap    *Gap    `json:"gap,omitempty"`
+	Mark   *Mark   `json:"mark,omitempty"`
+}
+
+// A Result is one observation.
+type Result struct {
+	check.Result
+	Every         time.Duration // it speaks for this long from its slot on, at the most
+	ClockUnproven bool          // the machine's clock was too far off, so that this counts as unknown
+}
+
+// MarshalJSON writes it with the names that a Result has on the wire, durations in seconds.
+func (r Result) MarshalJSON() ([]byte, error) {
+	phases, facts := map[string]float64{}, map[string]float64{}
+	for _, p := range r.Phases {
+		phases[p.Name] = p.Took.Seconds()
+	}
+	for _, f := range r.Facts {
+		facts[f.Name] = f.Value
+	}
+	return json.Marshal(struct {
+		Slot          time.Time          `json:"slot"`
+		Start         time.Time          `json:"start"`
+		Took          float64            `json:"took_s"`
+		State         string             `json:"state"`
+		Reason        check.Reason       `json:"reason"`
+		Detail        string             `json:"detail,omitempty"`
+		Attempts      int                `json:"attempts"`
+		Phases        map[string]float64 `json:"phases,omitempty"`
+		Facts         map[string]float64 `json:"facts,omitempty"`
+		ClockUnproven bool               `json:"clock_unproven,omitempty"`
+	}{r.Slot, r.Start, r.Took.Seconds(), r.State.String(), r.Reason, r.Detail, r.Attempts, phases, facts, r.ClockUnproven})
+}
+
+// A Gap is a stretch in which nothing was measured.
+type Gap struct {
+	Reason check.Reason `json:"reason"`
+	From   time.Time    `json:"from"`
+	To     time.Time    `json:"to"`
+	Slots  int          `json:"slots"` // how many runs are missing; 0 is not known
+}
+
+// A Mark is an instant at which something about the measuring changed.
+type Mark struct {
+	At   time.Time `json:"at"`
+	What string    `json:"what"` // one of the words below
+	Plan int64     `json:"plan,omitempty"`
+}
+
+// What a Mark says.
+const (
+	MarkPlan    = "plan"    // another plan is in force
+	MarkRemoved = "removed" // … which no longer has this check
+	MarkBegin   = "begin"   // the agent started
+	MarkEnd     = "end"     // the agent stopped in order
+)
+
+// at is when an entry is, for sorting: the beginning of what it speaks for.
+func (e Entry) at() time.Time {
+	switch {
+	case e.Result != nil:
+		return e.Result.Slot
+	case e.Gap != nil:
+		return e.Gap.From
+	case e.Mark != nil:
+		return e.Mark.At
+	}
+	return time.Time{}
+}
