@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"egovmon/agent/check"
+	"egovmon/agent/check/reach"
 )
 
 // A fetch is one run of an httpCheck: the request, and those that redirections ask for.
@@ -23,7 +24,7 @@ type fetch struct {
 	c       *httpCheck
 	scratch *scratch
 	spans   spans
-	peer    peer // of the last handshake
+	peer    reach.View // of the last handshake
 	facts   check.Facts
 	jar     *cookiejar.Jar // nil until a redirection; a session may depend on the cookie set with it
 	last    answer
@@ -102,8 +103,8 @@ func (f *fetch) exchange(ctx context.Context, u *url.URL, method string) (next *
 		return nil, bad
 	}
 	defer conn.Close()
-	defer bind(ctx, conn)()
-	f.last.ip = ipFamily(conn)
+	defer reach.Bind(ctx, conn)()
+	f.last.ip = reach.IPFamily(conn)
 	talk, bad := f.secure(ctx, conn, u, via)
 	if bad != nil {
 		return nil, bad
@@ -155,7 +156,8 @@ func (f *fetch) connect(ctx context.Context, u, via *url.URL) (net.Conn, *fault)
 	if via != nil {
 		to = via
 	}
-	conn, err := f.c.dialer.dial(ctx, withPort(to), &f.spans)
+	conn, dialed, err := f.c.dialer.Dial(ctx, withPort(to))
+	f.spans.dialed(dialed)
 	if err != nil {
 		return nil, &fault{check.Classify(check.StepConnect, err), err.Error()}
 	}
@@ -176,20 +178,20 @@ func (f *fetch) secure(ctx context.Context, conn net.Conn, u, via *url.URL) (net
 		return conn, nil
 	}
 	name := u.Hostname()
-	if f.c.policy.serverName != "" && sameHost(u, f.c.url) {
-		name = f.c.policy.serverName
+	if f.c.policy.ServerName != "" && sameHost(u, f.c.url) {
+		name = f.c.policy.ServerName
 	}
-	f.peer = peer{}
-	cfg, bad := f.c.policy.config(name, &f.peer)
+	f.peer = reach.View{}
+	cfg, bad := f.c.policy.Config(name, &f.peer)
 	if bad != nil {
-		return nil, bad
+		return nil, faultOf(bad)
 	}
 	t := tls.Client(conn, cfg)
 	begin := time.Now()
 	err := t.Handshake() // bind ends it with ctx, without a goroutine
 	f.spans.add(phaseTLS, time.Since(begin))
 	if err != nil {
-		return nil, f.peer.handshakeFault(err)
+		return nil, faultOf(f.peer.HandshakeFault(err))
 	}
 	return t, nil
 }

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 
 	"egovmon/agent/check"
+	"egovmon/agent/check/reach"
 )
 
 func httpKind() check.Kind {
@@ -25,14 +26,14 @@ func httpKind() check.Kind {
 		Name:    "http",
 		Family:  "portal",
 		Summary: "One page over a fresh connection: status, redirections, headers, content, size, certificate and the time of each phase.",
-		Options: slices.Concat(httpOptions(), tlsOptions()),
+		Options: slices.Concat(httpOptions(), reach.TLSOptions()),
 		Facts: slices.Concat([]check.FactDef{
 			{Name: "status_code", Help: "status of the last answer", Min: 100, Max: 999},
 			{Name: "body_bytes", Help: "size of the body after decompression", Max: maxMaxBytes},
 			{Name: "redirects_count", Help: "redirections followed", Max: maxRedirects},
 			{Name: "http_version_code", Help: "the protocol version times ten: 10 or 11", Min: 10, Max: 11},
-			familyFact(),
-		}, tlsFacts()),
+			reach.FamilyFact(),
+		}, reach.TLSFacts()),
 		Phases: append(names[:], "total"),
 		Target: httpTarget,
 		New: func(o check.Options, env check.Env) (check.Func, error) {
@@ -75,7 +76,7 @@ func httpOptions() []check.Option {
 			Help: "none, environment (HTTP_PROXY and so on), or a proxy's http:// or socks5:// URL without user."},
 		{Name: "proxy_user", Type: check.TypeString, Help: "User name at the proxy."},
 		{Name: "proxy_password", Type: check.TypeSecret, Help: "Password at the proxy."},
-		familyOption(),
+		reach.FamilyOption(),
 		slowOption(),
 		{Name: "client_cert", Type: check.TypeString, Help: "A PEM file with the certificate that the check identifies itself with, and its key unless that is given apart."},
 		{Name: "client_key", Type: check.TypeString, Help: "A PEM file with the key of client_cert."},
@@ -112,8 +113,8 @@ type httpCheck struct {
 	timeout   time.Duration
 	site      login
 	proxy     proxy
-	policy    policy
-	dialer    dialer
+	policy    reach.Policy
+	dialer    reach.Dialer
 	pool      *sync.Pool
 }
 
@@ -133,7 +134,7 @@ func newHTTP(o check.Options, env check.Env) (*httpCheck, error) {
 		minBytes:  o.Int("min_bytes"),
 		slow:      o.Duration("slow"),
 		timeout:   env.Timeout,
-		dialer:    newDialer(o.String("family"), env.Source),
+		dialer:    reach.NewDialer(o.String("family"), env.Source),
 	}
 	if len(c.status) == 0 {
 		return nil, fmt.Errorf("option \"status\": an empty list: write at least one status, e.g. [200]")
@@ -141,7 +142,7 @@ func newHTTP(o check.Options, env check.Env) (*httpCheck, error) {
 	if c.minBytes > c.maxBytes {
 		return nil, fmt.Errorf("option \"min_bytes\": %d is more than max_bytes %d: lower it or raise max_bytes", c.minBytes, c.maxBytes)
 	}
-	if c.policy, err = newPolicy(o, env); err != nil {
+	if c.policy, err = reach.NewPolicy(o, env); err != nil {
 		return nil, err
 	}
 	if err := c.headers(o); err != nil {
@@ -172,7 +173,7 @@ func parseURL(s string) (*url.URL, error) {
 	if u.Hostname() == "" {
 		return nil, fmt.Errorf("%q has no host: write it as https://host/path", s)
 	}
-	host, err := asciiHost(u.Hostname())
+	host, err := reach.ASCIIHost(u.Hostname())
 	if err != nil {
 		return nil, err
 	}
@@ -230,10 +231,11 @@ func (c *httpCheck) clientPair(o check.Options, env check.Env) error {
 	case key != "" && secret != "":
 		return fmt.Errorf("option \"client_key\": the key is given twice: keep client_key or client_key_secret")
 	}
-	c.policy.client.cert.path, c.policy.client.key.path = cert, key
+	var read func() (string, error)
 	if secret != "" {
-		c.policy.client.secret = func() (string, error) { return readSecret(env, secret) }
+		read = func() (string, error) { return reach.Secret(env, secret) }
 	}
+	c.policy.ClientCert(cert, key, read)
 	return nil
 }
 
@@ -265,13 +267,13 @@ func (c *httpCheck) run(ctx context.Context) check.Result {
 	s.release()
 	c.pool.Put(s)
 	if bad == nil {
-		bad = c.policy.degraded(&f.peer)
+		bad = faultOf(c.policy.Degraded(&f.peer))
 	}
 	if bad == nil && c.slow > 0 && total > c.slow {
 		bad = &fault{check.Slow, fmt.Sprintf("%s, the limit is %s", total.Round(time.Millisecond), c.slow)}
 	}
 	r := bad.result()
-	f.peer.facts(&f.facts)
+	f.peer.Facts(&f.facts)
 	r.Phases, r.Facts = f.spans.phases(total), f.facts
 	return r
 }

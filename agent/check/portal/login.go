@@ -2,11 +2,11 @@ package portal
 
 import (
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"strings"
 
 	"egovmon/agent/check"
+	"egovmon/agent/check/reach"
 )
 
 // A login is a user name and where its password is kept. The zero value is none.
@@ -29,7 +29,7 @@ func newLogin(o check.Options, env check.Env, user, password string) (login, err
 	case strings.Contains(l.user, ":"):
 		return login{}, fmt.Errorf("option %q: %q holds a colon, which basic authentication cannot send (RFC 7617, section 2)", user, l.user)
 	}
-	l.password = func() (string, error) { return readSecret(env, name) }
+	l.password = func() (string, error) { return reach.Secret(env, name) }
 	return l, nil
 }
 
@@ -43,19 +43,4 @@ func (l login) basic() (string, error) {
 		return "", err
 	}
 	return "Basic " + base64.StdEncoding.EncodeToString([]byte(l.user+":"+p)), nil
-}
-
-// readSecret reads a secret of this machine; an empty one is an error.
-func readSecret(env check.Env, name string) (string, error) {
-	if env.Secret == nil {
-		return "", fmt.Errorf("secret %q: this program has no secrets", name)
-	}
-	s, err := env.Secret(name)
-	if err != nil {
-		return "", fmt.Errorf("secret %q: %w", name, err)
-	}
-	if s = strings.TrimRight(s, "\r\n"); s == "" {
-		return "", errors.New("secret \"" + name + "\" is empty: put its value into the secrets folder")
-	}
-	return s, nil
 }

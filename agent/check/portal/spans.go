@@ -3,10 +3,10 @@ package portal
 import (
 	"context"
 	"errors"
-	"net"
 	"time"
 
 	"egovmon/agent/check"
+	"egovmon/agent/check/reach"
 )
 
 // The phases of a run, in the order in which they pass.
@@ -36,6 +36,16 @@ func (s *spans) add(phase int, took time.Duration) {
 	s.seen[phase] = true
 }
 
+// dialed adds the steps of a connection.
+func (s *spans) dialed(t reach.Dialed) {
+	if t.Resolved {
+		s.add(phaseDNS, t.DNS)
+	}
+	if t.Tried {
+		s.add(phaseConnect, t.Connect)
+	}
+}
+
 // phases lists what was seen, and the total.
 func (s *spans) phases(total time.Duration) check.Phases {
 	ps := make(check.Phases, 0, phases+1)
@@ -48,13 +58,18 @@ func (s *spans) phases(total time.Duration) check.Phases {
 	return ps
 }
 
-// dnsFailure returns the error of a name that did not resolve.
-func dnsFailure(err error) (*net.DNSError, bool) { return errors.AsType[*net.DNSError](err) }
-
 // A fault is why a run did not end well: the reason, and what a person should know.
 type fault struct {
 	reason check.Reason
 	detail string
+}
+
+// faultOf takes over what reach has judged; nil stays nil.
+func faultOf(f *reach.Fault) *fault {
+	if f == nil {
+		return nil
+	}
+	return &fault{f.Reason, f.Detail}
 }
 
 // unlessCalledOff returns f, or says that the run was called off, which is nobody's fault.

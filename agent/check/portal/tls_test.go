@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"egovmon/agent/check"
+	"egovmon/agent/check/reach"
 )
 
 // closedPort is an address where nobody listens.
@@ -235,7 +236,7 @@ func TestRootsAreReadAgain(t *testing.T) {
 		t.Errorf("got %s %q after the file was replaced", r.Reason, r.Detail)
 	}
 	big := filepath.Join(t.TempDir(), "big.pem")
-	if err := os.WriteFile(big, bytes.Repeat([]byte("x"), maxPEM+1), 0o600); err != nil {
+	if err := os.WriteFile(big, bytes.Repeat([]byte("x"), reach.MaxPEM+1), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if r := newFunc(t, tlsKind(), check.Options{"address": address, "roots": big}, check.Env{})(t.Context()); r.Reason != check.Misconfigured {
@@ -266,7 +267,7 @@ func TestTLSOptions(t *testing.T) {
 // An address in a country's own letters goes over the wire in ASCII.
 func TestASCIIHost(t *testing.T) {
 	for in, want := range map[string]string{"cổng.vn": "xn--cng-qmz.vn", "portal.test": "portal.test", "::1": "::1"} {
-		if got, err := asciiHost(in); err != nil || got != want {
+		if got, err := reach.ASCIIHost(in); err != nil || got != want {
 			t.Errorf("%s: %q, %v, want %q", in, got, err, want)
 		}
 	}

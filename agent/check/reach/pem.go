@@ -1,4 +1,4 @@
-package portal
+package reach
 
 import (
 	"crypto/tls"
@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// maxPEM is the largest certificate or key file; a full set of public roots has about 250 kB.
-const maxPEM = 2 << 20
+// MaxPEM is the largest certificate or key file; a full set of public roots has about 250 kB.
+const MaxPEM = 2 << 20
 
 // A pemFile is a file read again only when it changes. The zero path is no file.
 type pemFile struct {
@@ -38,12 +38,12 @@ func (f *pemFile) read() (text []byte, changed bool, err error) {
 		return nil, false, err
 	}
 	defer file.Close()
-	text, err = io.ReadAll(io.LimitReader(file, maxPEM+1))
+	text, err = io.ReadAll(io.LimitReader(file, MaxPEM+1))
 	if err != nil {
 		return nil, false, err
 	}
-	if len(text) > maxPEM {
-		return nil, false, fmt.Errorf("%s has more than %d bytes", f.path, maxPEM)
+	if len(text) > MaxPEM {
+		return nil, false, fmt.Errorf("%s has more than %d bytes", f.path, MaxPEM)
 	}
 	f.text, f.size, f.mod = text, st.Size(), st.ModTime()
 	return text, true, nil

@@ -1,4 +1,4 @@
-package portal
+package reach
 
 import (
 	"crypto/ecdsa"
@@ -18,8 +18,8 @@ import (
 	"egovmon/agent/check"
 )
 
-// tlsOptions are the options that every kind with a TLS handshake has.
-func tlsOptions() []check.Option {
+// TLSOptions are the options that every kind with a TLS handshake has.
+func TLSOptions() []check.Option {
 	return []check.Option{
 		{Name: "server_name", Type: check.TypeHost, Help: "The name that the certificate must be for and that is asked for (SNI), when it is not the target's."},
 		{Name: "roots", Type: check.TypeString, Help: "A PEM file of the roots to trust in place of the system's, for certificates of the state's own authorities."},
@@ -33,8 +33,8 @@ func tlsOptions() []check.Option {
 	}
 }
 
-// tlsFacts are the numbers that every kind with a TLS handshake may report.
-func tlsFacts() []check.FactDef {
+// TLSFacts are the numbers that every kind with a TLS handshake may report.
+func TLSFacts() []check.FactDef {
 	unix := func(name, help string) check.FactDef { return check.FactDef{Name: name, Help: help, Max: maxUnix} }
 	flag := func(name, help string) check.FactDef { return check.FactDef{Name: name, Help: help, Max: 1} }
 	return []check.FactDef{
@@ -55,12 +55,13 @@ func tlsFacts() []check.FactDef {
 
 const maxUnix = 253402300799 // 9999-12-31T23:59:59Z, the last instant of RFC 5280, section 4.1.2.5
 
-// A policy is what a check demands of a TLS server.
-type policy struct {
-	serverName string // "" for the target's
+// A Policy is what a check demands of a TLS server. [NewPolicy] makes it from the options of [TLSOptions].
+type Policy struct {
+	ServerName string   // the name that the certificate must be for; "" for the target's
+	ALPN       []string // the protocols to offer; nil for none
+
 	roots      rootFile
 	client     clientPair
-	alpn       []string
 	warn       time.Duration
 	minVersion uint16
 	issuer     string
@@ -70,9 +71,10 @@ type policy struct {
 	proven     func() bool
 }
 
-func newPolicy(o check.Options, env check.Env) (policy, error) {
-	p := policy{
-		serverName: o.String("server_name"),
+// NewPolicy reads the options. Its errors name the one that is wrong.
+func NewPolicy(o check.Options, env check.Env) (Policy, error) {
+	p := Policy{
+		ServerName: o.String("server_name"),
 		warn:       time.Duration(o.Int("warn_days")) * 24 * time.Hour,
 		minVersion: map[string]uint16{"1.0": tls.VersionTLS10, "1.1": tls.VersionTLS11, "1.3": tls.VersionTLS13}[o.String("min_version")],
 		issuer:     strings.ToLower(o.String("issuer")),
@@ -89,7 +91,7 @@ func newPolicy(o check.Options, env check.Env) (policy, error) {
 	for _, s := range o.Strings("distrusted") {
 		b, err := hex.DecodeString(strings.ReplaceAll(s, ":", ""))
 		if err != nil || len(b) != sha256.Size {
-			return policy{}, fmt.Errorf("option \"distrusted\": %q is no SHA-256 fingerprint: write 64 hex digits", s)
+			return Policy{}, fmt.Errorf("option \"distrusted\": %q is no SHA-256 fingerprint: write 64 hex digits", s)
 		}
 		if p.distrusted == nil {
 			p.distrusted = map[[sha256.Size]byte]bool{}
@@ -103,39 +105,46 @@ func newPolicy(o check.Options, env check.Env) (policy, error) {
 	return p, nil
 }
 
-// A peer is what one handshake showed, also when it did not succeed.
-type peer struct {
+// ClientCert makes the check identify itself with the certificate of a PEM file. The key stands in a file of its own, or
+// in the same one when key is empty, or comes from secret when that is not nil.
+func (p *Policy) ClientCert(cert, key string, secret func() (string, error)) {
+	p.client.cert.path, p.client.key.path, p.client.secret = cert, key, secret
+}
+
+// A View is what one handshake showed, also when it did not succeed. The zero value has seen nothing.
+type View struct {
 	certs    []*x509.Certificate // as sent, the server's own first; empty when none was seen
 	chains   [][]*x509.Certificate
 	chainErr error // why there is no valid chain
 	nameErr  error // why the certificate is not for the name
 	version  uint16
 	cipher   uint16
-	fault    *fault // why the server is not good enough to talk to
+	fault    *Fault // why the server is not good enough to talk to
 }
 
 // errRefused ends a handshake whose peer has a fault; the fault says why.
 var errRefused = errors.New("the server's certificate or protocol was refused")
 
-// config returns the settings of one handshake with a server that must have this name; what it shows goes into pr.
-func (p *policy) config(name string, pr *peer) (*tls.Config, *fault) {
+// Config returns the settings of one handshake with a server that must have this name; what it shows
+// goes into v.
+func (p *Policy) Config(name string, v *View) (*tls.Config, *Fault) {
 	roots, err := p.roots.load()
 	if err != nil {
-		return nil, &fault{check.Misconfigured, "roots: " + err.Error()}
+		return nil, &Fault{check.Misconfigured, "roots: " + err.Error()}
 	}
 	pair, err := p.client.load()
 	if err != nil {
-		return nil, &fault{check.Misconfigured, err.Error()}
+		return nil, &Fault{check.Misconfigured, err.Error()}
 	}
 	c := &tls.Config{
 		ServerName:         name,
 		MinVersion:         tls.VersionTLS10,
 		CipherSuites:       p.suites,
-		NextProtos:         p.alpn,
+		NextProtos:         p.ALPN,
 		InsecureSkipVerify: true, // VerifyConnection does it, after the chain was read
 		VerifyConnection: func(cs tls.ConnectionState) error {
-			p.look(name, roots, cs, pr)
-			if pr.fault != nil {
+			p.look(name, roots, cs, v)
+			if v.fault != nil {
 				return errRefused
 			}
 			return nil
@@ -148,27 +157,27 @@ func (p *policy) config(name string, pr *peer) (*tls.Config, *fault) {
 }
 
 // look reads what the server showed and judges whether it may be talked to.
-func (p *policy) look(name string, roots *x509.CertPool, cs tls.ConnectionState, pr *peer) {
-	pr.certs, pr.version, pr.cipher = cs.PeerCertificates, cs.Version, cs.CipherSuite
-	if len(pr.certs) == 0 {
-		pr.fault = &fault{check.TLSHandshake, "the server sent no certificate"}
+func (p *Policy) look(name string, roots *x509.CertPool, cs tls.ConnectionState, v *View) {
+	v.certs, v.version, v.cipher = cs.PeerCertificates, cs.Version, cs.CipherSuite
+	if len(v.certs) == 0 {
+		v.fault = &Fault{check.TLSHandshake, "the server sent no certificate"}
 		return
 	}
-	leaf := pr.certs[0]
+	leaf := v.certs[0]
 	opts := x509.VerifyOptions{Roots: roots, CurrentTime: p.now(), Intermediates: x509.NewCertPool()}
-	for _, c := range pr.certs[1:] {
+	for _, c := range v.certs[1:] {
 		opts.Intermediates.AddCert(c)
 	}
-	pr.chains, pr.chainErr = leaf.Verify(opts)
-	if pr.chainErr == nil {
-		pr.chains, pr.chainErr = p.trusted(pr.chains)
+	v.chains, v.chainErr = leaf.Verify(opts)
+	if v.chainErr == nil {
+		v.chains, v.chainErr = p.trusted(v.chains)
 	}
-	pr.nameErr = leaf.VerifyHostname(name)
-	pr.fault = p.judge(pr)
+	v.nameErr = leaf.VerifyHostname(name)
+	v.fault = p.judge(v)
 }
 
 // trusted leaves out the chains that pass through a distrusted certificate or come from another issuer.
-func (p *policy) trusted(chains [][]*x509.Certificate) ([][]*x509.Certificate, error) {
+func (p *Policy) trusted(chains [][]*x509.Certificate) ([][]*x509.Certificate, error) {
 	if p.issuer != "" && !strings.Contains(strings.ToLower(chains[0][0].Issuer.String()), p.issuer) {
 		return nil, fmt.Errorf("issued by %s, not by the issuer that the plan names", issuerOf(chains[0][0]))
 	}
@@ -185,33 +194,33 @@ func (p *policy) trusted(chains [][]*x509.Certificate) ([][]*x509.Certificate, e
 }
 
 // judge returns why the server is not good enough, in the order in which a browser would stop.
-func (p *policy) judge(pr *peer) *fault {
-	if pr.version < p.minVersion && pr.version < tls.VersionTLS12 {
-		return &fault{check.TLSProtocol, fmt.Sprintf("the server speaks at most %s", tls.VersionName(pr.version))}
+func (p *Policy) judge(v *View) *Fault {
+	if v.version < p.minVersion && v.version < tls.VersionTLS12 {
+		return &Fault{check.TLSProtocol, fmt.Sprintf("the server speaks at most %s", tls.VersionName(v.version))}
 	}
-	leaf := pr.certs[0]
-	if pr.chainErr != nil {
-		reason := check.Classify(check.StepTLS, pr.chainErr)
+	leaf := v.certs[0]
+	if v.chainErr != nil {
+		reason := check.Classify(check.StepTLS, v.chainErr)
 		if reason == check.TLSHandshake {
 			reason = check.TLSUntrusted
 		}
 		switch reason {
 		case check.TLSExpired, check.TLSNotYetValid:
-			detail := dates(pr.chainErr, leaf)
+			detail := dates(v.chainErr, leaf)
 			if p.proven != nil && !p.proven() {
-				return &fault{check.ClockUnproven, detail + "; this machine's clock is not proven"}
+				return &Fault{check.ClockUnproven, detail + "; this machine's clock is not proven"}
 			}
-			return &fault{reason, detail}
+			return &Fault{reason, detail}
 		case check.TLSUntrusted:
-			if pr.nameErr == nil {
-				return &fault{reason, pr.chainErr.Error() + "; issuer " + issuerOf(leaf)}
+			if v.nameErr == nil {
+				return &Fault{reason, v.chainErr.Error() + "; issuer " + issuerOf(leaf)}
 			}
 		default:
-			return &fault{reason, pr.chainErr.Error()}
+			return &Fault{reason, v.chainErr.Error()}
 		}
 	}
-	if pr.nameErr != nil {
-		return &fault{check.TLSName, pr.nameErr.Error()}
+	if v.nameErr != nil {
+		return &Fault{check.TLSName, v.nameErr.Error()}
 	}
 	return nil
 }
@@ -224,6 +233,14 @@ func dates(err error, leaf *x509.Certificate) string {
 	}
 	return fmt.Sprintf("certificate %q is valid from %s to %s", c.Subject.CommonName,
 		c.NotBefore.UTC().Format(time.RFC3339), c.NotAfter.UTC().Format(time.RFC3339))
+}
+
+// Issuer names the issuer of the server's certificate for a person; "" when none was seen.
+func (v *View) Issuer() string {
+	if len(v.certs) == 0 {
+		return ""
+	}
+	return issuerOf(v.certs[0])
 }
 
 // issuerOf names the issuer for a person.
@@ -239,42 +256,42 @@ func issuerOf(c *x509.Certificate) string {
 	}
 }
 
-// handshakeFault says why a handshake that returned err failed.
-func (pr *peer) handshakeFault(err error) *fault {
-	if pr.fault != nil {
-		return pr.fault
+// HandshakeFault says why a handshake that returned err failed.
+func (v *View) HandshakeFault(err error) *Fault {
+	if v.fault != nil {
+		return v.fault
 	}
 	reason := check.Classify(check.StepTLS, err)
 	if head, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 		switch {
 		case string(head.RecordHeader[:4]) == "SSH-":
-			return &fault{reason, "the server speaks SSH, not TLS"}
+			return &Fault{reason, "the server speaks SSH, not TLS"}
 		case string(head.RecordHeader[:]) == "HTTP/":
-			return &fault{reason, "the server speaks HTTP without TLS on this port"}
+			return &Fault{reason, "the server speaks HTTP without TLS on this port"}
 		}
 	}
-	return &fault{reason, "TLS handshake: " + err.Error()}
+	return &Fault{reason, "TLS handshake: " + err.Error()}
 }
 
-// degraded says what is not as it should be though the server can be talked to.
-func (p *policy) degraded(pr *peer) *fault {
-	if len(pr.certs) == 0 {
+// Degraded says what is not as it should be though the server can be talked to.
+func (p *Policy) Degraded(v *View) *Fault {
+	if len(v.certs) == 0 {
 		return nil
 	}
-	bits, kind := keySize(pr.certs[0])
+	bits, kind := keySize(v.certs[0])
 	switch {
-	case pr.version < p.minVersion:
-		return &fault{check.WeakTLS, fmt.Sprintf("%s, below what the plan allows", tls.VersionName(pr.version))}
+	case v.version < p.minVersion:
+		return &Fault{check.WeakTLS, fmt.Sprintf("%s, below what the plan allows", tls.VersionName(v.version))}
 	case kind == "RSA" && bits < 2048, kind == "EC" && bits < 256:
-		return &fault{check.WeakTLS, fmt.Sprintf("an %s key of %d bits", kind, bits)}
-	case slices.ContainsFunc(tls.InsecureCipherSuites(), func(s *tls.CipherSuite) bool { return s.ID == pr.cipher }):
-		return &fault{check.WeakTLS, "cipher suite " + tls.CipherSuiteName(pr.cipher)}
+		return &Fault{check.WeakTLS, fmt.Sprintf("an %s key of %d bits", kind, bits)}
+	case slices.ContainsFunc(tls.InsecureCipherSuites(), func(s *tls.CipherSuite) bool { return s.ID == v.cipher }):
+		return &Fault{check.WeakTLS, "cipher suite " + tls.CipherSuiteName(v.cipher)}
 	}
 	if p.proven != nil && !p.proven() {
 		return nil
 	}
-	if end, c := lasts(pr.chains); c != nil && end.Sub(p.now()) < p.warn {
-		return &fault{check.CertExpiring, fmt.Sprintf("certificate %q ends %s", c.Subject.CommonName, end.UTC().Format(time.RFC3339))}
+	if end, c := lasts(v.chains); c != nil && end.Sub(p.now()) < p.warn {
+		return &Fault{check.CertExpiring, fmt.Sprintf("certificate %q ends %s", c.Subject.CommonName, end.UTC().Format(time.RFC3339))}
 	}
 	return nil
 }
@@ -303,22 +320,22 @@ func keySize(c *x509.Certificate) (bits int, kind string) {
 	return 0, ""
 }
 
-// facts adds the numbers that the handshake showed.
-func (pr *peer) facts(fs *check.Facts) {
-	if pr.version != 0 {
-		fs.Add("tls_version_code", float64(10+pr.version-tls.VersionTLS10))
-		fs.Add("tls_cipher_code", float64(pr.cipher))
+// Facts adds the numbers that the handshake showed.
+func (v *View) Facts(fs *check.Facts) {
+	if v.version != 0 {
+		fs.Add("tls_version_code", float64(10+v.version-tls.VersionTLS10))
+		fs.Add("tls_cipher_code", float64(v.cipher))
 	}
-	if len(pr.certs) == 0 {
+	if len(v.certs) == 0 {
 		return
 	}
-	leaf := pr.certs[0]
+	leaf := v.certs[0]
 	addUnix(fs, "cert_not_before_unix", leaf.NotBefore)
 	addUnix(fs, "cert_not_after_unix", leaf.NotAfter)
-	chain := pr.certs
-	if end, c := lasts(pr.chains); c != nil {
+	chain := v.certs
+	if end, c := lasts(v.chains); c != nil {
 		addUnix(fs, "chain_not_after_unix", end)
-		chain = pr.chains[0]
+		chain = v.chains[0]
 	}
 	var middle time.Time
 	for _, c := range chain[1:] {
@@ -333,9 +350,9 @@ func (pr *peer) facts(fs *check.Facts) {
 	if !middle.IsZero() {
 		addUnix(fs, "intermediate_not_after_unix", middle)
 	}
-	fs.Add("chain_certs_count", float64(len(pr.certs)))
-	fs.Add("chain_valid_code", truth(pr.chainErr == nil))
-	fs.Add("name_valid_code", truth(pr.nameErr == nil))
+	fs.Add("chain_certs_count", float64(len(v.certs)))
+	fs.Add("chain_valid_code", truth(v.chainErr == nil))
+	fs.Add("name_valid_code", truth(v.nameErr == nil))
 	if bits, _ := keySize(leaf); bits > 0 {
 		fs.Add("key_bits", float64(bits))
 	}
