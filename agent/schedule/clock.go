@@ -27,7 +27,7 @@ func (s *Scheduler) waitForClock(ctx context.Context) (time.Time, bool) {
 		now := s.now()
 		switch {
 		case Plausible(now, s.o.Built, s.o.Before.Last):
-			if waited {
+			if waited && s.o.Before.Reason != "" {
 				s.o.Before.Reason = check.ClockUnset // the range of the stop takes this reason
 			}
 			s.begin(now)
@@ -38,7 +38,6 @@ func (s *Scheduler) waitForClock(ctx context.Context) (time.Time, bool) {
 					s.log.Error("cannot begin a new journal", "err", err)
 				}
 				s.o.Before = Before{}
-				clear(s.last)
 			} else {
 				s.begin(now)
 			}

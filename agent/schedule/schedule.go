@@ -65,9 +65,12 @@ type Options struct {
 
 // Before is what was recorded before this start. The zero value is a machine's first start.
 type Before struct {
-	Last   time.Time            // the last time in the journal; zero when there is none
-	Reason check.Reason         // MissedStopped or MissedShutdown: how the last run ended
-	Slots  map[string]time.Time // by check: the last slot that has a record
+	Last   time.Time    // the last time in the journal; zero when there is none
+	Reason check.Reason // MissedStopped or MissedShutdown: how the last run ended
+	// Applied is when the plan was last put in force: a check without a result was not to be run before. Default Last.
+	Applied time.Time
+	Slots   map[string]time.Time // by check: the last slot that has a result
+	Ranges  []check.Range        // recorded since then; their slots need no other record
 }
 
 // A Scheduler runs one machine's plan.
@@ -77,14 +80,14 @@ type Scheduler struct {
 	apply chan *plan.Plan
 
 	mu      sync.Mutex
-	plan    *plan.Plan           // in force; nil before the first
-	items   map[string]*item     // the plan's checks
-	order   []*item              // as in the plan
-	ready   []*item              // due, waiting for a free place
-	running int                  // goroutines under way
-	results []check.Result       // finished since the last tick
-	ranges  []check.Range        // missed since the last tick
-	last    map[string]time.Time // by check: the last slot that was recorded or is being run
+	plan    *plan.Plan        // in force; nil before the first
+	items   map[string]*item  // the plan's checks
+	order   []*item           // as in the plan
+	ready   []*item           // due, waiting for a free place
+	running int               // goroutines under way
+	results []check.Result    // finished since the last tick
+	ranges  []check.Range     // missed since the last tick
+	done    map[string][]done // by check: which slots have a result in this journal
 	stats   Stats
 	early   chan struct{} // wakes the loop when the first result of a start is there
 
@@ -95,6 +98,7 @@ type Scheduler struct {
 // An item is a check with its state. Its fields are guarded by Scheduler.mu.
 type item struct {
 	c         plan.Check
+	offset    int64 // of its slots, in seconds
 	fn        check.Func
 	err       error     // why fn could not be made
 	next      time.Time // the slot that comes next, or is due
@@ -102,7 +106,7 @@ type item struct {
 	busy      bool      // queued or running
 	started   bool      // running
 	slot      time.Time // while busy: the slot being run
-	gone      bool      // no longer in the plan: what it finds is dropped
+	gone      bool      // no longer in the plan, or of a time that comes again: what it finds is dropped
 	cancel    context.CancelFunc
 
 	missFrom, missTo time.Time // slots missed because the run before took too long
@@ -139,7 +143,7 @@ func New(o Options) *Scheduler {
 	}
 	return &Scheduler{
 		o: o, log: o.Log, apply: make(chan *plan.Plan, 1), early: make(chan struct{}, 1),
-		items: map[string]*item{}, last: maps.Clone(o.Before.Slots),
+		items: map[string]*item{}, done: map[string][]done{},
 		stats: Stats{Missed: map[check.Reason]int64{}},
 	}
 }
@@ -181,40 +185,33 @@ func (s *Scheduler) Stats() Stats {
 // [Plausible]. When ctx ends, runs under way are cut short and give no result: their slots are named in the range that
 // the next start records. Run returns when all of them have ended and what had finished is recorded.
 func (s *Scheduler) Run(ctx context.Context) {
-	if s.last == nil {
-		s.last = map[string]time.Time{}
-	}
 	begin, ok := s.waitForClock(ctx)
 	if !ok {
 		return
 	}
+	clock := newWatch(s.o, begin)
 	var p *plan.Plan
 	select {
 	case <-ctx.Done():
 		return
 	case p = <-s.apply:
 	}
-	begin = s.wall(begin)
+	begin = s.now()
+	if st := clock.observe(begin); st.back {
+		s.stepped(st, begin)
+		s.o.Before = Before{}
+	}
 	s.recordStop(p, begin)
 	s.switchTo(p, begin)
-	s.loop(ctx)
+	s.loop(ctx, clock)
 	s.stop()
-}
-
-// wall returns the wall clock, without its monotonic part, and never before t.
-func (s *Scheduler) wall(t time.Time) time.Time {
-	if n := s.o.Now().Round(0).UTC(); n.After(t) {
-		return n
-	}
-	return t
 }
 
 func (s *Scheduler) now() time.Time { return s.o.Now().Round(0).UTC() }
 
 // loop is the heart: once a second it starts what is due and records what has finished.
-func (s *Scheduler) loop(ctx context.Context) {
+func (s *Scheduler) loop(ctx context.Context, clock *watch) {
 	phase := plan.Phase(s.o.Machine)
-	clock := newWatch(s.o, s.now())
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -224,8 +221,9 @@ func (s *Scheduler) loop(ctx context.Context) {
 		case <-timer.C:
 		case <-s.early:
 		case p := <-s.apply:
-			s.flush()
-			s.switchTo(p, s.now())
+			now := s.now()
+			s.clockStep(clock.observe(now), now)
+			s.switchTo(p, now)
 		}
 		now := s.now()
 		s.clockStep(clock.observe(now), now)
@@ -256,18 +254,11 @@ func (s *Scheduler) wakeLocked(now time.Time, phase time.Duration) time.Duration
 func (s *Scheduler) clockStep(st step, now time.Time) {
 	switch {
 	case st.back:
-		s.log.Warn("the clock went back: a new journal begins", "from", st.from, "to", now)
-		s.flush()
-		if err := s.o.Sink.Stepped(now); err != nil {
-			s.log.Error("cannot begin a new journal", "err", err)
-		}
 		s.mu.Lock()
-		clear(s.last)
-		for _, it := range s.order {
-			it.next, it.notBefore = plan.SlotAt(s.o.Machine, it.c, now), time.Time{}
-			it.missed = 0
-		}
+		s.rewindLocked(now)
 		s.mu.Unlock()
+		s.flush()
+		s.stepped(st, now)
 	case st.reason != "":
 		s.mu.Lock()
 		s.missAllLocked(st.reason, st.from, now)
@@ -275,17 +266,49 @@ func (s *Scheduler) clockStep(st step, now time.Time) {
 	}
 }
 
+func (s *Scheduler) stepped(st step, now time.Time) {
+	s.log.Warn("the clock went back: a new journal begins", "from", st.from, "to", now)
+	if err := s.o.Sink.Stepped(now); err != nil {
+		s.log.Error("cannot begin a new journal", "err", err)
+	}
+}
+
+// rewindLocked puts all checks back to the slot that runs at now, for a new journal. What is under way is given up: its
+// slot comes again, or, where it does not, is named as missed.
+func (s *Scheduler) rewindLocked(now time.Time) {
+	for i, it := range s.order {
+		s.missedLocked(it)
+		first, current := it.pending(), it.slotAt(now)
+		s.nameLocked(check.MissedClockJump, it, first, current, now)
+		if it.busy {
+			s.cutLocked(it)
+			it = s.newItem(s.plan, it.c)
+			s.items[it.c.ID], s.order[i] = it, it
+		}
+		it.next, it.notBefore = current, time.Time{}
+	}
+	clear(s.done)
+}
+
 // missAllLocked records one range for all checks, whose slots from now on go on as if nothing had been due before.
 func (s *Scheduler) missAllLocked(r check.Reason, from, now time.Time) {
 	n, first := 0, now
 	for _, it := range s.order {
-		current := plan.SlotAt(s.o.Machine, it.c, now)
-		for it.next.Before(current) {
-			if it.next.Before(first) {
-				first = it.next
-			}
-			n++
-			it.next = it.next.Add(it.c.Every)
+		current, waits := it.slotAt(now), it.busy && !it.started
+		at := it.next
+		if waits {
+			at = it.slot
+		}
+		if !at.Before(current) {
+			continue
+		}
+		if at.Before(first) {
+			first = at
+		}
+		n += int(current.Sub(at) / it.c.Every)
+		it.next = current
+		if waits {
+			it.slot, it.next = current, current.Add(it.c.Every)
 		}
 	}
 	if n == 0 {
@@ -299,21 +322,18 @@ func (s *Scheduler) missAllLocked(r check.Reason, from, now time.Time) {
 	s.log.Info("slots were not run", "reason", r, "slots", n, "from", first, "to", now)
 }
 
-// startDueLocked queues every check whose slot has come and starts as many as there are places.
+// startDueLocked queues every check whose slot has come and starts as many as there are places. A check that is still
+// running is left alone: it misses the slots that end meanwhile, and begins the one under way when it is through.
 func (s *Scheduler) startDueLocked(ctx context.Context, now time.Time) {
 	for _, it := range s.order {
-		if it.next.After(now) || it.notBefore.After(now) {
-			continue
+		if it.next.After(now) || it.notBefore.After(now) || it.busy && !it.started {
+			continue // what waits for a place finds out then which slot is left
 		}
-		current := plan.SlotAt(s.o.Machine, it.c, now)
-		switch {
-		case it.started:
-			s.missLocked(it, current.Add(it.c.Every), now)
-			continue
-		case it.busy:
-			continue // work finds out which slot is left when a place is free
-		}
+		current := it.slotAt(now)
 		s.missLocked(it, current, now)
+		if it.started {
+			continue
+		}
 		it.busy, it.slot, it.next = true, current, current.Add(it.c.Every)
 		s.ready = append(s.ready, it)
 	}
@@ -339,15 +359,16 @@ func (s *Scheduler) limitLocked() int {
 
 // missLocked notes that the slots of it from it.next up to, not including, until were not run because it was busy.
 func (s *Scheduler) missLocked(it *item, until, now time.Time) {
-	for it.next.Before(until) {
-		if it.missed == 0 {
-			it.missFrom, it.missSince = it.next, now
-		}
-		it.missed++
-		s.stats.Missed[check.MissedOverrun]++
-		it.next = it.next.Add(it.c.Every)
-		it.missTo = it.next
+	if !it.next.Before(until) {
+		return
 	}
+	if it.missed == 0 {
+		it.missFrom, it.missSince = it.next, now
+	}
+	n := int(until.Sub(it.next) / it.c.Every)
+	it.missed += n
+	s.stats.Missed[check.MissedOverrun] += int64(n)
+	it.next, it.missTo = until, until
 }
 
 // missedLocked turns the slots an item missed into one range.
@@ -366,7 +387,7 @@ func (s *Scheduler) work(ctx context.Context, it *item) {
 		now := s.now()
 		if end := it.slot.Add(it.c.Every); !now.Before(end) && !it.gone {
 			// No place was free while its slot lasted: that slot was missed, and the running one is taken.
-			current := plan.SlotAt(s.o.Machine, it.c, now)
+			current := it.slotAt(now)
 			it.next = it.slot
 			s.missLocked(it, current, now)
 			it.slot, it.next = current, current.Add(it.c.Every)
@@ -386,7 +407,7 @@ func (s *Scheduler) work(ctx context.Context, it *item) {
 		s.stats.Runs++
 		if ok && !it.gone {
 			s.results = append(s.results, r)
-			s.last[it.c.ID] = slot
+			s.doneLocked(it.c, slot)
 			if s.stats.Runs == 1 {
 				s.wakeEarly()
 			}
@@ -458,17 +479,15 @@ func (s *Scheduler) stop() {
 // switchTo puts p in force. Checks that p leaves as they were go on; what it changes or leaves out is cut short.
 func (s *Scheduler) switchTo(p *plan.Plan, now time.Time) {
 	s.mu.Lock()
-	old := s.items
 	kept := map[string]*item{}
 	for _, c := range p.Checks {
-		if it, ok := old[c.ID]; ok && same(it.c, c) {
-			it.c.Line = c.Line
+		if it, ok := s.items[c.ID]; ok && same(it.c, c) && s.plan.Source(c.Path) == p.Source(c.Path) {
 			kept[c.ID] = it
 		}
 	}
-	for id, it := range old {
-		if kept[id] == nil {
-			s.dropLocked(it, now)
+	for _, it := range s.order {
+		if kept[it.c.ID] == nil {
+			s.dropLocked(it, p, now)
 		}
 	}
 	s.mu.Unlock()
@@ -490,22 +509,53 @@ func (s *Scheduler) switchTo(p *plan.Plan, now time.Time) {
 		s.order = append(s.order, it)
 	}
 	s.gate.reset(p)
-	spread(s.o.Machine, fresh, s.last, now)
+	s.spreadLocked(fresh, now)
 	s.log.Info("plan in force", "plan", p.Name, "version", p.Version, "checks", len(p.Checks), "new_or_changed", len(fresh))
 }
 
-// dropLocked takes an item out of the plan; a run under way is cut short and its slot named as missed.
-func (s *Scheduler) dropLocked(it *item, now time.Time) {
+// dropLocked takes an item out of the plan. Its slots that have come and have no result are named as missed, except the
+// one that the next plan runs under the same id.
+func (s *Scheduler) dropLocked(it *item, next *plan.Plan, now time.Time) {
 	s.missedLocked(it)
-	if it.busy {
-		it.gone = true
-		if it.cancel != nil {
-			it.cancel()
-		}
-		s.ready = slices.DeleteFunc(s.ready, func(o *item) bool { return o == it })
-		s.stats.Missed[check.MissedStopped]++
-		s.ranges = append(s.ranges, check.Range{Reason: check.MissedStopped, Check: it.c.ID, From: it.slot, To: now.Truncate(time.Second).Add(time.Second), Slots: 1})
+	until := it.slotAt(now).Add(it.c.Every)
+	if c, ok := next.Check(it.c.ID); ok && plan.SlotAt(s.o.Machine, c, now).Equal(it.slotAt(now)) {
+		until = it.slotAt(now)
 	}
+	s.nameLocked(check.MissedStopped, it, it.pending(), until, now)
+	if it.busy {
+		s.cutLocked(it)
+	}
+}
+
+// pending is the first slot that has neither been run nor named.
+func (it *item) pending() time.Time {
+	if it.busy {
+		return it.slot
+	}
+	return it.next
+}
+
+// nameLocked records the slots of an item in [from, until) as missed. The range ends at now if the last slot is not over
+// yet: no record speaks of a time to come.
+func (s *Scheduler) nameLocked(r check.Reason, it *item, from, until, now time.Time) {
+	n := int(until.Sub(from) / it.c.Every)
+	if n <= 0 {
+		return
+	}
+	if end := now.Truncate(time.Second).Add(time.Second); end.Before(until) {
+		until = end
+	}
+	s.stats.Missed[r] += int64(n)
+	s.ranges = append(s.ranges, check.Range{Reason: r, Check: it.c.ID, From: from, To: until, Slots: n})
+}
+
+// cutLocked ends the run of an item, whose result is dropped.
+func (s *Scheduler) cutLocked(it *item) {
+	it.gone = true
+	if it.cancel != nil {
+		it.cancel()
+	}
+	s.ready = slices.DeleteFunc(s.ready, func(o *item) bool { return o == it })
 }
 
 // same reports whether two checks are run alike.
@@ -515,7 +565,7 @@ func same(a, b plan.Check) bool {
 }
 
 func (s *Scheduler) newItem(p *plan.Plan, c plan.Check) *item {
-	it := &item{c: c}
+	it := &item{c: c, offset: int64(plan.Offset(s.o.Machine, c.ID, c.Every) / time.Second)}
 	k, ok := s.o.Kinds.Lookup(c.Kind)
 	if !ok {
 		it.err = fmt.Errorf("this program has no kind %q", c.Kind)
@@ -525,4 +575,14 @@ func (s *Scheduler) newItem(p *plan.Plan, c plan.Check) *item {
 		Check: c.ID, Timeout: c.Timeout, Now: s.o.Now, Source: p.Source(c.Path), Secret: s.o.Secret, ClockProven: s.o.ClockProven,
 	})
 	return it
+}
+
+// slotAt is plan.SlotAt without the hash.
+func (it *item) slotAt(t time.Time) time.Time {
+	every := int64(it.c.Every / time.Second)
+	into := (t.Unix() - it.offset) % every
+	if into < 0 {
+		into += every
+	}
+	return time.Unix(t.Unix()-into, 0).UTC()
 }

@@ -13,11 +13,16 @@ import (
 // recordStop names the slots that went by since the last record, of the checks of the plan that is applied at begin.
 func (s *Scheduler) recordStop(p *plan.Plan, begin time.Time) {
 	b := s.o.Before
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range p.Checks {
+		if last, ok := b.Slots[c.ID]; ok {
+			s.done[c.ID] = []done{{c.Every, plan.SlotAt(s.o.Machine, c, time.Unix(0, 0)), plan.SlotAt(s.o.Machine, c, last)}}
+		}
+	}
 	if b.Last.IsZero() || b.Reason == "" {
 		return
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if r, ok := stopped(s.o.Machine, p, b, begin); ok {
 		s.stats.Missed[r.Reason] += int64(r.Slots)
 		s.ranges = append(s.ranges, r)
@@ -25,20 +30,22 @@ func (s *Scheduler) recordStop(p *plan.Plan, begin time.Time) {
 }
 
 // stopped returns the range of the slots that nobody ran between the last record and begin. The slot running at begin
-// is not among them: it is run now, unless it has a record or is about to end.
+// is not among them: it is run now, unless it has a record.
 func stopped(machine string, p *plan.Plan, b Before, begin time.Time) (check.Range, bool) {
 	from, n := begin, 0
+	if b.Applied.IsZero() {
+		b.Applied = b.Last
+	}
 	for _, c := range p.Checks {
-		t := plan.SlotAt(machine, c, b.Last)
+		t := plan.SlotAt(machine, c, b.Applied)
 		if last, ok := b.Slots[c.ID]; ok {
-			t = last.Add(c.Every)
+			t = plan.NextSlot(machine, c, last.Add(time.Second))
 		}
-		for first := firstSlot(machine, c, b.Slots, begin); t.Before(first) && t.Before(begin); t = t.Add(c.Every) {
-			if t.Before(from) {
-				from = t
-			}
-			n++
+		first, k := unnamed(machine, c, b.Ranges, t, plan.SlotAt(machine, c, begin))
+		if k > 0 && first.Before(from) {
+			from = first
 		}
+		n += k
 	}
 	if n == 0 {
 		return check.Range{}, false
@@ -46,23 +53,66 @@ func stopped(machine string, p *plan.Plan, b Before, begin time.Time) (check.Ran
 	return check.Range{Reason: b.Reason, Check: "*", From: from, To: begin.Truncate(time.Second), Slots: n}, true
 }
 
-// firstSlot is the slot that a check begins with: the one running at now, or the next one if that has a record or is
-// nearly over.
-func firstSlot(machine string, c plan.Check, recorded map[string]time.Time, now time.Time) time.Time {
-	slot := plan.SlotAt(machine, c, now)
-	if last, ok := recorded[c.ID]; ok && !last.Before(slot) || slot.Add(c.Every).Sub(now) < 2*tick {
-		return slot.Add(c.Every)
+// unnamed counts the slots of a check in [from, until) that no range names, and returns the first one. Both ends are slots.
+func unnamed(machine string, c plan.Check, ranges []check.Range, from, until time.Time) (first time.Time, n int) {
+	for t := from; t.Before(until); {
+		next, end := t, until
+		for _, g := range ranges {
+			switch {
+			case g.Check != c.ID && g.Check != "*":
+			case !t.Before(g.From) && t.Before(g.To):
+				next = plan.NextSlot(machine, c, g.To)
+			case g.From.After(t) && g.From.Before(end):
+				end = g.From
+			}
+		}
+		if next.After(t) {
+			t = next
+			continue
+		}
+		k := int((end.Sub(t)-1)/c.Every) + 1
+		if n == 0 {
+			first = t
+		}
+		n, t = n+k, t.Add(time.Duration(k)*c.Every)
 	}
-	return slot
+	return first, n
 }
 
-// spread gives the checks of a first round their places: over 30 s, or their interval or what is left of their slot if
-// that is shorter, and over 1 s for targets on this machine. The first of them is due at once.
-func spread(machine string, items []*item, recorded map[string]time.Time, now time.Time) {
+// A done is a run of slots of one check, first to last, each of which has a record. They are every apart.
+type done struct {
+	every       time.Duration
+	first, last time.Time
+}
+
+// doneLocked notes that a slot has a result.
+func (s *Scheduler) doneLocked(c plan.Check, slot time.Time) {
+	ds := s.done[c.ID]
+	for i := range ds {
+		if ds[i].every == c.Every {
+			ds[i].last = slot
+			return
+		}
+	}
+	s.done[c.ID] = append(ds, done{c.Every, slot, slot})
+}
+
+// isDone reports whether a slot has a record, whatever the check's interval was then.
+func isDone(ds []done, slot time.Time) bool {
+	return slices.ContainsFunc(ds, func(d done) bool {
+		return !slot.Before(d.first) && !slot.After(d.last) && slot.Sub(d.first)%d.every == 0
+	})
+}
+
+// spreadLocked gives the checks of a first round their places: over 30 s, or their interval or what is left of their
+// slot if that is shorter, and over 1 s for targets on this machine. The first of them is due at once. A check whose
+// slot has a result already waits for the next one.
+func (s *Scheduler) spreadLocked(items []*item, now time.Time) {
 	var local, remote []*item
 	for _, it := range items {
-		it.next = firstSlot(machine, it.c, recorded, now)
-		if it.next.After(now) {
+		it.next = it.slotAt(now)
+		if isDone(s.done[it.c.ID], it.next) {
+			it.next = it.next.Add(it.c.Every)
 			continue
 		}
 		if onThisMachine(it.c) {
@@ -73,7 +123,7 @@ func spread(machine string, items []*item, recorded map[string]time.Time, now ti
 	}
 	place := func(list []*item, over time.Duration) {
 		for i, it := range list {
-			room := min(over, it.c.Every, it.next.Add(it.c.Every).Sub(now)-tick)
+			room := max(0, min(over, it.c.Every, it.next.Add(it.c.Every).Sub(now)-tick))
 			at := time.Duration(i) * room / time.Duration(len(list))
 			it.notBefore = now.Add(at.Truncate(batchStep))
 		}

@@ -1,0 +1,290 @@
+package daemon
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"egovmon/agent/check"
+	"egovmon/agent/check/network"
+	"egovmon/agent/host"
+	"egovmon/agent/journal"
+	"egovmon/agent/plan"
+	"egovmon/agent/push"
+	"egovmon/agent/schedule"
+	"egovmon/exporter"
+)
+
+// PlanFile is the text of the plan that was followed last, in the data folder.
+const PlanFile = "plan.yaml"
+
+const (
+	journalDir  = "journal"
+	renewEvery  = 6 * time.Hour
+	idleTimeout = 2 * time.Minute
+)
+
+// Options are what an agent is made of.
+type Options struct {
+	Dir      string // data folder; made with mode 0700
+	Identity *host.Identity
+	Kinds    check.Table
+	Config   Config // Listen "-" opens no port
+	Build    exporter.Build
+	Log      *slog.Logger
+	Now      func() time.Time // default time.Now
+}
+
+// A Daemon is one agent. Open has made everything that can fail; Run lets it work.
+type Daemon struct {
+	o       Options
+	log     *slog.Logger
+	journal *journal.Journal
+	sched   *schedule.Scheduler
+	pusher  *push.Pusher
+	sink    *sink
+	client  *http.Client
+	listen  net.Listener // nil when no port is opened
+	server  *http.Server
+
+	unlock func()
+
+	mu   sync.Mutex     // guards what follows
+	id   *host.Identity // renewal replaces it
+	told *plan.Plan     // the last plan handed to the scheduler
+}
+
+// Open opens the journal and everything else that an agent needs. After an error nothing is left open.
+func Open(o Options) (_ *Daemon, err error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	d := &Daemon{o: o, log: o.Log, id: o.Identity}
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("agent: data folder: %w", err)
+	}
+	if d.unlock, err = lock(o.Dir); err != nil {
+		return nil, fmt.Errorf("agent: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			if d.journal != nil {
+				_ = d.journal.Close("stop", o.Now())
+			}
+			d.unlock()
+		}
+	}()
+	signer, err := o.Identity.JournalSigner()
+	if err != nil {
+		return nil, fmt.Errorf("agent: journal key: %w", err)
+	}
+	j, found, err := journal.OpenJournal(journal.Options{
+		Dir: filepath.Join(o.Dir, journalDir), Machine: o.Identity.Machine, Signer: signer, Now: o.Now, Build: o.Build.Version, Log: o.Log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("agent: %w", err)
+	}
+	d.journal = j
+	d.sink = &sink{dir: o.Dir, journal: j, log: o.Log}
+	d.client = d.newClient()
+	d.sched = schedule.New(schedule.Options{
+		Machine: o.Identity.Machine, Kinds: o.Kinds, Sink: d.sink, Log: o.Log, Now: o.Now, Suspended: schedule.SystemSuspended,
+		Built: o.Build.Date, CollectorTime: d.collectorTime, Anchors: network.ProbeAnchors,
+		Secret:      func(name string) (string, error) { return host.Secret(o.Dir, name) },
+		ClockProven: d.clockProven,
+		Before:      before(found),
+	})
+	if d.pusher, err = d.newPusher(); err != nil {
+		return nil, fmt.Errorf("agent: %w", err)
+	}
+	if p, e := d.storedPlan(); e == nil {
+		d.follow(p)
+	} else if !errors.Is(e, os.ErrNotExist) {
+		o.Log.Warn("the plan of the last run cannot be used; waiting for the collector", "err", e)
+	}
+	if err := d.openPort(); err != nil {
+		return nil, fmt.Errorf("agent: %w", err)
+	}
+	return d, nil
+}
+
+// before is what the scheduler needs to know of what the journal holds.
+func before(r journal.Recovered) schedule.Before {
+	b := schedule.Before{Last: r.LastTime, Slots: r.LastSlot}
+	if r.Plan != nil {
+		b.Reason = check.MissedStopped
+		if r.Clean && r.EndCause == "shutdown" {
+			b.Reason = check.MissedShutdown
+		}
+	}
+	return b
+}
+
+func (d *Daemon) newPusher() (*push.Pusher, error) {
+	logKey, err := d.id.LogVerifier()
+	if err != nil {
+		return nil, fmt.Errorf("log key: %w", err)
+	}
+	planKey, err := d.id.PlanVerifier()
+	if err != nil {
+		return nil, fmt.Errorf("plan key: %w", err)
+	}
+	return push.New(push.Options{
+		Collector: d.id.Collector, Client: d.client, Machine: d.id.Machine, Journal: d.journal, LogKey: logKey, PlanKey: planKey,
+		Plans: d, Fork: d.sink.Fork, Dir: d.o.Dir, Now: d.o.Now, Log: d.log,
+	})
+}
+
+// newClient makes the client for the agent API. It always shows the newest certificate.
+func (d *Daemon) newClient() *http.Client {
+	conf := d.id.TLSConfig(d.o.Now)
+	conf.Certificates = nil
+	conf.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return &d.id.TLS, nil
+	}
+	return &http.Client{Transport: &http.Transport{
+		TLSClientConfig: conf, Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: false, MaxIdleConns: 1, MaxConnsPerHost: 1,
+		IdleConnTimeout: idleTimeout, TLSHandshakeTimeout: 20 * time.Second,
+		ReadBufferSize: 4 << 10, WriteBufferSize: 4 << 10,
+	}}
+}
+
+// storedPlan reads the plan of the last run.
+func (d *Daemon) storedPlan() (*plan.Plan, error) {
+	text, err := os.ReadFile(filepath.Join(d.o.Dir, PlanFile))
+	if err != nil {
+		return nil, err
+	}
+	p, err := plan.Parse(text, d.o.Kinds)
+	if err == nil && p.For != d.id.Machine {
+		err = fmt.Errorf("it is for %s, and this is %s", p.For, d.id.Machine)
+	}
+	return p, err
+}
+
+// InForce returns hash and version of the plan that is followed, or about to be.
+func (d *Daemon) InForce() (string, int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.told == nil {
+		return "", 0
+	}
+	return d.told.Hash(), d.told.Version
+}
+
+func (d *Daemon) follow(p *plan.Plan) {
+	d.mu.Lock()
+	d.told = p
+	d.mu.Unlock()
+	d.sched.Apply(p)
+}
+
+// Apply follows a plan that the collector signed.
+func (d *Daemon) Apply(text []byte) error {
+	p, err := plan.Parse(text, d.o.Kinds)
+	if err != nil {
+		return fmt.Errorf("the plan cannot be used by version %s: %w", d.o.Build.Version, err)
+	}
+	if p.For != d.id.Machine {
+		return fmt.Errorf("the plan is for %s, and this is %s", p.For, d.id.Machine)
+	}
+	if _, v := d.InForce(); p.Version <= v {
+		return fmt.Errorf("the plan has version %d, and version %d is in force", p.Version, v)
+	}
+	d.follow(p)
+	return nil
+}
+
+// Run works until ctx ends; then it records the end, sends what it can and says goodbye.
+func (d *Daemon) Run(ctx context.Context) error {
+	defer d.unlock()
+	d.log.Info("agent is running", "machine", d.id.Machine, "unit", d.id.Unit, "collector", d.id.Collector, "build", d.o.Build.Version)
+	g, gctx := errgroup.WithContext(ctx)
+	schedDone := make(chan struct{})
+	g.Go(func() error { defer close(schedDone); d.sched.Run(gctx); return nil })
+	g.Go(func() error { return d.journal.Run(gctx) })
+	g.Go(func() error { return d.pusher.Run(gctx) })
+	g.Go(func() error { return d.renewals(gctx) })
+	if d.listen != nil {
+		g.Go(func() error { return serve(gctx, d.server, d.listen) })
+	}
+	err := g.Wait()
+	if e := d.journal.Close("stop", d.o.Now()); e != nil && err == nil {
+		err = e
+	}
+	d.goodbye(ctx)
+	d.client.CloseIdleConnections()
+	return err
+}
+
+// goodbye sends the last batches and tells the collector that this stop is meant.
+func (d *Daemon) goodbye(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if err := d.pusher.Round(ctx); err != nil {
+		d.log.Info("what was recorded last is sent at the next start", "err", err)
+		return
+	}
+	if err := d.pusher.Goodbye(ctx, "stop"); err != nil {
+		d.log.Info("the collector was not told of the stop", "err", err)
+	}
+}
+
+// renewals keeps the certificate fresh.
+func (d *Daemon) renewals(ctx context.Context) error {
+	timer := time.NewTimer(time.Minute)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+		}
+		timer.Reset(renewEvery)
+		d.mu.Lock()
+		id := d.id
+		d.mu.Unlock()
+		if !id.RenewDue(d.o.Now()) {
+			continue
+		}
+		fresh, err := push.Renew(ctx, id, push.RenewOptions{}, d.o.Now)
+		if err == nil {
+			err = fresh.Save(d.o.Dir)
+		}
+		if err != nil {
+			d.log.Error("the machine's certificate cannot be renewed", "until", id.TLS.Leaf.NotAfter, "err", err)
+			continue
+		}
+		d.mu.Lock()
+		d.id = fresh
+		d.mu.Unlock()
+		d.client.CloseIdleConnections()
+		d.log.Info("certificate renewed", "until", fresh.TLS.Leaf.NotAfter)
+	}
+}
+
+// serve answers on a listener until ctx ends.
+func serve(ctx context.Context, s *http.Server, l net.Listener) error {
+	stop := context.AfterFunc(ctx, func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+		defer cancel()
+		_ = s.Shutdown(ctx)
+	})
+	defer stop()
+	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,75 @@
+package daemon
+
+import (
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"egovmon/agent/check"
+	"egovmon/agent/journal"
+	"egovmon/agent/plan"
+)
+
+// A sink carries what the scheduler says into the journal, and keeps the plan in force beside it.
+type sink struct {
+	dir     string
+	journal *journal.Journal
+	log     *slog.Logger
+
+	mu      sync.Mutex
+	applied time.Time
+	plan    *plan.Plan
+}
+
+// Begin records the start.
+func (s *sink) Begin(at time.Time) error { return s.journal.Begin(at) }
+
+// Record writes what one tick brought.
+func (s *sink) Record(results []check.Result, ranges []check.Range) error {
+	return s.journal.Record(results, ranges)
+}
+
+// Applied keeps the plan's text for the next start, then records that it is followed.
+func (s *sink) Applied(p *plan.Plan, at time.Time) error {
+	if err := writeFile(s.dir, PlanFile, p.Text()); err != nil {
+		s.log.Error("the plan cannot be kept; a start without the collector will not know it", "err", err)
+	}
+	s.journal.SetSeal(p.Seal)
+	s.mu.Lock()
+	s.plan, s.applied = p, at
+	s.mu.Unlock()
+	if err := s.journal.PlanApplied(journal.PlanApplied{Version: p.Version, SHA256: p.Hash(), At: at}); err != nil {
+		return fmt.Errorf("plan %s version %d: %w", p.Name, p.Version, err)
+	}
+	return nil
+}
+
+// Stepped ends the journal after the clock went back. The new one follows the same plan.
+func (s *sink) Stepped(at time.Time) error {
+	return s.begin("clock_stepped", at)
+}
+
+// Fork ends the journal because the collector holds another continuation of it.
+func (s *sink) Fork(at time.Time) error {
+	return s.begin("fork", at)
+}
+
+func (s *sink) begin(cause string, at time.Time) error {
+	if err := s.journal.Rotate(cause, at); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	p := s.plan
+	s.mu.Unlock()
+	if p == nil {
+		return nil
+	}
+	return s.journal.PlanApplied(journal.PlanApplied{Version: p.Version, SHA256: p.Hash(), At: at})
+}
+
+func (s *sink) current() (*plan.Plan, time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.plan, s.applied
+}

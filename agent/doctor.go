@@ -1,0 +1,301 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"egovmon/agent/check"
+	"egovmon/agent/check/kinds"
+	"egovmon/agent/check/network"
+	"egovmon/agent/daemon"
+	"egovmon/agent/host"
+	"egovmon/agent/plan"
+	"egovmon/agent/schedule"
+	"egovmon/agent/words"
+	"egovmon/exporter"
+)
+
+// A finding is one line of an examination. The findings come in the order in which things depend on one another, from
+// this machine outwards, so that the first one that is bad is the one to mend.
+type finding struct {
+	Key    string       `json:"key"` // of the catalogue, or the id of a check of the plan
+	State  check.State  `json:"-"`
+	Word   string       `json:"state"`
+	Reason check.Reason `json:"reason,omitempty"`
+	Detail string       `json:"detail,omitempty"`
+	advice string       // key of the catalogue; "" for the reason's own
+}
+
+const (
+	doctorTimeout = 8 * time.Second // of each look
+	doctorChecks  = 50              // of the plan, at most
+)
+
+func runDoctor(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	fs := newFlags("doctor", "Examines this machine from the inside outwards and says what fails first, in words that can be read out over the\n"+
+		"phone. It exits 0 when nothing is wrong and 1 when something is.", stderr)
+	data := fs.String("data", "", "data folder `DIR`")
+	lang := fs.String("lang", "vi", "language: vi or en")
+	asJSON := fs.Bool("json", false, "write one JSON object a line")
+	if ok, code := parse(fs, args, 0); !ok {
+		return code
+	}
+	dir, err := dataDir(*data)
+	if err != nil {
+		fmt.Fprintf(stderr, "agent doctor: %v\n", err)
+		return exitUsage
+	}
+	l := words.ParseLang(*lang)
+	name, _ := os.Hostname()
+	if !*asJSON {
+		fmt.Fprintf(stdout, "%s\n\n", words.Say(l, "doctor.title", name))
+	}
+	var all []finding
+	for f := range examine(ctx, dir, l) {
+		all = append(all, f)
+		if *asJSON {
+			f.Word = f.State.String()
+			b, _ := json.Marshal(f)
+			fmt.Fprintf(stdout, "%s\n", b)
+		} else {
+			writeFinding(stdout, l, f)
+		}
+	}
+	bad, ok := firstBad(all)
+	if !*asJSON {
+		fmt.Fprintln(stdout)
+		if !ok {
+			fmt.Fprintln(stdout, words.Say(l, "doctor.allfine"))
+		} else {
+			fmt.Fprintln(stdout, words.Say(l, "doctor.first", label(l, bad.Key)))
+			advice := words.Reason(l, bad.Reason).Action
+			if bad.advice != "" {
+				advice = words.Say(l, bad.advice)
+			}
+			if advice != "" {
+				fmt.Fprintln(stdout, words.Say(l, "doctor.advice", advice))
+			}
+		}
+	}
+	if ok {
+		return exitFailed
+	}
+	return exitDone
+}
+
+// firstBad returns the first finding that is down, else the first that is degraded.
+func firstBad(fs []finding) (finding, bool) {
+	for _, want := range []check.State{check.Down, check.Degraded} {
+		for _, f := range fs {
+			if f.State == want {
+				return f, true
+			}
+		}
+	}
+	return finding{}, false
+}
+
+func label(l words.Lang, key string) string {
+	if s := words.Say(l, "doctor."+key); s != "<doctor."+key+">" {
+		return s
+	}
+	return key
+}
+
+func writeFinding(w io.Writer, l words.Lang, f finding) {
+	mark, word := "?", words.Say(l, "doctor.unknown")
+	switch f.State {
+	case check.Up:
+		mark, word = "+", words.Say(l, "doctor.fine")
+	case check.Degraded, check.Down:
+		mark, word = "!", words.Say(l, "doctor.bad")
+	}
+	fmt.Fprintf(w, " %s  %-38s %s", mark, label(l, f.Key), word)
+	if f.State != check.Up && f.Reason != "" {
+		fmt.Fprintf(w, ": %s", words.Reason(l, f.Reason).Title)
+	}
+	if f.Detail != "" {
+		fmt.Fprintf(w, " (%s)", f.Detail)
+	}
+	fmt.Fprintln(w)
+}
+
+// examine looks at one thing after the other and yields what it found as soon as it knows.
+func examine(ctx context.Context, dir string, l words.Lang) func(yield func(finding) bool) {
+	return func(yield func(finding) bool) {
+		id, err := host.LoadIdentity(dir)
+		now := time.Now()
+		steps := []func() finding{
+			func() finding { return examineClock(now, exporter.ThisBuild().Date, l) },
+			func() finding { return examineAddress(l) },
+			func() finding { return examineKind(ctx, "gateway", "gateway", check.Options{}) },
+			func() finding { return examineIdentity(id, err, now, l) },
+			func() finding { return examineDisk(ctx, dir) },
+		}
+		if id != nil {
+			steps = append(steps,
+				func() finding { return examineDNS(ctx, id) },
+				func() finding { return examineCollector(ctx, id) },
+				func() finding { return examineJournal(dir, l) })
+		}
+		for _, s := range steps {
+			if ctx.Err() != nil || !yield(s()) {
+				return
+			}
+		}
+		for _, f := range examinePlan(ctx, dir) {
+			if !yield(f) {
+				return
+			}
+		}
+	}
+}
+
+func found(key string, r check.Result) finding {
+	return finding{Key: key, State: r.State, Reason: r.Reason, Detail: r.Detail}
+}
+
+func examineClock(now, built time.Time, l words.Lang) finding {
+	f := finding{Key: "clock", State: check.Up, Reason: check.OK, Detail: now.Format("15:04:05 02/01/2006 -07:00")}
+	if now.Before(built) {
+		f.State, f.Reason, f.Detail = check.Down, check.ClockUnset, words.Say(l, "doctor.notime")
+	}
+	return f
+}
+
+func examineAddress(l words.Lang) finding {
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return found("address", check.Because(check.NoPermission, "%v", err))
+	}
+	for _, a := range addrs {
+		if n, ok := a.(*net.IPNet); ok && n.IP.IsGlobalUnicast() {
+			return finding{Key: "address", State: check.Up, Reason: check.OK, Detail: n.IP.String()}
+		}
+	}
+	return finding{Key: "address", State: check.Down, Reason: check.ConnectUnreachable, Detail: words.Say(l, "doctor.noaddress"), advice: "doctor.cableadvice"}
+}
+
+// examineKind runs a kind of check with its defaults and the options given.
+func examineKind(ctx context.Context, key, kind string, o check.Options) finding {
+	k, ok := kinds.Table().Lookup(kind)
+	if !ok {
+		return found(key, check.Because(check.NotSupported, "no kind %s", kind))
+	}
+	for _, d := range k.Options {
+		if v, err := plan.Default(d); err == nil && d.Default != "" && !o.Has(d.Name) {
+			o[d.Name] = v
+		}
+	}
+	fn, err := k.New(o, check.Env{Check: key, Timeout: doctorTimeout, Now: time.Now})
+	if err != nil {
+		return found(key, check.Because(check.Misconfigured, "%v", err))
+	}
+	ctx, cancel := context.WithTimeout(ctx, doctorTimeout)
+	defer cancel()
+	return found(key, fn(ctx))
+}
+
+func examineIdentity(id *host.Identity, err error, now time.Time, l words.Lang) finding {
+	switch {
+	case errors.Is(err, host.ErrNotEnrolled):
+		return finding{Key: "identity", State: check.Unknown, Reason: check.NotConfigured, Detail: words.Say(l, "doctor.notenrolled"), advice: "doctor.enroladvice"}
+	case err != nil:
+		return found("identity", check.Because(check.Misconfigured, "%v", err))
+	}
+	r := check.OK
+	switch end := id.TLS.Leaf.NotAfter; {
+	case now.After(end):
+		r = check.TLSExpired
+	case id.RenewDue(now):
+		r = check.CertExpiring
+	}
+	return finding{Key: "identity", State: r.State(), Reason: r,
+		Detail: words.Say(l, "doctor.enrolled", id.Machine, id.Collector, id.TLS.Leaf.NotAfter.Format("02/01/2006"))}
+}
+
+func examineDisk(ctx context.Context, dir string) finding {
+	return examineKind(ctx, "disk", "host", check.Options{})
+}
+
+// examineJournal says what waits to be sent.
+func examineJournal(dir string, l words.Lang) finding {
+	b, err := daemon.Waiting(dir)
+	if err != nil {
+		return found("journal", check.Because(check.Misconfigured, "%v", err))
+	}
+	if b.Batches == 0 {
+		return finding{Key: "journal", State: check.Up, Reason: check.OK, Detail: words.Say(l, "doctor.nowaiting")}
+	}
+	f := finding{Key: "journal", State: check.Up, Reason: check.OK, Detail: words.Say(l, "doctor.waiting", b.Batches, b.Oldest.Local().Format("15:04 02/01/2006"))}
+	if time.Since(b.Oldest) > 24*time.Hour {
+		f.State, f.Reason = check.Degraded, check.Stale
+	}
+	return f
+}
+
+// examineDNS asks the system for the collector's name, the way the agent itself does.
+func examineDNS(ctx context.Context, id *host.Identity) finding {
+	u, err := url.Parse(id.Collector)
+	if err != nil || net.ParseIP(u.Hostname()) != nil || u.Hostname() == "localhost" {
+		return finding{Key: "dns", State: check.Up, Reason: check.OK, Detail: "–"}
+	}
+	ctx, cancel := context.WithTimeout(ctx, doctorTimeout)
+	defer cancel()
+	addrs, err := net.DefaultResolver.LookupHost(ctx, u.Hostname())
+	if err != nil {
+		return found("dns", check.Because(check.Classify(check.StepResolve, err), "%s", u.Hostname()))
+	}
+	return finding{Key: "dns", State: check.Up, Reason: check.OK, Detail: u.Hostname() + " → " + addrs[0]}
+}
+
+// examineCollector asks the collector for its time over the pinned key.
+func examineCollector(ctx context.Context, id *host.Identity) finding {
+	ctx, cancel := context.WithTimeout(ctx, doctorTimeout)
+	defer cancel()
+	at, err := daemon.AskTime(ctx, id)
+	if err != nil {
+		return found("collector", check.Because(check.Classify(check.StepExchange, err), "%v", err))
+	}
+	if d := time.Since(at); d.Abs() > time.Minute {
+		return found("collector", check.Because(check.ClockSkew, "%s", d.Round(time.Second)))
+	}
+	return finding{Key: "collector", State: check.Up, Reason: check.OK, Detail: id.Collector}
+}
+
+// examinePlan runs the checks of the plan that the machine last followed.
+func examinePlan(ctx context.Context, dir string) []finding {
+	text, err := os.ReadFile(filepath.Join(dir, planFile))
+	if err != nil {
+		return nil
+	}
+	p, err := plan.Parse(text, kinds.Table())
+	if err != nil {
+		return []finding{found("plan", check.Because(check.Misconfigured, "%v", err))}
+	}
+	n := 0
+	o := schedule.Options{Machine: p.For, Kinds: kinds.Table(), Anchors: network.ProbeAnchors,
+		Secret: func(name string) (string, error) { return host.Secret(dir, name) }}
+	var fs []finding
+	for _, r := range schedule.Once(ctx, o, p, func(string) bool { n++; return n <= doctorChecks }) {
+		fs = append(fs, found(r.Check, r))
+	}
+	return fs
+}
+
+// dataDir is the folder that --data names, or the system's own.
+func dataDir(flag string) (string, error) {
+	if flag != "" {
+		return flag, nil
+	}
+	dir, err := host.DataDir()
+	return dir, err
+}
