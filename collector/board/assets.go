@@ -62,11 +62,11 @@ func (a *assets) serve(w http.ResponseWriter, r *http.Request) {
 
 // parsePages panics when the templates that were built in are no templates.
 func parsePages() *template.Template {
-	return template.Must(template.New("").Funcs(template.FuncMap{"with": with}).ParseFS(files, "templates/*.html"))
+	return template.Must(template.New("").Funcs(template.FuncMap{"pair": pair}).ParseFS(files, "templates/*.html"))
 }
 
-// with gives a template two values: the frame, for its words, and what it is about.
-func with(f frame, item any) struct {
+// pair gives a template two values: the frame, for its words, and what it is about.
+func pair(f frame, item any) struct {
 	F frame
 	X any
 } {

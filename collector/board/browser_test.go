@@ -1,0 +1,155 @@
+package board
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// chromium is the browser, or the test is skipped.
+func chromium(t *testing.T) string {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("a browser takes seconds for each page: run without -short")
+	}
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	t.Skip("Chromium is not installed: apt-get install chromium fonts-noto-core")
+	return ""
+}
+
+// browse runs the browser once, without a window, on an empty profile, and returns what it printed.
+func browse(t *testing.T, args ...string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+	defer cancel()
+	all := append([]string{"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+		"--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--hide-scrollbars", "--user-data-dir=" + t.TempDir()}, args...)
+	cmd := exec.CommandContext(ctx, chromium(t), all...)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("chromium: %v\n%s", err, stderr.String())
+	}
+	return string(out)
+}
+
+// looks are the pages that are looked at.
+func looks() []struct {
+	name, path string
+	src        *fake
+} {
+	return []struct {
+		name, path string
+		src        *fake
+	}{
+		{"first-start", "/", newcomer()},
+		{"district", "/", district()},
+		{"service", "/service/mail", district()},
+		{"check", "/check/" + me + "/thu_thap.check", district()},
+	}
+}
+
+// inFrame serves h, and at /frame/WIDTH/PATH a page that shows PATH in a frame of that width, as a narrow window would,
+// and writes into its own title how wide the content came out. Headless windows have a least width; frames have none.
+func inFrame(h http.Handler) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /frame/{width}/{path...}", func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, `<!DOCTYPE html><html><head><style>body{margin:0;background:#888}iframe{border:0;display:block}</style></head><body>
+<iframe id="f" width="%[1]s" height="100" src="/%[2]s?%[3]s"></iframe>
+<script>
+const f = document.getElementById("f");
+f.addEventListener("load", () => {
+  const d = f.contentDocument, e = d.documentElement;
+  f.height = e.scrollHeight;
+  let worst = "", right = 0;
+  for (const x of d.querySelectorAll("body *")) {
+    const b = x.getBoundingClientRect();
+    if (b.width > 1 && b.right > right && !x.closest(".skip, .scroll")) { right = b.right; worst = x.tagName + "." + x.getAttribute("class"); }
+  }
+  document.title = "width=" + e.scrollWidth + " right=" + Math.round(right) + " by " + worst;
+});
+</script></body></html>`, r.PathValue("width"), r.PathValue("path"), r.URL.RawQuery)
+	})
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		h.ServeHTTP(framed{w}, r)
+	})
+	return mux
+}
+
+// framed lets the test's own page frame the board.
+type framed struct{ http.ResponseWriter }
+
+func (w framed) WriteHeader(status int) {
+	h := w.Header()
+	h.Set("Content-Security-Policy", strings.Replace(h.Get("Content-Security-Policy"), "frame-ancestors 'none'", "frame-ancestors 'self'", 1))
+	w.ResponseWriter.WriteHeader(status)
+}
+
+var frameTitle = regexp.MustCompile(`<title>width=(\d+) right=(\d+) by ([^<]*)</title>`)
+
+// TestLooks renders every page at two widths, in both languages, light and dark, and keeps the pictures (go test
+// -artifacts). Whether they are good is for people to say; that nothing sticks out at 360 px is checked here.
+func TestLooks(t *testing.T) {
+	chromium(t)
+	for _, p := range looks() {
+		t.Run(p.name, func(t *testing.T) {
+			srv := httptest.NewServer(inFrame(NewHandler(p.src, Options{Now: func() time.Time { return noon }})))
+			defer srv.Close()
+			dir := t.ArtifactDir()
+			for _, lang := range []string{"vi", "en"} {
+				dom := browse(t, "--dump-dom", "--virtual-time-budget=2000", srv.URL+"/frame/360"+p.path+"?lang="+lang)
+				m := frameTitle.FindStringSubmatch(dom)
+				if m == nil {
+					t.Fatalf("%s: the frame did not load:\n%.2000s", lang, dom)
+				}
+				for _, px := range m[1:3] {
+					if n, err := strconv.Atoi(px); err != nil || n > 360 {
+						t.Errorf("%s: at 360 px the page is %s px wide, because of %s", lang, px, m[3])
+					}
+				}
+				shot(t, dir, "wide-"+lang, "1280,1800", srv.URL+p.path+"?lang="+lang)
+				shot(t, dir, "narrow-"+lang, "360,3600", srv.URL+"/frame/360"+p.path+"?lang="+lang)
+			}
+			shot(t, dir, "wide-dark", "1280,1800", srv.URL+p.path, "--blink-settings=preferredColorScheme=0")
+		})
+	}
+}
+
+func shot(t *testing.T, dir, name, size, url string, more ...string) {
+	t.Helper()
+	file := filepath.Join(dir, name+".png")
+	browse(t, append([]string{"--screenshot=" + file, "--window-size=" + size, "--virtual-time-budget=2000", url}, more...)...)
+	if fi, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) || err == nil && fi.Size() < 5000 {
+		t.Errorf("%s shows nothing: %v", file, err)
+	}
+}
+
+// A page without scripts shows all that the one with scripts does.
+func TestWithoutScripts(t *testing.T) {
+	srv := httptest.NewServer(NewHandler(newcomer(), Options{Now: func() time.Time { return noon }}))
+	defer srv.Close()
+	file := filepath.Join(t.ArtifactDir(), "noscript.png")
+	browse(t, "--screenshot="+file, "--window-size=1280,1400", "--blink-settings=scriptEnabled=false", srv.URL+"/")
+	dom := browse(t, "--dump-dom", "--blink-settings=scriptEnabled=false", srv.URL+"/")
+	for _, want := range []string{"Máy chủ thu thập tập trung", "Hoạt động bình thường", `http-equiv="refresh"`} {
+		if !strings.Contains(dom, want) {
+			t.Errorf("without scripts the page lacks %q", want)
+		}
+	}
+}
