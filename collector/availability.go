@@ -1,0 +1,197 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"egovmon/agent/words"
+	"egovmon/collector/history"
+	"egovmon/collector/profile"
+)
+
+// A figuresRequest asks for the figures of [From, To).
+type figuresRequest struct {
+	From    time.Time `json:"from"`
+	To      time.Time `json:"to"`
+	Service string    `json:"service,omitempty"`
+	Unit    string    `json:"unit,omitempty"`
+}
+
+// A figuresAnswer holds them, with the log that they follow from.
+type figuresAnswer struct {
+	Rule    string        `json:"rule"`
+	From    time.Time     `json:"from"`
+	To      time.Time     `json:"to"`
+	Counted time.Time     `json:"counted_to"` // later seconds had not yet passed
+	Leaves  int64         `json:"log_leaves"` // size of the log
+	Root    string        `json:"log_root"`   // beginning of its root hash
+	Missing []int         `json:"calendar_years_missing,omitempty"`
+	Rows    []history.Row `json:"rows"`
+}
+
+// figures works out the figures of a request.
+func (c *center) figures(ctx context.Context, req figuresRequest) (figuresAnswer, error) {
+	p := c.district()
+	if !req.From.Before(req.To) {
+		return figuresAnswer{}, errors.New("the period is empty: --from must lie before --to")
+	}
+	if req.Unit != "" {
+		if _, ok := p.Unit(req.Unit); !ok {
+			return figuresAnswer{}, fmt.Errorf("the profile has no unit %q; units.yaml lists them", req.Unit)
+		}
+	}
+	cat := catalogue(p, req.From, req.To)
+	if req.Service != "" && !hasService(cat, req.Service) {
+		return figuresAnswer{}, fmt.Errorf("the profile has no service %q in this period; services.yaml lists them", req.Service)
+	}
+	now := c.now()
+	rows, err := c.index.Availability(ctx, cat, history.Query{From: req.From, To: req.To, Now: now, Service: req.Service, Unit: req.Unit})
+	if err != nil {
+		return figuresAnswer{}, err
+	}
+	a := figuresAnswer{Rule: "votes/1", From: req.From, To: req.To, Counted: req.To, Rows: rows,
+		Missing: p.MissingYears(profile.DateOf(req.From), profile.DateOf(req.To.Add(-time.Second)))}
+	if now.Before(req.To) {
+		a.Counted = now.Truncate(time.Second)
+	}
+	a.Leaves, a.Root = c.root()
+	return a, nil
+}
+
+func hasService(cat history.Catalogue, id string) bool {
+	for _, s := range cat.Services {
+		if s.ID == id {
+			return true
+		}
+	}
+	return false
+}
+
+func runAvailability(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	fs := newFlags("availability", "Shows how available services were, as an interval: unknown seconds count as down for its lower end and as up for its\n"+
+		"upper one. Days are those of Vietnam, both inclusive.", stderr)
+	data := fs.String("data", "", "folder of the state `DIR`")
+	from := fs.String("from", "", "first day, `YYYY-MM-DD`")
+	to := fs.String("to", "", "last day, `YYYY-MM-DD`")
+	period := fs.String("period", "", "a reporting `PERIOD` instead: 2026, 2026-H1, 2026-9M, 2026-Q3, 2026-09 (NĐ 09/2019: the year begins on 15 December)")
+	calendar := fs.Bool("calendar-period", false, "take --period by the calendar")
+	service := fs.String("service", "", "only this service, by `ID`")
+	unit := fs.String("unit", "", "only this unit, by `ID`")
+	asJSON := fs.Bool("json", false, "write one JSON object with seconds, figures and outages")
+	lang := fs.String("lang", "vi", "language: vi or en")
+	all := fs.Bool("all", false, "also the rows of which nothing is known")
+	if ok, code := parse(fs, args); !ok {
+		return code
+	}
+	req := figuresRequest{Service: *service, Unit: *unit}
+	var err error
+	switch {
+	case *period != "" && *from == "" && *to == "":
+		req.From, req.To, err = profile.ParsePeriod(*period, *calendar)
+	case *period == "" && *from != "" && *to != "":
+		req.From, req.To, err = profile.ParseDays(*from, *to)
+	default:
+		err = errors.New("name the time: --from D --to D, or --period P")
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "collector availability: %v\n", err)
+		return exitUsage
+	}
+	var a figuresAnswer
+	err = withCenter(ctx, *data, stderr, func(dir string) error {
+		return call(ctx, dir, http.MethodPost, pathAvailability, req, &a)
+	}, func(c *center) (err error) {
+		a, err = c.figures(ctx, req)
+		return err
+	})
+	if err != nil {
+		fmt.Fprintf(stderr, "collector availability: %v\n", err)
+		return exitFailed
+	}
+	if *asJSON {
+		return printJSON(stdout, stderr, a)
+	}
+	writeFigures(stdout, words.ParseLang(*lang), a, *all)
+	return exitDone
+}
+
+// writeFigures writes the figures as a table for people. Rows of which no second is known are named below it, unless all
+// are wanted.
+func writeFigures(w io.Writer, l words.Lang, a figuresAnswer, all bool) {
+	day := func(t time.Time) string { return t.In(profile.Zone()).Format("15:04 02/01/2006") }
+	fmt.Fprintf(w, "%s\n", words.Say(l, "figures.title", day(a.From), day(a.To)))
+	if a.Counted.Before(a.To) {
+		fmt.Fprintf(w, "%s\n", words.Say(l, "figures.counted", day(a.Counted)))
+	}
+	if len(a.Missing) > 0 {
+		fmt.Fprintf(w, "%s\n", words.Say(l, "figures.calendar", strings.Trim(fmt.Sprint(a.Missing), "[]")))
+	}
+	fmt.Fprintln(w)
+	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	fmt.Fprintf(t, "%s\n", words.Say(l, "figures.head"))
+	var silent []string
+	for _, r := range a.Rows {
+		if !all && !measured(r) {
+			if r.Unit == "" {
+				silent = append(silent, r.Service)
+			}
+			continue
+		}
+		unit := r.Unit
+		if unit == "" {
+			unit = "*"
+		}
+		for _, c := range r.Calendars {
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\n", r.Service, unit, c.Calendar, interval(l, c.Figures), share(l, c.Figures.Coverage),
+				clock(c.Account.Up+c.Account.Degraded), clock(c.Account.Degraded), clock(c.Account.Down), clock(c.Account.Unknown), len(r.Outages))
+		}
+	}
+	_ = t.Flush()
+	if len(silent) > 0 {
+		fmt.Fprintf(w, "\n%s\n", words.Say(l, "figures.silent", len(silent), strings.Join(silent, ", ")))
+	}
+	fmt.Fprintf(w, "\n%s\n", words.Say(l, "figures.log", a.Rule, a.Leaves, a.Root))
+}
+
+// measured reports whether any second of a row is known.
+func measured(r history.Row) bool {
+	for _, c := range r.Calendars {
+		if c.Account.Up+c.Account.Degraded+c.Account.Down+c.Account.Excluded > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// interval writes the two ends of an availability, once when they are the same.
+func interval(l words.Lang, f history.Figures) string {
+	lo, hi := share(l, f.Lower), share(l, f.Upper)
+	if lo == hi {
+		return lo
+	}
+	return lo + " – " + hi
+}
+
+// share writes a share in per cent, rounded so that nothing below 100 % reads as 100 %.
+func share(l words.Lang, v *float64) string {
+	if v == nil {
+		return words.Say(l, "figures.none")
+	}
+	p := float64(int(*v*1e6)) / 1e4
+	s := fmt.Sprintf("%.2f", float64(int(p*100))/100)
+	if l == words.VI {
+		s = strings.Replace(s, ".", ",", 1)
+	}
+	return s + " %"
+}
+
+// clock writes seconds as h:mm:ss.
+func clock(s int64) string {
+	return fmt.Sprintf("%d:%02d:%02d", s/3600, s/60%60, s%60)
+}

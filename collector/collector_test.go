@@ -1,0 +1,374 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"egovmon/agent/check/kinds"
+	"egovmon/agent/daemon"
+	"egovmon/agent/push"
+	"egovmon/collector/history/index"
+	"egovmon/exporter"
+)
+
+// A running collector, started like a person would start it.
+type centre struct {
+	t     *testing.T
+	dir   string
+	link  string
+	agent string // URL for agents
+	stop  func() string
+	http  *http.Client // with a session
+	token string
+}
+
+// start runs the program with the sample profile on free ports of loopback.
+func start(t *testing.T, dir string, args ...string) *centre {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	out, in := io.Pipe()
+	var stderr syncBuffer
+	done := make(chan int, 1)
+	go func() {
+		code := run(ctx, append([]string{"--data", dir, "--listen", "127.0.0.1:0", "--agents", "127.0.0.1:0", "-v"}, args...), in, &stderr)
+		_ = in.Close()
+		done <- code
+	}()
+	c := &centre{t: t, dir: dir}
+	c.stop = sync.OnceValue(func() string {
+		cancel()
+		if code := <-done; code != exitDone {
+			t.Errorf("the collector exits %d:\n%s", code, stderr.String())
+		}
+		return stderr.String()
+	})
+	t.Cleanup(func() { c.stop() })
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		if m := regexp.MustCompile(`http://\S+/l/\S+`).FindString(lines.Text()); m != "" {
+			c.link = m
+		}
+		if m := regexp.MustCompile(`https://127\S+`).FindString(lines.Text()); m != "" {
+			c.agent = m
+		}
+		if strings.Contains(lines.Text(), "Ctrl-C. ") || strings.HasPrefix(lines.Text(), "The link works once") {
+			break
+		}
+	}
+	go func() { _, _ = io.Copy(io.Discard, out) }()
+	if c.link == "" || c.agent == "" {
+		t.Fatalf("no link or address was printed:\n%s", stderr.String())
+	}
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.http = &http.Client{Jar: jar}
+	b, err := os.ReadFile(filepath.Join(dir, tokenFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.token = strings.TrimSpace(string(b))
+	return c
+}
+
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+func (s *syncBuffer) String() string { s.mu.Lock(); defer s.mu.Unlock(); return s.b.String() }
+
+func (c *centre) base() string {
+	u, err := url.Parse(c.link)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return "http://" + u.Host
+}
+
+// get fetches a page with the session, or with the token when it has none.
+func (c *centre) get(path string, token bool) (int, string) {
+	c.t.Helper()
+	req, err := http.NewRequestWithContext(c.t.Context(), http.MethodGet, path, nil)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	h := c.http
+	if token {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+		h = http.DefaultClient
+	}
+	resp, err := h.Do(req)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return resp.StatusCode, string(b)
+}
+
+// query asks PromQL and returns the values by the labels machine and check.
+func (c *centre) query(expr string) map[string]string {
+	c.t.Helper()
+	_, body := c.get(c.base()+"/api/v1/query?query="+url.QueryEscape(expr), true)
+	var a struct {
+		Data struct {
+			Result []struct {
+				Metric map[string]string
+				Value  [2]any
+			}
+		}
+	}
+	if err := json.Unmarshal([]byte(body), &a); err != nil {
+		c.t.Fatalf("%s: %v", body, err)
+	}
+	out := map[string]string{}
+	for _, r := range a.Data.Result {
+		out[r.Metric["machine"]+" "+r.Metric["check"]], _ = r.Value[1].(string)
+	}
+	return out
+}
+
+// eventually waits until ok, asking again every 50 ms, for at most a minute.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	late := time.After(time.Minute)
+	for !ok() {
+		select {
+		case <-late:
+			t.Fatalf("%s: not within a minute", what)
+		case <-t.Context().Done():
+			t.Fatal(what)
+		case <-tick.C:
+		}
+	}
+}
+
+// TestTheWholeWay is the issue in one test: the program starts with nothing, and this machine's results are on the board
+// and in PromQL; it stops and goes on where it was; and the evidence alone gives the same history.
+func TestTheWholeWay(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	c := start(t, dir)
+	checks := []string{"may-chu-huyen pc.host", "may-chu-huyen lan.gateway", "may-chu-huyen thu_thap.tcp"}
+	eventually(t, "every check of this machine in PromQL", func() bool {
+		got := c.query("egovmon_check_last_run_timestamp_seconds")
+		for _, id := range checks {
+			if got[id] == "" {
+				return false
+			}
+		}
+		return true
+	})
+	if got := c.query("egovmon_check_success")["may-chu-huyen thu_thap.tcp"]; got != "1" {
+		t.Errorf("the collector's own port: success %q, want 1", got)
+	}
+	// The link opens the board, once.
+	if code, _ := c.get(c.base()+"/api/board", false); code != http.StatusUnauthorized {
+		t.Errorf("the board without a session answers %d", code)
+	}
+	if code, body := c.get(c.link, false); code != http.StatusOK || !strings.Contains(body, "Máy chủ thu thập") {
+		t.Fatalf("the board answers %d:\n%.400s", code, body)
+	}
+	var board struct {
+		Cells []struct {
+			Service, Unit, State, Reason string
+		}
+	}
+	eventually(t, "this machine on the board", func() bool {
+		_, body := c.get(c.base()+"/api/board", false)
+		if err := json.Unmarshal([]byte(body), &board); err != nil {
+			t.Fatal(err)
+		}
+		for _, cell := range board.Cells {
+			if cell.Service == "thu_thap" && cell.Unit == "huyen-tu-ky" {
+				return cell.State == "up"
+			}
+		}
+		return false
+	})
+	if code, body := c.get(c.base()+"/check/may-chu-huyen/thu_thap.tcp", false); code != http.StatusOK || !strings.Contains(body, "thu_thap.tcp") {
+		t.Errorf("the page of one check answers %d", code)
+	}
+	if code, body := c.get(c.base()+"/metrics", true); code != http.StatusOK || !strings.Contains(body, "egovmon_build_info") {
+		t.Errorf("/metrics answers %d: %.200s", code, body)
+	}
+	c.stop()
+
+	// Again, with the same state: nothing is lost, and the same machine goes on.
+	before := dump(t, dir)
+	again := start(t, dir)
+	eventually(t, "results after the restart", func() bool {
+		return again.query("egovmon_check_success")["may-chu-huyen thu_thap.tcp"] == "1"
+	})
+	log := again.stop()
+	if strings.Contains(log, "machine enrolled") {
+		t.Error("the machine was enrolled a second time")
+	}
+	after := dump(t, dir)
+	if len(before) == 0 || strings.Count(after, "\n") < strings.Count(before, "\n") {
+		t.Errorf("the history shrank over a restart:\n%s\n---\n%s", before, after)
+	}
+
+	// The evidence alone gives the same history.
+	var out, errs bytes.Buffer
+	if code := run(t.Context(), []string{"rebuild", "--data", dir}, &out, &errs); code != exitDone {
+		t.Fatalf("rebuild exits %d: %s", code, errs.String())
+	}
+	if got := dump(t, dir); got != after {
+		t.Errorf("rebuilt history differs:\n%s\n--- live\n%s", got, after)
+	}
+	out.Reset()
+	if code := run(t.Context(), []string{"availability", "--data", dir, "--from", "2020-01-01", "--to", "2099-12-31", "--service", "thu_thap", "--unit", "huyen-tu-ky", "--json"}, &out, &errs); code != exitDone {
+		t.Fatalf("availability exits %d: %s", code, errs.String())
+	}
+	var a figuresAnswer
+	if err := json.Unmarshal(out.Bytes(), &a); err != nil {
+		t.Fatal(err)
+	}
+	if len(a.Rows) != 1 || a.Rows[0].Calendars[0].Account.Up == 0 || a.Rows[0].Calendars[0].Account.Down != 0 {
+		t.Errorf("figures %+v, want seconds up and none down", a.Rows)
+	}
+}
+
+// dump is every run of the history, as text.
+func dump(t *testing.T, dir string) string {
+	t.Helper()
+	x, err := index.Open(filepath.Join(dir, indexFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer x.Close()
+	var b strings.Builder
+	if err := x.Dump(t.Context(), &b); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// TestSecondMachine enrols a commune's machine with a token from the command line and runs its agent.
+func TestSecondMachine(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	c := start(t, dir)
+	var out, errs bytes.Buffer
+	if code := run(t.Context(), []string{"token", "--data", dir, "--unit", "xa-tu-ky", "--machine", "pc-thu-01", "--json"}, &out, &errs); code != exitDone {
+		t.Fatalf("token exits %d: %s", code, errs.String())
+	}
+	var a tokenAnswer
+	if err := json.Unmarshal(out.Bytes(), &a); err != nil {
+		t.Fatal(err)
+	}
+	id, err := push.Enrol(t.Context(), c.agent, a.Token, push.EnrolOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if id.Machine != "pc-thu-01" || id.Unit != "xa-tu-ky" {
+		t.Errorf("enrolled as %s of %s", id.Machine, id.Unit)
+	}
+	d, err := daemon.Open(daemon.Options{Dir: filepath.Join(t.TempDir(), "agent"), Identity: id, Kinds: kinds.Table(),
+		Config: daemon.Config{Listen: "-"}, Build: exporter.ThisBuild(), Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- d.Run(ctx) }()
+	eventually(t, "the new machine's results in PromQL", func() bool {
+		return c.query("egovmon_check_success")["pc-thu-01 pc.host"] != ""
+	})
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	out.Reset()
+	if code := run(t.Context(), []string{"token", "--data", dir, "--unit", "xa-khong-co"}, &out, &errs); code != exitFailed || !strings.Contains(errs.String(), "xa-khong-co") {
+		t.Errorf("a token for an unknown unit: exit %d, %s", code, errs.String())
+	}
+}
+
+func TestCommandLine(t *testing.T) {
+	bad := t.TempDir()
+	if err := os.WriteFile(filepath.Join(bad, configFile), []byte("listne: 1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name string
+		args []string
+		code int
+		out  []string
+		errs []string
+	}{
+		{"help", []string{"--help"}, exitDone, []string{"collector token --unit ID", "Exit codes"}, nil},
+		{"version", []string{"version"}, exitDone, []string{"egovmon dev"}, nil},
+		{"a wrong word", []string{"fly"}, exitUsage, nil, []string{`no command "fly"`}},
+		{"a wrong flag", []string{"--fly"}, exitUsage, nil, []string{"fly"}},
+		{"a wrong configuration", []string{"--data", bad}, exitUsage, nil, []string{configFile, "listne"}},
+		{"no profile there", []string{"--data", t.TempDir(), "--profile", filepath.Join(bad, "none")}, exitUsage, nil, []string{"cannot be used", "units.yaml"}},
+		{"the sample profile", []string{"profile", "check", "../deploy/profiles/tu-ky-2023"}, exitDone, []string{"0 errors"}, nil},
+		{"an empty profile", []string{"profile", "check", bad}, exitFailed, []string{"units.yaml"}, nil},
+		{"profile of nothing", []string{"profile", "check", filepath.Join(bad, "none")}, exitUsage, nil, []string{"is no folder"}},
+		{"profile without a folder", []string{"profile", "check"}, exitUsage, nil, []string{"collector profile check DIR"}},
+		{"the plan of this machine", []string{"plan", "--machine", "may-chu-huyen"}, exitDone, []string{"for: may-chu-huyen", "thu_thap.tcp", "# + pc.host", "not_configured"}, nil},
+		{"the plan of nobody", []string{"plan", "--machine", "pc-x"}, exitUsage, nil, []string{"pc-x"}},
+		{"no machine", []string{"plan"}, exitUsage, nil, []string{"--machine NAME is missing"}},
+		{"no unit", []string{"token", "--data", bad}, exitUsage, nil, []string{"--unit ID is missing"}},
+		{"no time", []string{"availability"}, exitUsage, nil, []string{"--from D --to D, or --period P"}},
+		{"a wrong day", []string{"availability", "--from", "yesterday", "--to", "2026-11-23"}, exitUsage, nil, []string{"yesterday"}},
+		{"a wrong period", []string{"availability", "--period", "2026-Q5"}, exitUsage, nil, []string{"2026-Q5"}},
+		{"rebuild of nothing", []string{"rebuild", "--data", t.TempDir()}, exitFailed, nil, []string{"no evidence"}},
+		{"a link of nobody", []string{"link", "--data", t.TempDir()}, exitFailed, nil, []string{"no collector is running"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var out, errs bytes.Buffer
+			if code := run(t.Context(), tt.args, &out, &errs); code != tt.code {
+				t.Errorf("exit %d, want %d\n%s%s", code, tt.code, out.String(), errs.String())
+			}
+			for _, w := range tt.out {
+				if !strings.Contains(out.String(), w) {
+					t.Errorf("the output does not say %q:\n%s", w, out.String())
+				}
+			}
+			for _, w := range tt.errs {
+				if !strings.Contains(errs.String(), w) {
+					t.Errorf("the error does not say %q:\n%s", w, errs.String())
+				}
+			}
+		})
+	}
+}
+
+func TestRebuildRefusesBesideARunningCollector(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	start(t, dir)
+	var out, errs bytes.Buffer
+	if code := run(t.Context(), []string{"rebuild", "--data", dir}, &out, &errs); code != exitFailed || errs.Len() == 0 {
+		t.Errorf("exit %d: %s", code, errs.String())
+	}
+	if code := run(t.Context(), []string{"--data", dir, "--listen", "127.0.0.1:0", "--agents", "127.0.0.1:0"}, &out, &errs); code != exitFailed {
+		t.Errorf("a second collector on the same state exits %d", code)
+	}
+}

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"go.yaml.in/yaml/v4"
+
+	"egovmon/collector/series"
+)
+
+// Names and defaults of an installation.
+const (
+	configFile    = "collector.yaml"
+	defaultListen = "127.0.0.1:19090"
+	defaultAgents = "127.0.0.1:19443"
+	maxConfig     = 256 << 10
+)
+
+// A config is all about this installation; the district is in the profile. Every key may be left out.
+type config struct {
+	// Listen is where board, PromQL API and /metrics are answered. Default 127.0.0.1:19090.
+	Listen string `yaml:"listen"`
+	// Agents is where agents come in. Default 127.0.0.1:19443.
+	Agents string `yaml:"agents"`
+	// Names are the host names and addresses by which agents reach this machine, for its certificate, and by which
+	// people reach the board, for the Host header. Loopback and the machine's own name are always among them.
+	Names []string `yaml:"names"`
+	// WebConfig is a file in the format of Prometheus' exporter-toolkit, for TLS and basic authentication on Listen.
+	WebConfig string `yaml:"web_config"`
+	// Profile is the folder of the district's profile. Default: the sample profile tu-ky-2023 in the program.
+	Profile string `yaml:"profile"`
+	// NodeMetrics offers node_* names of this machine in /metrics. Default true.
+	NodeMetrics *bool `yaml:"node_metrics"`
+	// Series bounds the embedded time series database.
+	Series seriesConfig `yaml:"series"`
+	// RemoteWrite sends every sample on to other systems that speak Prometheus remote write.
+	RemoteWrite []remoteWrite `yaml:"remote_write"`
+}
+
+type seriesConfig struct {
+	// Retention is how long raw series are kept. Default 1080h (45 days).
+	Retention time.Duration `yaml:"retention"`
+	// MaxBytes bounds them on disk. Default 20000000000.
+	MaxBytes int64 `yaml:"max_bytes"`
+}
+
+type remoteWrite struct {
+	Name         string            `yaml:"name"`          // in metrics and logs, [a-z0-9_-]{1,32}
+	URL          string            `yaml:"url"`           // e.g. https://metrics.example/api/v1/write
+	Headers      map[string]string `yaml:"headers"`       // sent along, e.g. X-Scope-OrgID
+	User         string            `yaml:"user"`          // for basic authentication
+	PasswordFile string            `yaml:"password_file"` // holds the password
+	BearerFile   string            `yaml:"bearer_file"`   // holds a bearer token, instead of user and password
+	CAFile       string            `yaml:"ca_file"`       // PEM certificates to trust instead of the system's
+	MaxBytes     int64             `yaml:"max_bytes"`     // most that waits on disk; default 1 GiB
+}
+
+// loadConfig reads a configuration: the named file, or collector.yaml in the data folder, which may be missing.
+func loadConfig(dir, file string) (config, error) {
+	c := config{}
+	path := file
+	if path == "" {
+		path = filepath.Join(dir, configFile)
+	}
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) && file == "" {
+		return c, nil
+	}
+	if err != nil {
+		return c, fmt.Errorf("configuration: %w", err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
+	switch {
+	case err != nil:
+		return c, fmt.Errorf("configuration %s: %w", path, err)
+	case len(text) > maxConfig:
+		return c, fmt.Errorf("configuration %s: more than %d bytes: this is no collector.yaml", path, maxConfig)
+	case len(bytes.TrimSpace(text)) == 0:
+		return c, nil
+	}
+	if err := yaml.Load(text, &c, yaml.WithKnownFields()); err != nil {
+		return c, fmt.Errorf("configuration %s: %w; the README lists the keys", path, err)
+	}
+	for _, p := range []*string{&c.WebConfig, &c.Profile} {
+		if *p != "" && !filepath.IsAbs(*p) {
+			*p = filepath.Join(filepath.Dir(path), *p)
+		}
+	}
+	return c, nil
+}
+
+func (c config) showNode() bool { return c.NodeMetrics == nil || *c.NodeMetrics }
+
+func (c config) receivers() []series.RemoteWrite {
+	var out []series.RemoteWrite
+	for _, r := range c.RemoteWrite {
+		out = append(out, series.RemoteWrite{Name: r.Name, URL: r.URL, Headers: r.Headers, User: r.User,
+			PasswordFile: r.PasswordFile, BearerFile: r.BearerFile, CAFile: r.CAFile, MaxBytes: r.MaxBytes})
+	}
+	return out
+}

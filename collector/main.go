@@ -1,0 +1,82 @@
+// Program collector is the district's centre: it enrols machines, keeps what they measured so that nobody can quietly
+// change it, works out figures and shows them.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"egovmon/exporter"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// Exit codes of every command.
+const (
+	exitDone   = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// A command is one word of the command line.
+type command struct {
+	name, args, help string
+	run              func(ctx context.Context, args []string, stdout, stderr io.Writer) int
+}
+
+func commands() []command {
+	return []command{
+		{"run", "[--data DIR] [--profile DIR] [--listen ADDR] [--agents ADDR]", "the centre itself, with everything embedded; also what happens without a command", runRun},
+		{"link", "[--data DIR]", "a fresh one-time link to the board", runLink},
+		{"token", "--unit ID [--machine NAME]", "a token with which one machine of the unit enrols", runToken},
+		{"profile", "check DIR", "what is to be mended in a profile, by file and line", runProfile},
+		{"plan", "--machine NAME [--profile DIR]", "what that machine would be told, and why", runPlan},
+		{"availability", "--from D --to D | --period P [--service ID] [--unit ID] [--json]", "the figures of services and units", runAvailability},
+		{"rebuild", "[--data DIR]", "make history and series again from the evidence", runRebuild},
+		{"version", "", "which program this is", runVersion},
+	}
+}
+
+// run is main without the process: it reads the arguments, writes to stdout and stderr and returns the exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	if len(args) == 0 || strings.HasPrefix(args[0], "-") && !isHelp(args[0]) && args[0] != "--version" {
+		return runRun(ctx, args, stdout, stderr)
+	}
+	if isHelp(args[0]) {
+		usage(stdout)
+		return exitDone
+	}
+	for _, c := range commands() {
+		if c.name == strings.TrimPrefix(args[0], "--") {
+			return c.run(ctx, args[1:], stdout, stderr)
+		}
+	}
+	fmt.Fprintf(stderr, "collector: there is no command %q\n\n", args[0])
+	usage(stderr)
+	return exitUsage
+}
+
+func isHelp(s string) bool { return s == "--help" || s == "-h" || s == "-help" || s == "help" }
+
+func usage(w io.Writer) {
+	fmt.Fprint(w, "The egovmon collector is the centre of a district's monitoring.\n\nUsage: collector [COMMAND] [options]\n\n")
+	for _, c := range commands() {
+		fmt.Fprintf(w, "  %-13s%s\n               %s\n", c.name, c.help, strings.TrimSpace("collector "+c.name+" "+c.args))
+	}
+	fmt.Fprint(w, "\nEach command explains itself with --help. Exit codes: 0 done, 1 failed, 2 unusable input.\n")
+}
+
+func runVersion(_ context.Context, _ []string, stdout, _ io.Writer) int {
+	fmt.Fprintln(stdout, exporter.ThisBuild())
+	return exitDone
+}

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"egovmon/collector/enrol"
+	"egovmon/collector/evidence"
+	"egovmon/collector/profile"
+)
+
+// planMachines derives the plan of every machine that has an identity, and puts it in force where it says something new.
+// A machine whose plan cannot be derived keeps the one it has.
+func (c *center) planMachines(ctx context.Context) error {
+	c.addEnrolled()
+	p, now := c.district(), c.now()
+	var errs []error
+	for _, m := range c.registry.Machines() {
+		if m.Revoked.IsZero() {
+			errs = append(errs, c.planMachine(ctx, p, m.ID, now))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (c *center) planMachine(ctx context.Context, p *profile.Profile, machine string, now time.Time) error {
+	old, version, has, err := c.intake.Plan(machine)
+	if err != nil {
+		return fmt.Errorf("plan of %s: %w", machine, err)
+	}
+	text, _, err := p.PlanFor(machine, now, c.builtins(), version+1)
+	if err != nil {
+		return fmt.Errorf("plan of %s: %w", machine, err)
+	}
+	if has && profile.SamePlan(old, text) {
+		return nil
+	}
+	if err := c.intake.SetPlan(ctx, text); err != nil {
+		return fmt.Errorf("plan of %s: %w", machine, err)
+	}
+	c.log.Info("plan in force", "machine", machine, "version", version+1)
+	return nil
+}
+
+// builtins are the parameters that the program itself fills in.
+func (c *center) builtins() map[string]string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	m := map[string]string{}
+	for k, v := range c.params {
+		m[k] = v
+	}
+	return m
+}
+
+// follow derives the plans anew whenever the profile changes with the day, and when asked.
+// A machine that has just enrolled finds its plan within newEvery.
+func (c *center) follow(ctx context.Context, asked <-chan struct{}) error {
+	t := time.NewTicker(newEvery)
+	defer t.Stop()
+	next, seen := c.district().NextChange(c.now()), enrolments(c.registry.Machines())
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-asked:
+		case <-t.C:
+			now := enrolments(c.registry.Machines())
+			if now == seen && (next.IsZero() || c.now().Before(next)) {
+				continue
+			}
+			seen = now
+		}
+		if err := c.planMachines(ctx); err != nil && ctx.Err() == nil {
+			c.log.Error("not every machine has a new plan", "err", err)
+		}
+		next = c.district().NextChange(c.now())
+	}
+}
+
+const newEvery = 2 * time.Second
+
+// enrolments changes whenever a machine enrols or is revoked.
+func enrolments(ms []enrol.Machine) (n int64) {
+	for _, m := range ms {
+		n += 1 + m.Enrolled.UnixMilli()%1e9 + m.Revoked.UnixMilli()%1e9
+	}
+	return n
+}
+
+// recordProfile puts the files of the profile, the rule of accounting and the log's key into the log, as far as they
+// are not there as they are now. It comes before anything is planned from them.
+func (c *center) recordProfile(ctx context.Context) error {
+	path := filepath.Join(c.dir, enrolDir, "profile.json")
+	said := map[string]string{}
+	if b, err := os.ReadFile(path); err == nil {
+		if err := json.Unmarshal(b, &said); err != nil {
+			said = map[string]string{} // said again: a leaf too many does no harm
+		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	var entries []evidence.Entry
+	add := func(name string, t evidence.Type, fields map[string]string, blob []byte) error {
+		key := fmt.Sprintf("%x", sha256.Sum256(append([]byte(fmt.Sprint(fields)), blob...)))
+		if said[name] == key {
+			return nil
+		}
+		e, err := evidence.NewEntry(t, fields, blob, nil)
+		if err != nil {
+			return fmt.Errorf("log %s: %w", name, err)
+		}
+		said[name] = key
+		entries = append(entries, e)
+		return nil
+	}
+	if err := add("rule", evidence.Rule, map[string]string{"name": "votes/1"}, nil); err != nil {
+		return err
+	}
+	if err := add("log-key", evidence.LogKey, map[string]string{"key": c.keys.LogKey, "plan-key": c.keys.PlanKey}, nil); err != nil {
+		return err
+	}
+	for _, f := range c.profile.Files {
+		t := evidence.Profile
+		switch {
+		case strings.HasPrefix(f.Name, "calendars/"):
+			t = evidence.Calendar
+		case f.Name == "targets.yaml":
+			t = evidence.Target
+		}
+		sum := sha256.Sum256(f.Data)
+		if err := add(f.Name, t, map[string]string{"file": f.Name, "sha256": hex.EncodeToString(sum[:]), "district": c.profile.District}, f.Data); err != nil {
+			return err
+		}
+	}
+	if len(entries) == 0 {
+		return nil
+	}
+	if _, err := c.store.Append(ctx, entries...); err != nil {
+		return err
+	}
+	b, err := json.MarshalIndent(said, "", "  ")
+	if err != nil {
+		return err
+	}
+	return replaceFile(path, b)
+}

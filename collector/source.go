@@ -1,0 +1,191 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"egovmon/agent/check"
+	"egovmon/agent/plan"
+	"egovmon/agent/words"
+	"egovmon/collector/board"
+	"egovmon/collector/history"
+	"egovmon/collector/history/index"
+	"egovmon/collector/profile"
+)
+
+const (
+	termsFor  = time.Minute        // the terms of services are used again so long
+	viewBack  = 7 * 24 * time.Hour // how far the beginning of a state is looked for
+	pushGrace = 10 * time.Second   // from a batch's sealing until its results are in the history
+)
+
+// A source gives the board what it shows.
+type source struct {
+	c *center
+
+	mu      sync.Mutex
+	terms   time.Time // when what follows was worked out
+	of      *profile.Profile
+	cat     history.Catalogue
+	missing []board.NotConfigured
+}
+
+// Check returns what one check saw last.
+func (s *source) Check(_ context.Context, machine, id string) (board.Detail, bool, error) {
+	d, ok := s.c.live.Detail(machine, id)
+	return d, ok, nil
+}
+
+// View returns the whole first page.
+func (s *source) View(ctx context.Context) (board.View, error) {
+	now, p := s.c.now(), s.c.district()
+	cat, missing := s.standing(p, now)
+	standings, err := s.c.index.Now(ctx, cat, index.Moment{At: now, Back: viewBack, Hold: hold(p)})
+	if err != nil {
+		return board.View{}, fmt.Errorf("board: %w", err)
+	}
+	v := board.View{Now: now, District: unitName(p, p.District, now), Agents: s.agents(now)}
+	v.Log.Size, v.Log.Root = s.c.root()
+	for _, a := range v.Agents {
+		if a.Received.After(v.Received) {
+			v.Received = a.Received
+		}
+	}
+	units := map[string]bool{}
+	for _, st := range standings {
+		v.Cells = append(v.Cells, s.cell(cat, st))
+		units[st.Unit] = true
+	}
+	for _, u := range p.UnitsAt(now) {
+		if units[u.ID] {
+			v.Units = append(v.Units, board.Unit{ID: u.ID, Name: unitName(p, u.ID, now)})
+		}
+	}
+	for _, svc := range p.ServicesAt(now) {
+		v.Services = append(v.Services, service(p, &svc, now))
+	}
+	v.NotConfigured, v.Notices = missing, notices(p, now)
+	return v, nil
+}
+
+// standing is what changes with the profile alone: the terms of services, and what they lack.
+func (s *source) standing(p *profile.Profile, now time.Time) (history.Catalogue, []board.NotConfigured) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.of == p && now.Sub(s.terms).Abs() < termsFor {
+		return s.cat, s.missing
+	}
+	s.cat, s.of, s.terms = catalogue(p, now.Add(-viewBack), now.Add(2*termsFor)), p, now
+	s.missing = nil
+	for _, svc := range p.ServicesAt(now) {
+		if names := notConfigured(p, &svc, now); len(names) > 0 {
+			s.missing = append(s.missing, board.NotConfigured{Service: svc.ID, Parameters: names})
+		}
+	}
+	return s.cat, s.missing
+}
+
+// hold is how long results may be on their way: the longest that any line gathers them, and the push.
+func hold(p *profile.Profile) time.Duration {
+	longest := plan.DefaultSeal
+	for _, l := range p.Lines {
+		longest = max(longest, l.Seal)
+	}
+	return longest + pushGrace
+}
+
+// cell is how a service stands, with the checks that tell why.
+func (s *source) cell(cat history.Catalogue, st index.Standing) board.Cell {
+	c := board.Cell{Service: st.Service, Unit: st.Unit, State: st.State, Reason: st.Reason, Since: st.Since, Open: st.Open, Last: st.Last, Held: st.Held}
+	seen := map[board.CheckRef]bool{}
+	for _, svc := range cat.Services {
+		if svc.ID != st.Service {
+			continue
+		}
+		for _, w := range svc.Watchers {
+			if st.Unit != "" && w.Unit != st.Unit {
+				continue
+			}
+			for _, id := range s.c.live.Checks(w.Machine) {
+				ref := board.CheckRef{Machine: w.Machine, ID: id}
+				if strings.HasPrefix(id, st.Service+".") && !seen[ref] {
+					seen[ref] = true
+					c.Checks = append(c.Checks, ref)
+				}
+			}
+		}
+	}
+	return c
+}
+
+func (s *source) agents(now time.Time) []board.Agent {
+	var out []board.Agent
+	for _, st := range s.c.intake.Status() {
+		a := board.Agent{Machine: st.Machine, Unit: st.Unit, Contact: st.Contact, Received: st.Received, Build: st.Build}
+		for _, n := range st.Rejected {
+			a.Rejected += n
+		}
+		if text, version, ok, err := s.c.intake.Plan(st.Machine); err == nil && ok {
+			a.PlanVersion = version
+			a.Checks = strings.Count(string(text), "\n  - id: ")
+		}
+		if st.Clock != nil && st.Clock.Offset.Abs() > time.Minute {
+			r := check.ClockUnproven
+			a.Notice = board.Name{VI: words.Reason(words.VI, r).Title, EN: words.Reason(words.EN, r).Title}
+		}
+		out = append(out, a)
+	}
+	return out
+}
+
+func unitName(p *profile.Profile, id string, at time.Time) board.Name {
+	u, ok := p.Unit(id)
+	if !ok {
+		return board.Name{VI: id, EN: id}
+	}
+	n := u.NameAt(at)
+	return board.Name{VI: n.VI, EN: n.EN}
+}
+
+func service(p *profile.Profile, svc *profile.Service, at time.Time) board.Service {
+	s := board.Service{ID: svc.ID, Name: board.Name{VI: svc.Name.VI, EN: svc.Name.EN}, Attested: true}
+	if o, ok := p.Office(svc.Owner, at); ok {
+		s.Owner = board.Name{VI: o.Name.VI, EN: o.Name.EN}
+	}
+	if o, ok := p.Operator(svc.Operator, at); ok {
+		s.Operator = board.Name{VI: o.Name.VI, EN: o.Name.EN}
+	}
+	for _, c := range svc.Checks {
+		if c.Kind != "attested" && c.Kind != "derived" && c.Kind != "counter" {
+			s.Attested = false
+		}
+	}
+	return s
+}
+
+// notConfigured lists the parameters that keep any unit from measuring a service.
+func notConfigured(p *profile.Profile, svc *profile.Service, at time.Time) []string {
+	var missing []string
+	for _, u := range p.UnitsAt(at) {
+		for _, name := range p.NotConfigured(svc.ID, u.ID, at) {
+			if !slices.Contains(missing, name) {
+				missing = append(missing, name)
+			}
+		}
+	}
+	return missing
+}
+
+// notices are what the operator must know of the profile.
+func notices(p *profile.Profile, now time.Time) []board.Name {
+	var out []board.Name
+	if years := p.MissingYears(profile.DateOf(now), profile.DateOf(now)); len(years) > 0 {
+		y := strings.Trim(fmt.Sprint(years), "[]")
+		out = append(out, board.Name{VI: words.Say(words.VI, "notice.calendar", y), EN: words.Say(words.EN, "notice.calendar", y)})
+	}
+	return out
+}

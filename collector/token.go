@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"egovmon/collector/profile"
+)
+
+// A tokenRequest asks for an enrolment token.
+type tokenRequest struct {
+	Unit    string `json:"unit"`
+	Machine string `json:"machine,omitempty"`
+}
+
+// A tokenAnswer is one, for the person who carries it to the machine.
+type tokenAnswer struct {
+	Token   string    `json:"token"`
+	Unit    string    `json:"unit"`
+	Machine string    `json:"machine"`
+	Expires time.Time `json:"expires"`
+}
+
+// newToken makes a token. A machine that the profile does not have becomes one of the unit when it enrols.
+func (c *center) newToken(req tokenRequest) (tokenAnswer, error) {
+	if m, ok := c.district().Machine(req.Machine, c.now()); ok && m.Unit != req.Unit {
+		return tokenAnswer{}, fmt.Errorf("machine %s stands in unit %s, not in %s", req.Machine, m.Unit, req.Unit)
+	}
+	if req.Machine != "" {
+		c.mu.Lock()
+		c.invited[req.Unit] = append(c.invited[req.Unit], req.Machine)
+		c.mu.Unlock()
+	}
+	inv, err := c.registry.NewToken(req.Unit, req.Machine)
+	if err != nil {
+		return tokenAnswer{}, err
+	}
+	return tokenAnswer{Token: inv.Token.String(), Unit: inv.Unit, Machine: inv.Machine, Expires: inv.Expires}, nil
+}
+
+func runToken(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	fs := newFlags("token", "Makes a token with which one machine of a unit enrols: good once, for 72 hours.", stderr)
+	data := fs.String("data", "", "folder of the state `DIR`")
+	unit := fs.String("unit", "", "the unit's `ID` in the profile, e.g. xa-an-thanh")
+	machine := fs.String("machine", "", "the machine's `NAME`; default the unit's next machine without an identity")
+	asJSON := fs.Bool("json", false, "write one JSON object")
+	if ok, code := parse(fs, args); !ok {
+		return code
+	}
+	if *unit == "" {
+		fmt.Fprintln(stderr, "collector token: --unit ID is missing: name the unit that the machine stands in; units.yaml of the profile lists them")
+		return exitUsage
+	}
+	var a tokenAnswer
+	err := withCenter(ctx, *data, stderr, func(dir string) error {
+		return call(ctx, dir, http.MethodPost, pathToken, tokenRequest{*unit, *machine}, &a)
+	}, func(c *center) (err error) {
+		a, err = c.newToken(tokenRequest{*unit, *machine})
+		return err
+	})
+	if err != nil {
+		fmt.Fprintf(stderr, "collector token: %v\n", err)
+		return exitFailed
+	}
+	if *asJSON {
+		return printJSON(stdout, stderr, a)
+	}
+	fmt.Fprintf(stdout, "%s\n", a.Token)
+	fmt.Fprintf(stderr, "For machine %s of unit %s, once, until %s. On that machine:\n  agent enrol --collector https://ADDRESS:19443 --token %s\n",
+		a.Machine, a.Unit, a.Expires.In(profile.Zone()).Format("15:04 02/01/2006"), a.Token)
+	return exitDone
+}
+
+func runLink(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	fs := newFlags("link", "Prints a fresh one-time link to the board of the collector that runs, good for 15 minutes.", stderr)
+	data := fs.String("data", "", "folder of the state `DIR`")
+	if ok, code := parse(fs, args); !ok {
+		return code
+	}
+	dir, err := dataDir(*data)
+	if err != nil {
+		fmt.Fprintf(stderr, "collector link: %v\n", err)
+		return exitUsage
+	}
+	var a struct {
+		Link string `json:"link"`
+	}
+	if err := call(ctx, dir, http.MethodPost, pathLink, struct{}{}, &a); err != nil {
+		if errors.Is(err, errNotRunning) {
+			err = fmt.Errorf("%w: start it with `collector`, which prints a link too", err)
+		}
+		fmt.Fprintf(stderr, "collector link: %v\n", err)
+		return exitFailed
+	}
+	fmt.Fprintln(stdout, a.Link)
+	return exitDone
+}
