@@ -80,14 +80,14 @@ type Scheduler struct {
 	apply chan *plan.Plan
 
 	mu      sync.Mutex
-	plan    *plan.Plan        // in force; nil before the first
-	items   map[string]*item  // the plan's checks
-	order   []*item           // as in the plan
-	ready   []*item           // due, waiting for a free place
-	running int               // goroutines under way
-	results []check.Result    // finished since the last tick
-	ranges  []check.Range     // missed since the last tick
-	done    map[string][]done // by check: which slots have a result in this journal
+	plan    *plan.Plan         // in force; nil before the first
+	items   map[string]*item   // the plan's checks
+	order   []*item            // as in the plan
+	ready   []*item            // due, waiting for a free place
+	running int                // goroutines under way
+	results []check.Result     // finished since the last tick
+	ranges  []check.Range      // missed since the last tick
+	done    map[string][]*done // by check: which slots have a result in this journal
 	stats   Stats
 	early   chan struct{} // wakes the loop when the first result of a start is there
 
@@ -108,6 +108,7 @@ type item struct {
 	slot      time.Time // while busy: the slot being run
 	gone      bool      // no longer in the plan, or of a time that comes again: what it finds is dropped
 	cancel    context.CancelFunc
+	done      *done // which of its slots have a result; nil before the first
 
 	missFrom, missTo time.Time // slots missed because the run before took too long
 	missed           int
@@ -143,7 +144,7 @@ func New(o Options) *Scheduler {
 	}
 	return &Scheduler{
 		o: o, log: o.Log, apply: make(chan *plan.Plan, 1), early: make(chan struct{}, 1),
-		items: map[string]*item{}, done: map[string][]done{},
+		items: map[string]*item{}, done: map[string][]*done{},
 		stats: Stats{Missed: map[check.Reason]int64{}},
 	}
 }
@@ -285,7 +286,7 @@ func (s *Scheduler) rewindLocked(now time.Time) {
 			it = s.newItem(s.plan, it.c)
 			s.items[it.c.ID], s.order[i] = it, it
 		}
-		it.next, it.notBefore = current, time.Time{}
+		it.next, it.notBefore, it.done = current, time.Time{}, nil
 	}
 	clear(s.done)
 }
@@ -385,6 +386,13 @@ func (s *Scheduler) work(ctx context.Context, it *item) {
 	for it != nil {
 		s.mu.Lock()
 		now := s.now()
+		if it.slot.Sub(now) > stepLimit {
+			// The clock went back, which the next tick deals with.
+			s.ready = slices.Insert(s.ready, 0, it)
+			s.running--
+			s.mu.Unlock()
+			return
+		}
 		if end := it.slot.Add(it.c.Every); !now.Before(end) && !it.gone {
 			// No place was free while its slot lasted: that slot was missed, and the running one is taken.
 			current := it.slotAt(now)
@@ -407,7 +415,7 @@ func (s *Scheduler) work(ctx context.Context, it *item) {
 		s.stats.Runs++
 		if ok && !it.gone {
 			s.results = append(s.results, r)
-			s.doneLocked(it.c, slot)
+			s.doneLocked(it, slot)
 			if s.stats.Runs == 1 {
 				s.wakeEarly()
 			}

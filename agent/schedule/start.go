@@ -17,7 +17,7 @@ func (s *Scheduler) recordStop(p *plan.Plan, begin time.Time) {
 	defer s.mu.Unlock()
 	for _, c := range p.Checks {
 		if last, ok := b.Slots[c.ID]; ok {
-			s.done[c.ID] = []done{{c.Every, plan.SlotAt(s.o.Machine, c, time.Unix(0, 0)), plan.SlotAt(s.o.Machine, c, last)}}
+			s.done[c.ID] = []*done{{c.Every, plan.SlotAt(s.o.Machine, c, time.Unix(0, 0)), plan.SlotAt(s.o.Machine, c, last)}}
 		}
 	}
 	if b.Last.IsZero() || b.Reason == "" {
@@ -37,11 +37,16 @@ func stopped(machine string, p *plan.Plan, b Before, begin time.Time) (check.Ran
 		b.Applied = b.Last
 	}
 	for _, c := range p.Checks {
-		t := plan.SlotAt(machine, c, b.Applied)
-		if last, ok := b.Slots[c.ID]; ok {
-			t = plan.NextSlot(machine, c, last.Add(time.Second))
+		t, until := plan.SlotAt(machine, c, b.Applied), plan.SlotAt(machine, c, begin)
+		switch last, ok := b.Slots[c.ID]; {
+		case !ok:
+		case plan.SlotAt(machine, c, last).Equal(last):
+			t = last.Add(c.Every)
+		case last.After(until):
+			// It had another interval. Whether that one had this slot too cannot be told, so it is not run, and named.
+			until = until.Add(c.Every)
 		}
-		first, k := unnamed(machine, c, b.Ranges, t, plan.SlotAt(machine, c, begin))
+		first, k := unnamed(machine, c, b.Ranges, t, until)
 		if k > 0 && first.Before(from) {
 			from = first
 		}
@@ -85,21 +90,21 @@ type done struct {
 	first, last time.Time
 }
 
-// doneLocked notes that a slot has a result.
-func (s *Scheduler) doneLocked(c plan.Check, slot time.Time) {
-	ds := s.done[c.ID]
-	for i := range ds {
-		if ds[i].every == c.Every {
-			ds[i].last = slot
-			return
-		}
+// doneLocked notes that a slot of an item has a result.
+func (s *Scheduler) doneLocked(it *item, slot time.Time) {
+	if it.done != nil {
+		it.done.last = slot
+		return
 	}
-	s.done[c.ID] = append(ds, done{c.Every, slot, slot})
+	it.done = &done{it.c.Every, slot, slot}
+	// What lies further back than the longest interval is never under way.
+	ds := slices.DeleteFunc(s.done[it.c.ID], func(d *done) bool { return slot.Sub(d.last) > 2*plan.MaxEvery })
+	s.done[it.c.ID] = append(ds, it.done)
 }
 
 // isDone reports whether a slot has a record, whatever the check's interval was then.
-func isDone(ds []done, slot time.Time) bool {
-	return slices.ContainsFunc(ds, func(d done) bool {
+func isDone(ds []*done, slot time.Time) bool {
+	return slices.ContainsFunc(ds, func(d *done) bool {
 		return !slot.Before(d.first) && !slot.After(d.last) && slot.Sub(d.first)%d.every == 0
 	})
 }
