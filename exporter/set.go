@@ -13,16 +13,15 @@ import (
 // in a scrape of 1,000 checks.
 type set struct {
 	byName map[string]*dto.MetricFamily
-	slab   []sample
-	pairs  []pair
+	slab   slab[sample]
+	pairs  slab[pair]
 }
 
-// A sample keeps what one metric points to in one piece of memory.
+// A sample keeps what one gauge points to in one piece of memory.
 type sample struct {
-	metric  dto.Metric
-	gauge   dto.Gauge
-	counter dto.Counter
-	value   float64
+	metric dto.Metric
+	gauge  dto.Gauge
+	value  float64
 }
 
 // A pair keeps a label and its texts in one piece of memory.
@@ -31,8 +30,27 @@ type pair struct {
 	name, value string
 }
 
-// slabSize is how many samples or labels are allocated at once.
-const slabSize = 512
+// A slab hands out values that were allocated many at once, twice as many each time.
+type slab[T any] struct {
+	free []T
+	size int
+}
+
+// Sizes of slabs, in values.
+const (
+	firstSlab = 32
+	maxSlab   = 1024
+)
+
+func (s *slab[T]) next() *T {
+	if len(s.free) == 0 {
+		s.size = min(max(firstSlab, 2*s.size), maxSlab)
+		s.free = make([]T, s.size)
+	}
+	x := &s.free[0]
+	s.free = s.free[1:]
+	return x
+}
 
 func newSet() *set { return &set{byName: map[string]*dto.MetricFamily{}} }
 
@@ -53,20 +71,13 @@ func (s *set) family(name string) *dto.MetricFamily {
 // add appends a sample. Labels are in the order of their names.
 func (s *set) add(name string, value float64, labels ...*dto.LabelPair) {
 	mf := s.family(name)
-	if len(s.slab) == 0 {
-		s.slab = make([]sample, slabSize)
-	}
-	x := &s.slab[0]
-	s.slab = s.slab[1:]
-	x.value = value
-	x.metric.Label = labels
 	if mf.GetType() == dto.MetricType_COUNTER {
-		x.counter.Value = &x.value
-		x.metric.Counter = &x.counter
-	} else {
-		x.gauge.Value = &x.value
-		x.metric.Gauge = &x.gauge
+		mf.Metric = append(mf.Metric, &dto.Metric{Label: labels, Counter: &dto.Counter{Value: new(value)}})
+		return
 	}
+	x := s.slab.next()
+	x.value, x.gauge.Value = value, &x.value
+	x.metric.Label, x.metric.Gauge = labels, &x.gauge
 	mf.Metric = append(mf.Metric, &x.metric)
 }
 
@@ -97,11 +108,7 @@ func (s *set) histogram(name string, h Histogram, labels ...*dto.LabelPair) {
 // label makes a label. Bytes that are no UTF-8, as a folder's name may have, are replaced: one of them would make
 // Prometheus refuse the whole scrape.
 func (s *set) label(name, value string) *dto.LabelPair {
-	if len(s.pairs) == 0 {
-		s.pairs = make([]pair, slabSize)
-	}
-	p := &s.pairs[0]
-	s.pairs = s.pairs[1:]
+	p := s.pairs.next()
 	p.name, p.value = name, strings.ToValidUTF8(value, "\uFFFD")
 	p.label.Name, p.label.Value = &p.name, &p.value
 	return &p.label
