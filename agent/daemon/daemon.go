@@ -120,9 +120,9 @@ func Open(o Options) (_ *Daemon, err error) {
 
 // before is what the scheduler needs to know of what the journal holds.
 func before(r journal.Recovered) schedule.Before {
-	b := schedule.Before{Last: r.LastTime, Slots: r.LastSlot}
+	b := schedule.Before{Last: r.LastTime, Slots: r.LastSlot, Ranges: r.Ranges}
 	if r.Plan != nil {
-		b.Reason = check.MissedStopped
+		b.Applied, b.Reason = r.Plan.At, check.MissedStopped
 		if r.Clean && r.EndCause == "shutdown" {
 			b.Reason = check.MissedShutdown
 		}

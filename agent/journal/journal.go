@@ -111,6 +111,7 @@ type Recovered struct {
 	Clean      bool                 // the last record is an end
 	EndCause   string               // cause of that end
 	LastSlot   map[string]time.Time // the slot last recorded of each check, in this journal
+	Ranges     []check.Range        // those of the last segment and the open batch
 	Plan       *PlanApplied         // the last one recorded; nil for none
 	TornBytes  int64                // bytes at the end of a file that were never synced, and were cut off
 	Unreadable string               // why the journal cannot go on, so that Begin starts a new one; "" when it can
@@ -490,7 +491,7 @@ func instant(r *Record) time.Time {
 	case r.Result != nil:
 		return later(r.Result.Slot, r.Result.Start.Add(r.Result.Took))
 	case r.Range != nil:
-		return r.Range.To
+		return r.Range.To.Add(-time.Second) // To itself is not in the stretch, and may be still to come
 	case r.Plan != nil:
 		return r.Plan.At
 	case r.Begin != nil:

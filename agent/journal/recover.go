@@ -284,6 +284,8 @@ func (j *Journal) replay(rd *Reader, lines []byte, r *Recovered) (n int) {
 			r.EndCause = rec.End.Cause
 		case rec.Plan != nil:
 			j.plan = rec.Plan
+		case rec.Range != nil:
+			r.Ranges = append(r.Ranges, *rec.Range)
 		case rec.Result != nil:
 			j.waiting = append(j.waiting, *rec.Result)
 		}
@@ -323,7 +325,7 @@ func (j *Journal) recoverOpen(r *Recovered) error {
 		return nil // sealed
 	case p.journal != j.id && (p.seq == 1 || j.id == ""):
 		j.enter(p) // begun after the last segment ended
-		r.Clean, r.EndCause = false, ""
+		r.Clean, r.EndCause, r.Ranges = false, "", nil
 	case p.journal != j.id || p.seq != j.seq || p.previous != j.previous:
 		r.Unreadable = fmt.Sprintf("open batch is %s/%d, the segments end at %s/%d", p.journal, p.seq, j.id, j.seq-1)
 		if p.journal == j.id {
