@@ -70,6 +70,8 @@ var phrases = sync.OnceValue(func() map[string][2]string {
 		"board.trouble":           {"Cần chú ý", "Needs attention"},
 		"board.fine":              {"Mọi dịch vụ được đo đều hoạt động bình thường.", "Every service that is measured works."},
 		"board.wait":              {"Đang chờ kết quả đầu tiên; trang tự cập nhật.", "Waiting for the first results; the page updates by itself."},
+		"board.more":              {"và %d mục khác", "and %d more"},
+		"board.moretrouble":       {"Còn %d mục khác; xem bảng bên dưới.", "%d more; see the table below."},
 		"board.action":            {"Việc cần làm:", "What to do:"},
 		"board.measured":          {"Dịch vụ đang được đo (%d)", "Services that are measured (%d)"},
 		"board.service":           {"Dịch vụ", "Service"},

@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -65,13 +66,14 @@ func looks() []struct {
 	}
 }
 
-// inFrame serves h, and at /frame/WIDTH/PATH a page that shows PATH in a frame of that width, as a narrow window would,
+// inFrame serves h, and at /frame/WIDTH/PATH (or, with scripts off in the frame, at /still/WIDTH/PATH) a page that shows PATH in a frame of that width, as a narrow window would,
 // and writes into its own title how wide the content came out. Headless windows have a least width; frames have none.
 func inFrame(h http.Handler) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /frame/{width}/{path...}", func(w http.ResponseWriter, r *http.Request) {
-		fmt.Fprintf(w, `<!DOCTYPE html><html><head><style>body{margin:0;background:#888}iframe{border:0;display:block}</style></head><body>
-<iframe id="f" width="%[1]s" height="100" src="/%[2]s?%[3]s"></iframe>
+	frame := func(sandbox string) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			fmt.Fprintf(w, `<!DOCTYPE html><html><head><style>body{margin:0;background:#888}iframe{border:0;display:block}</style></head><body>
+<iframe id="f" width="%[1]s" height="100" %[4]s src="/%[2]s?%[3]s"></iframe>
 <script>
 const f = document.getElementById("f");
 f.addEventListener("load", () => {
@@ -82,10 +84,15 @@ f.addEventListener("load", () => {
     const b = x.getBoundingClientRect();
     if (b.width > 1 && b.right > right && !x.closest(".skip, .scroll")) { right = b.right; worst = x.tagName + "." + x.getAttribute("class"); }
   }
+  document.body.dataset.refresh = d.querySelectorAll("meta[http-equiv=refresh]").length;
+  document.body.dataset.clock = d.getElementById("clock").hidden ? "off" : "on";
   document.title = "width=" + e.scrollWidth + " right=" + Math.round(right) + " by " + worst;
 });
-</script></body></html>`, r.PathValue("width"), r.PathValue("path"), r.URL.RawQuery)
-	})
+</script></body></html>`, r.PathValue("width"), r.PathValue("path"), r.URL.RawQuery, sandbox)
+		}
+	}
+	mux.HandleFunc("GET /frame/{width}/{path...}", frame(""))
+	mux.HandleFunc("GET /still/{width}/{path...}", frame(`sandbox="allow-same-origin"`))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		h.ServeHTTP(framed{w}, r)
 	})
@@ -140,16 +147,38 @@ func shot(t *testing.T, dir, name, size, url string, more ...string) {
 	}
 }
 
-// A page without scripts shows all that the one with scripts does.
-func TestWithoutScripts(t *testing.T) {
-	srv := httptest.NewServer(NewHandler(newcomer(), Options{Now: func() time.Time { return noon }}))
-	defer srv.Close()
-	file := filepath.Join(t.ArtifactDir(), "noscript.png")
-	browse(t, "--screenshot="+file, "--window-size=1280,1400", "--blink-settings=scriptEnabled=false", srv.URL+"/")
-	dom := browse(t, "--dump-dom", "--blink-settings=scriptEnabled=false", srv.URL+"/")
-	for _, want := range []string{"Máy chủ thu thập tập trung", "Hoạt động bình thường", `http-equiv="refresh"`} {
-		if !strings.Contains(dom, want) {
-			t.Errorf("without scripts the page lacks %q", want)
+// TestScriptsOnAndOff renders the first page both ways: with scripts it asks for its main part by itself, without them
+// it says that it is to be loaded again.
+func TestScriptsOnAndOff(t *testing.T) {
+	chromium(t)
+	dir := t.ArtifactDir()
+	tests := []struct {
+		how, refresh, clock string
+		parts               bool
+	}{
+		{"frame", `data-refresh="0"`, `data-clock="off"`, true},
+		{"still", `data-refresh="1"`, `data-clock="off"`, false},
+	}
+	for _, tt := range tests {
+		var parts atomic.Int64
+		board := inFrame(NewHandler(newcomer(), Options{Now: func() time.Time { return noon }}))
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Query().Get(partParam) == "main" {
+				parts.Add(1)
+			}
+			board.ServeHTTP(w, r)
+		}))
+		defer srv.Close()
+		url := srv.URL + "/" + tt.how + "/1000/"
+		dom := browse(t, "--dump-dom", "--virtual-time-budget=9000", url)
+		for _, want := range []string{tt.refresh, tt.clock} {
+			if !strings.Contains(dom, want) {
+				t.Errorf("%s: the page that frames it lacks %s:\n%.1500s", tt.how, want, dom)
+			}
 		}
+		if got := parts.Load() > 0; got != tt.parts {
+			t.Errorf("%s: the main part was asked for %d times", tt.how, parts.Load())
+		}
+		shot(t, dir, tt.how, "1000,1500", url)
 	}
 }

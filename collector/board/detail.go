@@ -48,7 +48,10 @@ func newServicePage(l words.Lang, v View, id string) (servicePage, bool) {
 		raw := g.cells[cellKey{id, u.ID}]
 		r := unitRow{cell: c}
 		if c.Reason != "" {
-			r.Text = words.Reason(l, raw.Reason)
+			// What is to be done stands above the table when it is the same everywhere.
+			if r.Text = words.Reason(l, raw.Reason); r.Text == p.WholeText {
+				r.Text = words.Text{Title: r.Text.Title}
+			}
 		}
 		if !raw.Last.IsZero() {
 			r.Last = words.At(l, raw.Last, v.Now)
@@ -154,6 +157,9 @@ func lineFor(l words.Lang, now time.Time, e Entry) lineOf {
 			line.Reason = words.Reason(l, why).Title
 		}
 		for _, ph := range r.Phases {
+			if ph.Name == "total" && len(r.Phases) > 1 { // the line has it already
+				continue
+			}
 			line.Phases = append(line.Phases, phaseOf{phaseName(l, ph.Name), words.Milliseconds(l, ph.Took)})
 		}
 		return line

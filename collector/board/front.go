@@ -1,10 +1,9 @@
 package board
 
 import (
-	"cmp"
-	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"egovmon/agent/check"
 	"egovmon/agent/words"
@@ -37,6 +36,7 @@ type frontPage struct {
 	Measured int
 	Missing  int // services that nobody measures
 	Trouble  []trouble
+	More     int  // troubles that are not shown
 	Compact  bool // cells have no room for words
 	Units    []Unit
 	UnitName []string
@@ -61,17 +61,20 @@ type tally struct {
 	Any   bool
 }
 
-// A trouble is one thing that is not as it should be, for people who must do something about it.
+// A trouble is one thing that is not as it should be, for people who must do something about it: a service as a whole,
+// or in some units, or some services in one unit.
 type trouble struct {
 	Sign
-	Key     string
-	Service string
-	Unit    string // "" when it is the whole district's
-	Owner   string
-	Text    words.Text
-	Since   string
-	Link    string
+	Key   string
+	Name  string     // of the service, or of the unit
+	Link  string     // "" for a unit
+	Where []nameLink // the units or services meant; none when it is the whole district's
+	More  string     // how many of those are left out, in words
+	Text  words.Text
+	Since string
 }
+
+type nameLink struct{ Name, Link string }
 
 // A Sign is a state with its word.
 type Sign struct {
@@ -82,7 +85,14 @@ type Sign struct {
 // Class is the state's word for the style sheet and the sign's id.
 func (s Sign) Class() string { return s.State.String() }
 
-func signOf(l words.Lang, s check.State) Sign { return Sign{s, words.State(l, s)} }
+func signOf(l words.Lang, s check.State) Sign { return Sign{s, stateWord(l, s)} }
+
+// stateWord is the word for a state as it stands alone.
+func stateWord(l words.Lang, s check.State) string {
+	w := words.State(l, s)
+	_, n := utf8.DecodeRuneInString(w)
+	return strings.ToUpper(w[:n]) + w[n:]
+}
 
 // A row is one service in the table.
 type row struct {
@@ -227,6 +237,9 @@ func newFront(l words.Lang, v View) frontPage {
 	p.Measured, p.Missing = len(p.Rows), len(v.Services)-len(p.Rows)
 	p.Tally = tallies(l, count)
 	p.Trouble = g.troubles(v)
+	if n := len(p.Trouble); n > mostTroubles {
+		p.Trouble, p.More = p.Trouble[:mostTroubles], n-mostTroubles
+	}
 	p.agents(l, v, g)
 	if !v.Received.IsZero() {
 		p.Received = words.DateTime(l, v.Received)
@@ -253,7 +266,7 @@ func (p *frontPage) unconfigured(l words.Lang, v View) map[string]bool {
 func tallies(l words.Lang, count map[check.State]int) []tally {
 	var out []tally
 	for _, s := range check.States() {
-		out = append(out, tally{s, words.State(l, s), words.Number(l, int64(count[s])), count[s] > 0})
+		out = append(out, tally{s, stateWord(l, s), words.Number(l, int64(count[s])), count[s] > 0})
 	}
 	return out
 }
@@ -277,52 +290,6 @@ func (g grid) row(s Service, units []Unit) row {
 		}
 	}
 	return r
-}
-
-// weight orders states by how urgent they are.
-func weight(s check.State) int {
-	switch s {
-	case check.Down:
-		return 0
-	case check.Degraded:
-		return 1
-	case check.Unknown:
-		return 2
-	default:
-		return 3
-	}
-}
-
-// troubles lists what is down, degraded or cannot be told, the worst first: a service that is so as a whole once, else
-// the units in which it is.
-func (g grid) troubles(v View) []trouble {
-	var out []trouble
-	for _, s := range v.Services {
-		if !g.inView[s.ID] {
-			continue
-		}
-		whole, ok := g.cells[cellKey{s.ID, ""}]
-		if ok && (whole.State == check.Down || whole.State == check.Degraded) {
-			out = append(out, g.trouble(s, whole))
-			continue
-		}
-		for _, u := range v.Units {
-			if c, ok := g.cells[cellKey{s.ID, u.ID}]; ok && c.measured() && c.State != check.Up {
-				out = append(out, g.trouble(s, c))
-			}
-		}
-	}
-	slices.SortStableFunc(out, func(a, b trouble) int { return cmp.Compare(weight(a.State), weight(b.State)) })
-	return out
-}
-
-func (g grid) trouble(s Service, c Cell) trouble {
-	t := trouble{Sign: signOf(g.l, c.State), Key: "t-" + s.ID + "-" + or(c.Unit, "all"), Service: or(s.Name.in(g.l), s.ID), Unit: g.unit[c.Unit],
-		Owner: s.Owner.in(g.l), Text: words.Reason(g.l, c.Reason), Since: g.since(c), Link: linkOf(c)}
-	if c.State != check.Unknown && !c.Since.IsZero() && g.now.Sub(c.Since) >= time.Minute {
-		t.Since += " (" + words.Duration(g.l, g.now.Sub(c.Since).Truncate(time.Minute)) + ")"
-	}
-	return t
 }
 
 func (p *frontPage) agents(l words.Lang, v View, g grid) {
