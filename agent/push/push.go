@@ -30,6 +30,7 @@ const (
 	defaultGap = time.Minute
 	maxRetry   = time.Hour // longest Retry-After that is obeyed
 	goodbyeFor = 2 * time.Second
+	planGap    = 2 * time.Second  // until the second call of a machine that has no plan yet, then doubled: it has just enrolled
 	forkGap    = 10 * time.Minute // least time between two journals that the collector could not take
 )
 
@@ -120,6 +121,7 @@ func (p *Pusher) Run(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	sealed := p.o.Journal.Sealed()
+	unplanned := 0 // calls without a plan in force
 	for tries := 0; ; {
 		select {
 		case <-ctx.Done():
@@ -146,6 +148,10 @@ func (p *Pusher) Run(ctx context.Context) error {
 			sealed = nil // only time helps
 		} else {
 			p.recovered()
+			if hash, _ := p.o.Plans.InForce(); hash == "" {
+				wait = min(wait, planGap<<min(unplanned, 8))
+				unplanned++
+			}
 			tries = 0
 		}
 		timer.Reset(wait)

@@ -989,3 +989,17 @@ func TestDamaged(t *testing.T) {
 		t.Errorf("%d batches are not acknowledged", r.j.Stats().Batches)
 	}
 }
+
+func TestRunAsksSoonWhileThereIsNoPlan(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := bubble(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		wait := r.run(ctx)
+		defer func() { cancel(); wait() }()
+		time.Sleep(15 * time.Second)
+		synctest.Wait()
+		if n := len(r.c.calls); n < 4 || n > 6 {
+			t.Errorf("%d calls in the first 15 seconds without a plan, want about one at 0, 2, 6 and 14", n)
+		}
+	})
+}
