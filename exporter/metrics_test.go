@@ -131,20 +131,21 @@ func TestTable(t *testing.T) {
 				t.Errorf("%s: %s is another than in the table: %v", name, mf.GetName(), mf)
 			}
 			for _, m := range mf.Metric {
-				id := mf.GetName()
+				var id strings.Builder
+				id.WriteString(mf.GetName())
 				for i, l := range m.Label {
-					id += "," + l.GetName() + "=" + l.GetValue()
+					id.WriteString("," + l.GetName() + "=" + l.GetValue())
 					if !slices.Contains(f.Labels, l.GetName()) {
 						t.Errorf("%s: %s has the label %s, the table has %v", name, mf.GetName(), l.GetName(), f.Labels)
 					}
 					if i > 0 && m.Label[i-1].GetName() >= l.GetName() {
-						t.Errorf("%s: labels of %s are not in order", name, id)
+						t.Errorf("%s: labels of %s are not in order", name, id.String())
 					}
 				}
-				if seen[id] {
-					t.Errorf("%s: %s stands twice", name, id)
+				if seen[id.String()] {
+					t.Errorf("%s: %s stands twice", name, id.String())
 				}
-				seen[id] = true
+				seen[id.String()] = true
 			}
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -59,6 +60,7 @@ func fsLabels() []string { return []string{"device", "fstype", "mountpoint"} }
 // A node reads this machine under the names of node_exporter, on every system. A part that cannot be read in time is
 // left out and named in node_scrape_collector_success; it is not asked again until it has answered.
 type node struct {
+	mu    sync.Mutex // one scrape at a time, so that busy means an earlier one
 	parts []*nodePart
 	limit time.Duration
 }
@@ -71,10 +73,14 @@ type nodePart struct {
 }
 
 // NodeGatherer reads this machine under node_exporter's names, on every system, in at most two seconds.
-func NodeGatherer() prometheus.Gatherer { return &node{nodeParts(), nodeTime} }
+func NodeGatherer() prometheus.Gatherer {
+	return &node{parts: nodeParts(), limit: nodeTime}
+}
 
 // Gather reads all parts side by side.
 func (n *node) Gather() ([]*dto.MetricFamily, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), n.limit)
 	defer cancel()
 	type answer struct {
@@ -90,8 +96,8 @@ func (n *node) Gather() ([]*dto.MetricFamily, error) {
 		}
 		answers[i] = make(chan answer, 1) // a late answer blocks nobody
 		go func() {
-			defer p.busy.Store(false)
 			add, err := p.try(ctx)
+			p.busy.Store(false)
 			answers[i] <- answer{add, time.Since(begin), err}
 		}()
 	}

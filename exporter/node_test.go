@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,10 +26,11 @@ import (
 // with the rest, and what hangs is not asked twice.
 func TestNodeBounds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		asked, release := 0, make(chan struct{})
+		var asked atomic.Int32
+		release := make(chan struct{})
 		n := &node{limit: nodeTime, parts: []*nodePart{
 			{name: "hangs", read: func(context.Context) (func(*set), error) {
-				asked++
+				asked.Add(1)
 				<-release
 				return func(s *set) { s.add("node_load1", 9) }, nil
 			}},
@@ -63,8 +65,8 @@ func TestNodeBounds(t *testing.T) {
 				t.Error("what hangs is shown")
 			}
 		}
-		if asked != 1 {
-			t.Errorf("what hangs was asked %d times", asked)
+		if got := asked.Load(); got != 1 {
+			t.Errorf("what hangs was asked %d times", got)
 		}
 		close(release)
 		synctest.Wait()

@@ -55,7 +55,7 @@ func TestParseWebConfigMistakes(t *testing.T) {
 	}
 }
 
-// A file that we take exporter-toolkit takes too, but for what it lacks (a group of curves, a time in days).
+// Whatever the text, there is a configuration whose users have names and hashes, or mistakes with their lines.
 func FuzzParseWebConfig(f *testing.F) {
 	for _, s := range []string{
 		"", "{}", "null", "# only a comment\n", "tls_server_config:\n", "tls_server_config: {cert_file: a, key_file: b}\n",
