@@ -7,6 +7,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -447,6 +448,24 @@ func TestProbe(t *testing.T) {
 		}
 		if got := newest(checks, "tcp", "a:1"); got.Last != young {
 			t.Errorf("not the newest of several: %v", got.Last)
+		}
+	}
+}
+
+// A name that is no UTF-8, and one with every character that needs escaping, come through the text format.
+func TestHostileLabels(t *testing.T) {
+	names := map[string]string{"a\xff\xfeb": "a\uFFFDb", "q\"\\\n": "q\"\\\n", "": ""}
+	for name, want := range names {
+		s := newSet()
+		s.add("node_filesystem_readonly", 1, s.with(nil, "device", name, "fstype", "x", "mountpoint", "/")...)
+		p := expfmt.NewTextParser(model.UTF8Validation)
+		mfs, err := p.TextToMetricFamilies(bytes.NewReader(text(t, s.families())))
+		if err != nil {
+			t.Errorf("%q: %v", name, err)
+			continue
+		}
+		if _, ok := value(slices.Collect(maps.Values(mfs)), "node_filesystem_readonly", "device", want); !ok {
+			t.Errorf("%q: %v", name, mfs)
 		}
 	}
 }

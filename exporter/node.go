@@ -103,13 +103,19 @@ func (n *node) Gather() ([]*dto.MetricFamily, error) {
 	}
 	s := newSet()
 	for i, p := range n.parts {
-		a := answer{err: errors.New("still reading")}
+		a := answer{err: errors.New("no answer in time")}
 		if answers[i] != nil {
 			select {
 			case a = <-answers[i]:
-				s.add("node_scrape_collector_duration_seconds", a.took.Seconds(), s.label("collector", p.name))
 			case <-ctx.Done():
+				select { // it may have answered while another one was waited for
+				case a = <-answers[i]:
+				default:
+				}
 			}
+		}
+		if a.took > 0 {
+			s.add("node_scrape_collector_duration_seconds", a.took.Seconds(), s.label("collector", p.name))
 		}
 		s.add("node_scrape_collector_success", truth(a.err == nil), s.label("collector", p.name))
 		if a.err == nil {

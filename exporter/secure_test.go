@@ -17,6 +17,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -190,6 +191,9 @@ func (v visit) pay(t *testing.T, addr string, roots *x509.CertPool) string {
 	if resp.StatusCode == http.StatusOK {
 		s += string(body)
 	}
+	if resp.TLS != nil {
+		s += " " + tls.VersionName(resp.TLS.Version)
+	}
 	if auth := resp.Header.Get("WWW-Authenticate"); auth != "" {
 		s += strings.Fields(auth)[0]
 	}
@@ -288,11 +292,11 @@ func TestSecureChanges(t *testing.T) {
 	if got := serial(); got != 13 {
 		t.Errorf("after both were replaced: serial %d", got)
 	}
-	if got := one.pay(t, addr, roots) + two.pay(t, addr, roots); got != "200 hello over HTTP/1.1401 Basic" {
+	if got := one.pay(t, addr, roots) + two.pay(t, addr, roots); got != "200 hello over HTTP/1.1 TLS 1.3401  TLS 1.3Basic" {
 		t.Errorf("before the change: %s", got)
 	}
 	write(t, dir, "web.yml", []byte(base+"basic_auth_users: {a: "+hash(t, "22")+"} # new\n"))
-	if got := one.pay(t, addr, roots) + two.pay(t, addr, roots); got != "401 Basic200 hello over HTTP/1.1" {
+	if got := one.pay(t, addr, roots) + two.pay(t, addr, roots); got != "401  TLS 1.3Basic200 hello over HTTP/1.1 TLS 1.3" {
 		t.Errorf("after the change: %s", got)
 	}
 	// Broken or gone, it lets nobody in.
@@ -307,7 +311,7 @@ func TestSecureChanges(t *testing.T) {
 		t.Errorf("without the file: %s", got)
 	}
 	write(t, dir, "web.yml", []byte(base))
-	if got := one.pay(t, addr, roots); got != "200 hello over HTTP/1.1" {
+	if got := one.pay(t, addr, roots); got != "200 hello over HTTP/1.1 TLS 1.3" {
 		t.Errorf("mended: %s", got)
 	}
 }
@@ -390,5 +394,19 @@ func TestSecureErrors(t *testing.T) {
 	}
 	if _, err := Secure(&http.Server{}, nil, filepath.Join(dir, "gone.yml")); err == nil || !strings.Contains(err.Error(), "gone.yml") {
 		t.Error(err)
+	}
+}
+
+// Nothing that an agent links through this package makes the linker keep every exported method.
+func TestReachesNoTemplates(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", ".").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for dep := range strings.FieldsSeq(string(out)) {
+		switch dep {
+		case "text/template", "html/template", "golang.org/x/net/trace", "github.com/prometheus/exporter-toolkit/web":
+			t.Errorf("this package reaches %s", dep)
+		}
 	}
 }

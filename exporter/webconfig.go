@@ -26,9 +26,9 @@ const (
 )
 
 // A webConfig is what a web configuration file says, in the format of Prometheus' exporter-toolkit
-// (docs/web-configuration.md there). Both programs read it here, because the toolkit itself reaches html/template by
-// two ways and with it the linker keeps every exported method in the agent. It is read more strictly: what the toolkit
-// would pass over (a CA file without a certificate, names to allow without a chain that is verified) is a mistake.
+// (docs/web-configuration.md there, v0.20). It is read more strictly: what the toolkit would pass over (a CA file
+// without a certificate, names to allow without a chain that is verified, the system's authorities for clients, hashes
+// that take minutes) is a mistake.
 type webConfig struct {
 	tls     *tlsConfig // nil for plain HTTP
 	http2   bool
