@@ -102,7 +102,7 @@ func newCheckPage(l words.Lang, v View, d Detail) checkPage {
 	p := checkPage{Machine: d.Machine, Check: d.Check, Kind: d.Kind, ServiceName: d.Service, UnitName: d.Unit}
 	for _, s := range v.Services {
 		if s.ID == d.Service {
-			p.ServiceName, p.ServiceLink = or(s.Name.in(l), s.ID), "/service/"+s.ID
+			p.ServiceName, p.ServiceLink = or(s.Name.in(l), s.ID), serviceLink(s.ID)
 		}
 	}
 	for _, u := range v.Units {

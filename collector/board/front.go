@@ -1,6 +1,7 @@
 package board
 
 import (
+	"net/url"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -200,10 +201,14 @@ func linkOf(c Cell) string {
 	if len(c.Checks) == 1 && c.Unit != "" {
 		return checkLink(c.Checks[0])
 	}
-	return "/service/" + c.Service
+	return serviceLink(c.Service)
 }
 
-func checkLink(c CheckRef) string { return "/check/" + c.Machine + "/" + c.ID }
+func serviceLink(id string) string { return "/service/" + url.PathEscape(id) }
+
+func checkLink(c CheckRef) string {
+	return "/check/" + url.PathEscape(c.Machine) + "/" + url.PathEscape(c.ID)
+}
 
 func newFront(l words.Lang, v View) frontPage {
 	g := newGrid(l, v)

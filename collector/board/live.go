@@ -1,6 +1,7 @@
 package board
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 	"time"
@@ -18,6 +19,8 @@ const (
 // A Live keeps the latest results of every check in memory, with the gaps between them. The zero value is ready. Its
 // methods may be called from several goroutines.
 type Live struct {
+	limit int // of entries; 0 means maxEntries
+
 	mu       sync.Mutex
 	machines map[string]map[string]*trail // by machine and check
 	trails   int
@@ -107,12 +110,13 @@ func (l *Live) addLocked(t *trail, e Entry) {
 	}
 	t.entries = slices.Insert(t.entries, i, e)
 	l.entries++
-	keep := min(keepEntries, max(leastEntries, maxEntries/l.trails))
+	most := cmp.Or(l.limit, maxEntries)
+	keep := min(keepEntries, max(leastEntries, most/l.trails))
 	if n := len(t.entries) - keep; n > 0 {
 		t.entries = slices.Delete(t.entries, 0, n)
 		l.entries -= n
 	}
-	for l.entries > maxEntries {
+	for l.entries > most {
 		l.forgetLocked()
 	}
 }

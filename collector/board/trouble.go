@@ -106,7 +106,7 @@ func (g grid) trouble(k group, cells []Cell, service map[string]Service) trouble
 		t.Name = g.unit[k.unit]
 	} else {
 		s := service[k.id]
-		t.Name, t.Link = or(s.Name.in(g.l), s.ID), "/service/"+k.id
+		t.Name, t.Link = or(s.Name.in(g.l), s.ID), serviceLink(k.id)
 	}
 	if t.Since = g.since(first); t.Since != "" && g.now.Sub(first.Since) >= time.Minute {
 		t.Since += " (" + words.Duration(g.l, g.now.Sub(first.Since).Truncate(time.Minute)) + ")"
