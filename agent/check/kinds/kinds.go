@@ -8,6 +8,7 @@ import (
 	"egovmon/agent/check"
 	"egovmon/agent/check/dns"
 	"egovmon/agent/check/machine"
+	"egovmon/agent/check/mail"
 	"egovmon/agent/check/network"
 	"egovmon/agent/check/portal"
 )
@@ -18,6 +19,7 @@ func Table() check.Table {
 		network.Kinds(),
 		dns.Kinds(),
 		portal.Kinds(),
+		mail.Kinds(),
 		machine.Kinds(),
 	)
 }
