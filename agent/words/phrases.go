@@ -123,6 +123,7 @@ var phrases = sync.OnceValue(func() map[string][2]string {
 		"check.check":             {"phép kiểm tra", "check"},
 		"check.every":             {"mỗi %s", "every %s"},
 		"check.at":                {"lúc %s", "at %s"},
+		"check.stale":             {"kết quả cuối cùng lúc %s", "last result at %s"},
 		"check.said":              {"Máy ghi nhận:", "As recorded:"},
 		"check.took":              {"Thời gian trả lời", "Time taken"},
 		"check.chart":             {"%s lần đo từ %s đến %s; lâu nhất %s. Bảng bên dưới có từng lần.", "%s runs from %s to %s; the longest took %s. The table below has each of them."},

@@ -9,17 +9,19 @@ import (
 
 // The picture's own units: it is stretched to the width of the page, so it holds no text.
 const (
-	chartHeight = 100 // of the bars
-	stripTop    = 108
-	stripHeight = 16
-	columnWidth = 10
-	gapColumns  = 2 // a stretch without results is as wide as this many
+	chartHeight  = 100 // of the bars
+	stripTop     = 108
+	stripHeight  = 16
+	columnWidth  = 10
+	leastColumns = 40
+	gapColumns   = 2 // a stretch without results is as wide as this many
 )
 
 // A chart draws how long each run took, by phases, and the strip of states below, oldest first. A stretch without
 // results is a hole in both.
 type chart struct {
 	Width, Height  int
+	Short          bool // the results do not fill the width
 	Bars           []rect
 	Strip          []rect
 	Holes          []rect
@@ -80,7 +82,9 @@ func newChart(l words.Lang, newestFirst []Entry) chart {
 			}
 		}
 	}
-	c.Width = x
+	if c.Width = x; x < leastColumns*columnWidth {
+		c.Width, c.Short = leastColumns*columnWidth, true
+	}
 	c.Top, c.Half = words.Milliseconds(l, longest), words.Milliseconds(l, longest/2)
 	c.First, c.Last = words.Clock(first), words.Clock(last)
 	if words.Date(first) != words.Date(last) {
@@ -117,7 +121,10 @@ func (c *chart) bar(l words.Lang, r *Result, x int, longest time.Duration) {
 		}
 		draw(phaseName(l, p.Name), class, p.Took)
 	}
-	if left*50 > longest || left == r.Took {
+	switch {
+	case left == r.Took:
+		draw(words.Say(l, "phase.total"), classOther, left)
+	case left*50 > longest:
 		draw(words.Say(l, "phase.rest"), classRest, left)
 	}
 	state := shown(r).State()

@@ -75,6 +75,7 @@ type checkPage struct {
 	ServiceName, ServiceLink, UnitName string
 	Machine, Check, Kind, Every        string
 	Latest                             *lineOf
+	Stale                              bool // the latest result says nothing of now; Latest is its time, without its state
 	Text                               words.Text
 	Entries                            []lineOf
 	Facts                              []factOf
@@ -123,6 +124,10 @@ func newCheckPage(l words.Lang, v View, d Detail) checkPage {
 		p.Results++
 		if p.Latest == nil {
 			p.Latest, p.Text = &line, words.Reason(l, shown(e.Result))
+			if stale(v, d, e.Result) {
+				p.Stale, p.Text = true, words.Reason(l, check.Silent)
+				p.Latest = &lineOf{Sign: signOf(l, check.Unknown), Time: line.Time, Reason: p.Text.Title}
+			}
 			for _, f := range e.Result.Facts.Sorted() {
 				p.Facts = append(p.Facts, factOf{f.Name, factText(l, f)})
 			}
@@ -130,6 +135,20 @@ func newCheckPage(l words.Lang, v View, d Detail) checkPage {
 	}
 	p.Chart = newChart(l, entries)
 	return p
+}
+
+// lateAfter is how long after its stretch a result may still be the latest, however short its interval is: results are
+// sent in batches.
+const lateAfter = 2 * time.Minute
+
+// stale reports whether the latest result of a check no longer says how things are.
+func stale(v View, d Detail, r *Result) bool {
+	for _, c := range v.Cells {
+		if c.Service == d.Service && c.Unit == d.Unit && c.Held {
+			return false
+		}
+	}
+	return v.Now.Sub(r.Slot.Add(r.Every)) > max(lateAfter, r.Every)
 }
 
 // shown is the reason under which a result counts.

@@ -2,6 +2,7 @@ package board
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -38,6 +39,7 @@ type frontPage struct {
 	Missing  int // services that nobody measures
 	Trouble  []trouble
 	More     int  // troubles that are not shown
+	Held     bool // some cell shows the last known state
 	Compact  bool // cells have no room for words
 	Units    []Unit
 	UnitName []string
@@ -231,6 +233,7 @@ func newFront(l words.Lang, v View) frontPage {
 		case g.inView[s.ID]:
 			r := g.row(s, p.Units)
 			p.Rows = append(p.Rows, r)
+			p.Held = p.Held || r.Whole.Held || slices.ContainsFunc(r.Cells, func(c cell) bool { return c.Held })
 			count[r.Whole.State]++
 		case lacks[s.ID]:
 		case s.Attested:

@@ -266,6 +266,31 @@ func TestCheckPage(t *testing.T) {
 	}
 }
 
+// A check that has fallen silent is not shown in its last colour.
+func TestSilentCheck(t *testing.T) {
+	f := newcomer()
+	d := f.details[CheckRef{me, "pc.check"}]
+	d.Entries = d.Entries[3:] // the newest is fine, and two minutes old
+	f.details[CheckRef{me, "pc.check"}] = d
+	verdict := func() string {
+		return attr(parse(t, get(handlerOf(f), "/check/"+me+"/pc.check")).all("div", "verdict")[0], "class")
+	}
+	if got := verdict(); got != "verdict up" {
+		t.Errorf("soon after: %s", got)
+	}
+	f.edit(func(v *View) { v.Now = v.Now.Add(time.Hour) })
+	if got := verdict(); got != "verdict unknown" {
+		t.Errorf("an hour later: %s", got)
+	}
+	f.edit(func(v *View) { v.Cells[3].Held = true })
+	if got := verdict(); got != "verdict up" {
+		t.Errorf("newer results are known to be on their way: %s", got)
+	}
+	if p := parse(t, get(handlerOf(f), "/")); !strings.Contains(p.text, "* kết quả gần nhất") {
+		t.Error("the mark of what is held is not explained")
+	}
+}
+
 // What comes from outside stays text, wherever it is shown.
 func TestHostileTexts(t *testing.T) {
 	const evil = `"><script>alert(1)</script><img src=x onerror=alert(2)>{{.}}`

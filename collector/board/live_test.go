@@ -208,6 +208,9 @@ func TestChart(t *testing.T) {
 			}
 		}
 	}
+	if c := newChart("vi", d.Entries[:2]); !c.Short || c.Width != leastColumns*columnWidth {
+		t.Errorf("two results fill a chart of width %d", c.Width)
+	}
 	// Phases that claim more than the whole run stay inside it.
 	lie := Entry{Result: &Result{Result: check.Result{Slot: noon, Took: time.Millisecond, Phases: check.Phases{{Name: "dns", Took: time.Hour}, {Name: "tls", Took: -time.Hour}}}}}
 	for _, r := range newChart("en", []Entry{lie}).Bars {
