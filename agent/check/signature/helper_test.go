@@ -1,0 +1,311 @@
+package signature
+
+import (
+	"bufio"
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"encoding/pem"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"egovmon/agent/check"
+	"egovmon/agent/plan"
+)
+
+// epoch is the instant that answers are judged at in most of these tests.
+func epoch() time.Time { return time.Date(2026, 11, 23, 3, 0, 0, 0, time.UTC) }
+
+// An authority issues certificates for a test.
+type authority struct {
+	t    testing.TB
+	at   time.Time
+	cert *x509.Certificate
+	key  crypto.Signer
+	next *atomic.Int64
+}
+
+func newAuthority(t testing.TB, at time.Time) *authority {
+	t.Helper()
+	a := &authority{t: t, at: at, next: new(atomic.Int64)}
+	a.cert, a.key = a.sign(&x509.Certificate{
+		Subject: pkix.Name{CommonName: "Thử nghiệm Root", Country: []string{"VN"}}, IsCA: true, BasicConstraintsValid: true,
+		NotAfter: at.AddDate(10, 0, 0), KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+	})
+	return a
+}
+
+// sign makes a certificate of this template over a fresh P-256 key.
+func (a *authority) sign(tmpl *x509.Certificate) (*x509.Certificate, crypto.Signer) {
+	a.t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	tmpl.SerialNumber = big.NewInt(0x5401_0a00 + a.next.Add(1))
+	if tmpl.NotBefore.IsZero() {
+		tmpl.NotBefore = a.at.AddDate(0, -1, 0)
+	}
+	if tmpl.NotAfter.IsZero() {
+		tmpl.NotAfter = a.at.AddDate(1, 0, 0)
+	}
+	parent, signer := a.cert, a.key
+	if parent == nil {
+		parent, signer = tmpl, key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, parent, key.Public(), signer)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	c, err := x509.ParseCertificate(der)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return c, key
+}
+
+// sub makes an authority below this one.
+func (a *authority) sub(name string) *authority {
+	b := &authority{t: a.t, at: a.at, next: a.next}
+	b.cert, b.key = a.sign(&x509.Certificate{Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign})
+	return b
+}
+
+// officer makes the certificate of a person who signs.
+func (a *authority) officer(change func(*x509.Certificate)) (*x509.Certificate, crypto.Signer) {
+	tmpl := &x509.Certificate{Subject: pkix.Name{CommonName: "Nguyễn Văn A"}, KeyUsage: x509.KeyUsageDigitalSignature}
+	if change != nil {
+		change(tmpl)
+	}
+	return a.sign(tmpl)
+}
+
+// uses makes the extension that says what a certificate is for; the standard library writes it without critical.
+func uses(critical bool, oids ...asn1.ObjectIdentifier) pkix.Extension {
+	value, _ := asn1.Marshal(oids)
+	return pkix.Extension{Id: asn1.ObjectIdentifier{2, 5, 29, 37}, Critical: critical, Value: value}
+}
+
+func (a *authority) file() string { return certPEM(a.t, a.cert) }
+
+func certPEM(t testing.TB, certs ...*x509.Certificate) string {
+	t.Helper()
+	var text []byte
+	for _, c := range certs {
+		text = append(text, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})...)
+	}
+	return write(t, "certs.pem", text)
+}
+
+func keyPEM(t testing.TB, key crypto.Signer) string {
+	t.Helper()
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return write(t, "key.pem", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+}
+
+func write(t testing.TB, name string, text []byte) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// openssl runs the command of Debian's package openssl.
+func openssl(t testing.TB, args ...string) []byte {
+	t.Helper()
+	path, err := exec.LookPath("openssl")
+	if err != nil {
+		t.Skip("the program openssl is missing: apt install openssl")
+	}
+	out, err := exec.CommandContext(t.Context(), path, args...).CombinedOutput()
+	if err != nil {
+		t.Errorf("openssl %s: %v: %s", strings.Join(args, " "), err, out)
+	}
+	return out
+}
+
+// A responder makes the body of an answer to the body of a request.
+type responder func(request []byte) []byte
+
+// serve answers every request over HTTP, and returns the URL.
+func serve(t testing.TB, kind string, answer responder) string {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
+		if err != nil {
+			t.Error(err)
+		}
+		w.Header().Set("Content-Type", kind)
+		_, _ = w.Write(answer(body))
+	}))
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
+// says answers every connection with this text, then stays silent until the other side hangs up.
+func says(t testing.TB, text string) string {
+	return "http://" + listen(t, func(c net.Conn) {
+		_, _ = c.Read(make([]byte, 1))
+		_, _ = io.WriteString(c, text)
+		_, _ = io.Copy(io.Discard, c)
+	})
+}
+
+// hangsUp answers every connection with this text and closes it.
+func hangsUp(t testing.TB, text string) string {
+	return "http://" + listen(t, func(c net.Conn) {
+		_, _ = http.ReadRequest(bufio.NewReader(c))
+		_, _ = io.WriteString(c, text)
+	})
+}
+
+// listen handles every connection to a port of 127.0.0.1, and returns its host:port.
+func listen(t testing.TB, handle func(net.Conn)) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	t.Cleanup(func() { l.Close(); <-done })
+	go func() {
+		defer close(done)
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				handle(conn)
+			}()
+		}
+	}()
+	return l.Addr().String()
+}
+
+// closedPort is an address where nobody listens.
+func closedPort(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// newFunc makes a Func as a plan would, with the kind's defaults, and fails the test when a result strays from what
+// the kind declares.
+func newFunc(t testing.TB, k check.Kind, o check.Options, env check.Env) check.Func {
+	t.Helper()
+	f, err := k.New(withDefaults(t, k, o), withEnv(env))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(ctx context.Context) check.Result {
+		r := f(ctx)
+		declared(t, k, r)
+		return r
+	}
+}
+
+func withEnv(env check.Env) check.Env {
+	if env.Now == nil {
+		env.Now = epoch
+	}
+	if env.Timeout == 0 {
+		env.Timeout = 30 * time.Second
+	}
+	return env
+}
+
+func withDefaults(t testing.TB, k check.Kind, o check.Options) check.Options {
+	t.Helper()
+	all := check.Options{}
+	for _, d := range k.Options {
+		if d.Default == "" {
+			continue
+		}
+		v, err := plan.Default(d)
+		if err != nil {
+			t.Fatalf("default of %s: %v", d.Name, err)
+		}
+		all[d.Name] = v
+	}
+	for name, v := range o {
+		if _, ok := k.Option(name); !ok {
+			t.Fatalf("kind %s has no option %q", k.Name, name)
+		}
+		all[name] = v
+	}
+	return all
+}
+
+// declared reports what in a result the kind did not promise.
+func declared(t testing.TB, k check.Kind, r check.Result) {
+	t.Helper()
+	if !r.Reason.Valid() || r.State != r.Reason.State() || r.Reason.Missed() || r.Reason.AccountOnly() {
+		t.Errorf("reason %q with state %s", r.Reason, r.State)
+	}
+	if r.Detail != check.CleanDetail(r.Detail) {
+		t.Errorf("detail %q is not clean", r.Detail)
+	}
+	seen := map[string]bool{}
+	for _, f := range r.Facts {
+		d, ok := k.Fact(f.Name)
+		if !ok || seen[f.Name] || f.Value < d.Min || f.Value > d.Max {
+			t.Errorf("fact %s = %v: declared %v [%v, %v], stands twice %v", f.Name, f.Value, ok, d.Min, d.Max, seen[f.Name])
+		}
+		seen[f.Name] = true
+	}
+	at := -1
+	for _, p := range r.Phases {
+		i := slices.Index(k.Phases, p.Name)
+		if i <= at {
+			t.Errorf("phase %s: unknown, twice or out of order in %v", p.Name, r.Phases)
+		}
+		at = i
+	}
+	if len(r.Phases) == 0 || r.Phases[len(r.Phases)-1].Name != "total" {
+		t.Errorf("phases %v do not end in total", r.Phases)
+	}
+}
+
+func want(t testing.TB, r check.Result, reason check.Reason, detail string) {
+	t.Helper()
+	if r.Reason != reason || !strings.Contains(r.Detail, detail) {
+		t.Errorf("got %s %q, want %s %q", r.Reason, r.Detail, reason, detail)
+	}
+}
+
+func wantFacts(t testing.TB, r check.Result, facts map[string]float64) {
+	t.Helper()
+	for name, v := range facts {
+		if got, ok := r.Facts.Get(name); !ok || got != v {
+			t.Errorf("fact %s = %v %v, want %v", name, got, ok, v)
+		}
+	}
+}
