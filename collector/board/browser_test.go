@@ -16,6 +16,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"egovmon/agent/check"
 )
 
 // chromium is the browser, or the test is skipped.
@@ -180,5 +182,48 @@ func TestScriptsOnAndOff(t *testing.T) {
 			t.Errorf("%s: the main part was asked for %d times", tt.how, parts.Load())
 		}
 		shot(t, dir, tt.how, "1000,1500", url)
+	}
+}
+
+// TestUpdateInPlace changes a state while a page is open: the page shows it by itself, and whoever is reading keeps the
+// focus, the place and the part that was opened.
+func TestUpdateInPlace(t *testing.T) {
+	chromium(t)
+	f := newcomer()
+	h := NewHandler(f, Options{Now: func() time.Time { return noon }, Fresh: -1})
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /watch", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, `<!DOCTYPE html><html><body><iframe id="f" width="900" height="400" src="/"></iframe><script>
+const f = document.getElementById("f");
+f.addEventListener("load", () => {
+  const d = f.contentDocument;
+  d.getElementById("a-lan").focus();
+  d.getElementById("unwatched").open = true;
+  f.contentWindow.scrollTo({ top: 150, behavior: "instant" });
+  const row = d.getElementById("r-lan");
+  const look = () => {
+    const down = d.querySelectorAll("td.down").length;
+    if (!down) return setTimeout(look, 200);
+    document.title = "down=" + down + " focus=" + d.activeElement.id + " open=" + d.getElementById("unwatched").open + " top=" + Math.round(f.contentWindow.scrollY) + " same=" + (row === d.getElementById("r-lan"));
+  };
+  look();
+});
+</script></body></html>`)
+	})
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Get(partParam) == "main" {
+			f.edit(func(v *View) {
+				for i := range v.Cells[:2] {
+					v.Cells[i].State, v.Cells[i].Reason = check.Down, check.ConnectRefused
+				}
+			})
+		}
+		h.ServeHTTP(framed{w}, r)
+	})
+	srv := httptest.NewServer(mux)
+	defer srv.Close()
+	dom := browse(t, "--dump-dom", "--virtual-time-budget=15000", srv.URL+"/watch")
+	if want := "<title>down=2 focus=a-lan open=true top=150 same=true</title>"; !strings.Contains(dom, want) {
+		t.Errorf("want %s, got:\n%s", want, dom)
 	}
 }

@@ -10,12 +10,10 @@
 
   const hour = (date) => new Date(date).toLocaleTimeString("vi-VN", { timeZone: "Asia/Ho_Chi_Minh", hour12: false });
 
-  // morph makes the node have like want.
+  const alike = (a, b) => a.nodeType === b.nodeType && a.nodeName === b.nodeName && a.id === b.id;
+
+  // morph makes the node have like want, which is alike.
   function morph(have, want) {
-    if (have.nodeType !== want.nodeType || have.nodeName !== want.nodeName || have.id !== want.id) {
-      have.replaceWith(want);
-      return;
-    }
     if (have.nodeType !== Node.ELEMENT_NODE) {
       if (have.nodeValue !== want.nodeValue) have.nodeValue = want.nodeValue;
       return;
@@ -27,20 +25,32 @@
     children(have, want);
   }
 
+  // children makes the children of have like those of want. One that has an id is found again wherever it stood.
   function children(have, want) {
-    const old = [...have.childNodes], now = [...want.childNodes];
-    now.forEach((n, i) => (i < old.length ? morph(old[i], n) : have.append(n)));
-    old.slice(now.length).forEach((n) => n.remove());
+    let at = have.firstChild;
+    for (const n of [...want.childNodes]) {
+      const mine = n.id && [...have.children].find((c) => alike(c, n));
+      if (mine && mine !== at) at = have.insertBefore(mine, at);
+      if (at && alike(at, n)) {
+        const next = at.nextSibling;
+        morph(at, n);
+        at = next;
+      } else {
+        have.insertBefore(n, at);
+      }
+    }
+    while (at) {
+      const next = at.nextSibling;
+      at.remove();
+      at = next;
+    }
   }
 
   function show(html) {
     const focused = document.activeElement && document.activeElement.id;
-    const page = new DOMParser().parseFromString("<main>" + html + "</main>", "text/html");
-    const want = document.importNode(page.querySelector("main"), true);
-    // The first part comes as the page did, with line breaks around it.
-    want.prepend("\n");
-    want.append("\n");
-    children(main, want);
+    // With line breaks around it, as in the page.
+    const page = new DOMParser().parseFromString("<main>\n" + html + "\n</main>", "text/html");
+    children(main, document.importNode(page.querySelector("main"), true));
     const again = focused && document.activeElement.id !== focused && document.getElementById(focused);
     if (again) again.focus({ preventScroll: true });
   }
