@@ -35,7 +35,7 @@ func fuzzSession(t *testing.T, k check.Kind, said []byte, talk func(*session) *r
 	if s.heard > maxHeard+maxLine {
 		t.Errorf("heard %d bytes", s.heard)
 	}
-	if bytes.Contains(said, []byte(user)) || bytes.Contains(said, []byte(password)) {
+	if bytes.Contains(said, []byte(userName)) || bytes.Contains(said, []byte(password)) {
 		r.Detail = "" // the server may say what it likes before it is told
 	}
 	declared(t, k, r)

@@ -239,7 +239,7 @@ func runFor(t testing.TB, k check.Kind, o check.Options, env check.Env, limit ti
 
 // The monitoring account of the tests. Neither may stand in a detail.
 const (
-	user     = "probe@xa.test"
+	userName = "probe@xa.test"
 	password = `p"\a ssứ}`
 )
 
@@ -274,7 +274,7 @@ func declared(t testing.TB, k check.Kind, r check.Result) {
 	if r.Detail != check.CleanDetail(r.Detail) {
 		t.Errorf("detail %q is not clean", r.Detail)
 	}
-	for _, secret := range []string{user, password, saslPlain(user, password)} {
+	for _, secret := range []string{userName, password, saslPlain(userName, password)} {
 		if strings.Contains(r.Detail, secret) {
 			t.Errorf("detail %q holds the account", r.Detail)
 		}

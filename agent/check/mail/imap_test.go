@@ -25,10 +25,10 @@ func TestIMAPReasons(t *testing.T) {
 	ends := func(d time.Duration) func(*x509.Certificate) {
 		return func(c *x509.Certificate) { c.NotAfter = epoch().Add(d) }
 	}
-	login := check.Options{"user": user, "password": "mailbox"}
+	login := check.Options{"user": userName, "password": "mailbox"}
 	quota := func(answer string) string { return inIMAP + "C:f GETQUOTAROOT INBOX\n" + answer + outIMAP }
 	byLogin := openIMAP + "C:c CAPABILITY\nS:* CAPABILITY IMAP4rev1|c OK done\n" +
-		fmt.Sprintf("C:d LOGIN {%d}\nS:+ go\nC:%s {%d}\nS:+\nC:%s\n", len(user), user, len(password), password)
+		fmt.Sprintf("C:d LOGIN {%d}\nS:+ go\nC:%s {%d}\nS:+\nC:%s\n", len(userName), userName, len(password), password)
 	tests := []struct {
 		name   string
 		script string
@@ -65,23 +65,23 @@ func TestIMAPReasons(t *testing.T) {
 
 		{name: "mechanism offered", script: fullIMAP + outIMAP, with: check.Options{"auth": []string{"xoauth2", "LOGIN"}}, reason: check.OK},
 		{name: "mechanism not offered", script: fullIMAP + outIMAP, with: check.Options{"auth": []string{"SCRAM-SHA-256"}}, reason: check.Auth, detail: "but LOGIN, PLAIN, XOAUTH2"},
-		{name: "logs in, no quota", script: fullIMAP + "C:d AUTHENTICATE PLAIN " + saslPlain(user, password) + "\nS:d OK in\nC:e CAPABILITY\nS:* CAPABILITY IMAP4rev1|e OK\n" + outIMAP, with: login, reason: check.OK, facts: map[string]float64{"login_code": 1, "capabilities_count": 1}},
+		{name: "logs in, no quota", script: fullIMAP + "C:d AUTHENTICATE PLAIN " + saslPlain(userName, password) + "\nS:d OK in\nC:e CAPABILITY\nS:* CAPABILITY IMAP4rev1|e OK\n" + outIMAP, with: login, reason: check.OK, facts: map[string]float64{"login_code": 1, "capabilities_count": 1}},
 		{name: "logs in by LOGIN", script: byLogin + "S:d OK in\nC:e CAPABILITY\nS:* CAPABILITY IMAP4rev1|e OK\n" + outIMAP, with: login, reason: check.OK},
-		{name: "logs in in two steps", script: openIMAP + "C:c CAPABILITY\nS:* CAPABILITY AUTH=PLAIN|c OK\nC:d AUTHENTICATE PLAIN\nS:+\nC:" + saslPlain(user, password) + "\nS:d OK\nC:e CAPABILITY\nS:* CAPABILITY X|e OK\n" + outIMAP, with: login, reason: check.OK},
-		{name: "account refused", script: fullIMAP + "C:d AUTH\nS:d NO [AUTHENTICATIONFAILED] " + user + " is unknown\n" + outIMAP, with: login, reason: check.Auth, detail: "refused: AUTHENTICATIONFAILED", facts: map[string]float64{"login_code": 0}},
-		{name: "account refused at its name", script: openIMAP + "C:c CAPABILITY\nS:* CAPABILITY IMAP4rev1|c OK\nC:d LOGIN\nS:d NO " + user + "\n" + outIMAP, with: login, reason: check.Auth},
-		{name: "login not understood", script: fullIMAP + "C:d AUTH\nS:d BAD " + user + "\n", with: login, reason: check.Protocol, detail: "login is answered BAD"},
-		{name: "closes at login", script: fullIMAP + "C:d AUTH\nS:* BYE " + user + "\n", with: login, reason: check.MailRejected},
+		{name: "logs in in two steps", script: openIMAP + "C:c CAPABILITY\nS:* CAPABILITY AUTH=PLAIN|c OK\nC:d AUTHENTICATE PLAIN\nS:+\nC:" + saslPlain(userName, password) + "\nS:d OK\nC:e CAPABILITY\nS:* CAPABILITY X|e OK\n" + outIMAP, with: login, reason: check.OK},
+		{name: "account refused", script: fullIMAP + "C:d AUTH\nS:d NO [AUTHENTICATIONFAILED] " + userName + " is unknown\n" + outIMAP, with: login, reason: check.Auth, detail: "refused: AUTHENTICATIONFAILED", facts: map[string]float64{"login_code": 0}},
+		{name: "account refused at its name", script: openIMAP + "C:c CAPABILITY\nS:* CAPABILITY IMAP4rev1|c OK\nC:d LOGIN\nS:d NO " + userName + "\n" + outIMAP, with: login, reason: check.Auth},
+		{name: "login not understood", script: fullIMAP + "C:d AUTH\nS:d BAD " + userName + "\n", with: login, reason: check.Protocol, detail: "login is answered BAD"},
+		{name: "closes at login", script: fullIMAP + "C:d AUTH\nS:* BYE " + userName + "\n", with: login, reason: check.MailRejected},
 		{name: "asks without end", script: fullIMAP + "C:d AUTH\nS:+|+|+\nHANG", with: login, reason: check.Protocol, detail: "asks for more than there is"},
 		{name: "talks without end at login", script: fullIMAP + "C:d AUTH\nFLOOD:* X|", with: login, reason: check.Protocol, detail: "more than 100 lines"},
 		{name: "login forbidden", script: openIMAP + "C:c CAPABILITY\nS:* CAPABILITY LOGINDISABLED AUTH=GSSAPI|c OK\n" + outIMAP, with: login, reason: check.Auth, detail: "but GSSAPI"},
-		{name: "no such secret", script: fullIMAP, with: check.Options{"user": user, "password": "other"}, reason: check.NotConfigured},
+		{name: "no such secret", script: fullIMAP, with: check.Options{"user": userName, "password": "other"}, reason: check.NotConfigured},
 
 		{name: "room left", script: quota("S:* QUOTAROOT INBOX \"User quota\"|* QUOTA \"User quota\" (STORAGE 10 512)|f OK\n"), with: login, reason: check.OK,
 			facts: map[string]float64{"quota_used_bytes": 10240, "quota_limit_bytes": 524288, "quota_ratio": 0.019531}},
 		{name: "nearly full", script: quota("S:* QUOTA \"\" (STORAGE 500 512)|f OK\n"), with: login, reason: check.Quota, detail: "98 % full"},
 		{name: "too many letters", script: quota("S:* QUOTA a (STORAGE 1 512 MESSAGE 100 100)|f OK\n"), with: login, reason: check.Quota, detail: "100 % full", facts: map[string]float64{"quota_ratio": 1, "quota_used_bytes": 1024}},
-		{name: "fuller than the plan's share", script: quota("S:* QUOTA a (STORAGE 300 512)|f OK\n"), with: check.Options{"user": user, "password": "mailbox", "quota_warn": 0.5}, reason: check.Quota},
+		{name: "fuller than the plan's share", script: quota("S:* QUOTA a (STORAGE 300 512)|f OK\n"), with: check.Options{"user": userName, "password": "mailbox", "quota_warn": 0.5}, reason: check.Quota},
 		{name: "the name of a quota as a literal", script: quota("S:* QUOTA {5}|a (b) (STORAGE 500 512)|f OK\n"), with: login, reason: check.Quota},
 		{name: "no limit", script: quota("S:* QUOTA a ()|f OK\n"), with: login, reason: check.OK},
 		{name: "limit of nothing", script: quota("S:* QUOTA a (STORAGE 0 0 X-OTHER 5 5)|f OK\n"), with: login, reason: check.OK},
@@ -144,6 +144,6 @@ func FuzzIMAP(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, said []byte) {
 		fuzzSession(t, imapKind(), said, (&imapCheck{server: &server{starttls: tlsNone}}).talk)
-		fuzzSession(t, imapKind(), said, (&imapCheck{quotaWarn: 0.9, server: &server{starttls: tlsNone, user: user, password: func() (string, error) { return password, nil }}}).talk)
+		fuzzSession(t, imapKind(), said, (&imapCheck{quotaWarn: 0.9, server: &server{starttls: tlsNone, user: userName, password: func() (string, error) { return password, nil }}}).talk)
 	})
 }

@@ -26,7 +26,7 @@ func TestSMTPReasons(t *testing.T) {
 		return func(c *x509.Certificate) { c.NotAfter = epoch().Add(d) }
 	}
 	nobody := func(c *x509.Certificate) { c.IPAddresses = nil }
-	login := check.Options{"user": user, "password": "mailbox"}
+	login := check.Options{"user": userName, "password": "mailbox"}
 	unproven := func() bool { return false }
 	tests := []struct {
 		name   string
@@ -82,13 +82,13 @@ func TestSMTPReasons(t *testing.T) {
 		{name: "old form of AUTH", script: openSMTP + "C:EHLO\nS:250-x|250 AUTH=PLAIN LOGIN\n" + quitSMTP, with: check.Options{"auth": []string{"PLAIN"}}, reason: check.OK},
 		{name: "mechanism not offered", script: fullSMTP + quitSMTP, with: check.Options{"auth": []string{"XOAUTH2"}}, reason: check.Auth, detail: "XOAUTH2 is not offered, but LOGIN, PLAIN"},
 		{name: "no login offered", script: openSMTP + "C:EHLO\nS:250 x\n" + quitSMTP, with: login, reason: check.Auth, detail: "but none"},
-		{name: "logs in", script: fullSMTP + "C:AUTH PLAIN " + saslPlain(user, password) + "\nS:235 2.7.0 welcome\n" + quitSMTP, with: login, reason: check.OK, facts: map[string]float64{"login_code": 1, "reply_code": 235}},
-		{name: "logs in by LOGIN", script: openSMTP + "C:EHLO\nS:250-x|250 AUTH LOGIN\nC:AUTH LOGIN\nS:334 VXNlcm5hbWU6\nC:" + base64Of(user) + "\nS:334 UGFzc3dvcmQ6\nC:" + base64Of(password) + "\nS:235 ok\n" + quitSMTP, with: login, reason: check.OK},
-		{name: "account refused", script: fullSMTP + "C:AUTH PLAIN\nS:535 5.7.8 " + user + " is unknown\n" + quitSMTP, with: login, reason: check.Auth, detail: "refused: 535 5.7.8", facts: map[string]float64{"login_code": 0}},
+		{name: "logs in", script: fullSMTP + "C:AUTH PLAIN " + saslPlain(userName, password) + "\nS:235 2.7.0 welcome\n" + quitSMTP, with: login, reason: check.OK, facts: map[string]float64{"login_code": 1, "reply_code": 235}},
+		{name: "logs in by LOGIN", script: openSMTP + "C:EHLO\nS:250-x|250 AUTH LOGIN\nC:AUTH LOGIN\nS:334 VXNlcm5hbWU6\nC:" + base64Of(userName) + "\nS:334 UGFzc3dvcmQ6\nC:" + base64Of(password) + "\nS:235 ok\n" + quitSMTP, with: login, reason: check.OK},
+		{name: "account refused", script: fullSMTP + "C:AUTH PLAIN\nS:535 5.7.8 " + userName + " is unknown\n" + quitSMTP, with: login, reason: check.Auth, detail: "refused: 535 5.7.8", facts: map[string]float64{"login_code": 0}},
 		{name: "account refused at its name", script: openSMTP + "C:EHLO\nS:250-x|250 AUTH LOGIN\nC:AUTH LOGIN\nS:334 VXNlcm5hbWU6\nC:\nS:535 no\n" + quitSMTP, with: login, reason: check.Auth},
-		{name: "closes at login", script: fullSMTP + "C:AUTH PLAIN\nS:421 4.3.2 " + user + "\n", with: login, reason: check.MailRejected, detail: "421 4.3.2"},
-		{name: "nonsense at login", script: fullSMTP + "C:AUTH PLAIN\nS:250 " + user + "\n", with: login, reason: check.Protocol},
-		{name: "no such secret", script: fullSMTP, with: check.Options{"user": user, "password": "other"}, reason: check.NotConfigured},
+		{name: "closes at login", script: fullSMTP + "C:AUTH PLAIN\nS:421 4.3.2 " + userName + "\n", with: login, reason: check.MailRejected, detail: "421 4.3.2"},
+		{name: "nonsense at login", script: fullSMTP + "C:AUTH PLAIN\nS:250 " + userName + "\n", with: login, reason: check.Protocol},
+		{name: "no such secret", script: fullSMTP, with: check.Options{"user": userName, "password": "other"}, reason: check.NotConfigured},
 
 		{name: "refused in the greeting", script: "S:554 5.7.1 not you\nC:QUIT", reason: check.MailRejected, detail: "the greeting is answered 554 5.7.1 not you", facts: map[string]float64{"reply_code": 554}},
 		{name: "busy", script: "S:421 4.3.2 try later\n", reason: check.MailRejected, detail: "421"},
@@ -219,12 +219,12 @@ func TestServerOptions(t *testing.T) {
 		{smtpKind(), check.Options{"address": "-ạ_:25"}, `option "address"`},
 		{smtpKind(), check.Options{"auth": []string{"PLAIN LOGIN"}}, `option "auth"`},
 		{smtpKind(), check.Options{"distrusted": []string{"00"}}, `option "distrusted"`},
-		{smtpKind(), check.Options{"user": user}, `option "user": the account has no password`},
+		{smtpKind(), check.Options{"user": userName}, `option "user": the account has no password`},
 		{smtpKind(), check.Options{"password": "mailbox"}, `option "password"`},
 		{smtpKind(), check.Options{"user": "a\r\nb", "password": "mailbox"}, `option "user"`},
-		{smtpKind(), check.Options{"user": user, "password": "mailbox", "starttls": tlsNone}, `through verified TLS only`},
-		{smtpKind(), check.Options{"user": user, "password": "mailbox", "starttls": tlsOffered}, `through verified TLS only`},
-		{imapKind(), check.Options{"user": user, "password": "mailbox", "starttls": tlsNone}, `through verified TLS only`},
+		{smtpKind(), check.Options{"user": userName, "password": "mailbox", "starttls": tlsNone}, `through verified TLS only`},
+		{smtpKind(), check.Options{"user": userName, "password": "mailbox", "starttls": tlsOffered}, `through verified TLS only`},
+		{imapKind(), check.Options{"user": userName, "password": "mailbox", "starttls": tlsNone}, `through verified TLS only`},
 		{imapKind(), check.Options{"address": "x"}, `option "address"`},
 		{smtpKind(), check.Options{"ehlo": "a\r\nMAIL FROM:<>"}, `option "ehlo"`},
 		{smtpKind(), check.Options{"egress": []string{"a.test:25", "b.test:25"}}, `option "egress": a closed port`},
@@ -254,6 +254,6 @@ func FuzzSMTP(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, said []byte) {
 		fuzzSession(t, smtpKind(), said, (&smtpCheck{server: &server{starttls: tlsNone}, ehlo: "x"}).talk)
-		fuzzSession(t, smtpKind(), said, (&smtpCheck{server: &server{starttls: tlsNone, user: user, password: func() (string, error) { return password, nil }}, ehlo: "x"}).talk)
+		fuzzSession(t, smtpKind(), said, (&smtpCheck{server: &server{starttls: tlsNone, user: userName, password: func() (string, error) { return password, nil }}, ehlo: "x"}).talk)
 	})
 }
