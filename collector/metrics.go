@@ -3,11 +3,16 @@ package main
 import (
 	"context"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
 
 	"egovmon/agent/check"
+	"egovmon/agent/check/kinds"
+	"egovmon/agent/daemon"
+	"egovmon/agent/plan"
 	"egovmon/collector/history"
 	"egovmon/collector/history/index"
 	"egovmon/collector/profile"
@@ -31,19 +36,14 @@ func metadata() []series.Metadata {
 
 // metricsHandler answers /metrics and /probe.
 func (c *center) metricsHandler(own *lateAgent) http.Handler {
-	m := &metrics{c: c, own: own}
+	m := &metrics{c: c, own: own, plans: map[string]*plan.Plan{}}
 	mux := http.NewServeMux()
 	gather := exporter.CollectorGatherer(m.state, c.metrics)
 	if c.config.showNode() {
 		gather = exporter.CollectorGatherer(m.state, c.metrics, exporter.NodeGatherer())
 	}
 	mux.Handle("/metrics", exporter.MetricsHandler(gather, c.log))
-	mux.Handle("/probe", exporter.ProbeHandler(func() []exporter.CheckState {
-		if d := own.get(); d != nil {
-			return d.State().Checks
-		}
-		return nil
-	}, c.log))
+	mux.Handle("/probe", exporter.ProbeHandler(m.checks, c.log))
 	return mux
 }
 
@@ -55,6 +55,7 @@ type metrics struct {
 	mu      sync.Mutex
 	made    time.Time
 	windows map[string][]exporter.Window // by service
+	plans   map[string]*plan.Plan        // by machine
 }
 
 func (m *metrics) state() exporter.CollectorState {
@@ -63,8 +64,11 @@ func (m *metrics) state() exporter.CollectorState {
 	c, now := m.c, m.c.now()
 	p := c.district()
 	s := exporter.CollectorState{Build: c.build, LogLeaves: c.store.Size(), WorkingTime: map[string]bool{}}
+	if st, err := os.Stat(filepath.Join(c.dir, evidenceDir, "checkpoint")); err == nil {
+		s.LogCheckpoint = st.ModTime()
+	}
 	for _, st := range c.intake.Status() {
-		a := exporter.FleetAgent{Machine: st.Machine, Unit: st.Unit, LastContact: st.Contact, Rejected: st.Rejected, Gaps: st.Refused["gap"]}
+		a := exporter.FleetAgent{Machine: st.Machine, Unit: st.Unit, LastContact: st.Contact, Rejected: st.Rejected, Refused: st.Refused}
 		s.Agents = append(s.Agents, a)
 	}
 	standings, err := c.index.Now(ctx, catalogue(p, now.Add(-time.Hour), now.Add(time.Minute)), index.Moment{At: now, Back: time.Hour, Hold: hold(p)})
@@ -87,6 +91,44 @@ func (m *metrics) state() exporter.CollectorState {
 		}
 	}
 	return s
+}
+
+// checks are the checks of every machine with their last results, for /probe.
+func (m *metrics) checks() []exporter.CheckState {
+	var out []exporter.CheckState
+	for _, st := range m.c.intake.Status() {
+		p := m.plan(st.Machine)
+		if p == nil {
+			continue
+		}
+		for _, ch := range p.Checks {
+			s := exporter.CheckState{ID: ch.ID, Service: ch.Service, Kind: ch.Kind, Target: daemon.Target(ch), Every: ch.Every}
+			if r, ok := m.c.live.Last(st.Machine, ch.ID); ok {
+				s.Last = &r.Result
+			}
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// plan returns the plan in force for a machine, which is read once.
+func (m *metrics) plan(machine string) *plan.Plan {
+	text, version, ok, err := m.c.intake.Plan(machine)
+	if err != nil || !ok {
+		return nil
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if p := m.plans[machine]; p != nil && p.Version == version {
+		return p
+	}
+	p, err := plan.Parse(text, kinds.Table())
+	if err != nil {
+		return nil
+	}
+	m.plans[machine] = p
+	return p
 }
 
 // services brings the standings of each service together.

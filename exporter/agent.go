@@ -41,7 +41,7 @@ func (s *set) agent(st AgentState, labels []*dto.LabelPair) {
 	counts(s, CheckMissed, LabelReason, st.Missed, labels)
 	counts(s, SpoolDropped, LabelReason, st.SpoolDropped, labels)
 	counts(s, PushRequests, LabelCode, st.PushRequests, labels)
-	s.add(SpoolRecords, float64(st.SpoolRecords), labels...)
+	s.add(SpoolBatches, float64(st.SpoolBatches), labels...)
 	s.add(SpoolBytes, float64(st.SpoolBytes), labels...)
 	s.instant(SpoolOldest, st.SpoolOldest, labels...)
 	s.instant(PushLastSuccess, st.PushLastSuccess, labels...)

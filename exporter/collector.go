@@ -30,7 +30,7 @@ type CollectorState struct {
 type FleetAgent struct {
 	Machine, Unit string
 	LastContact   time.Time        // zero when it was never heard of
-	Gaps          int64            // batches that are known to exist and have not come
+	Refused       map[string]int64 // batches and calls that were not taken in, by intake's own closed list of whys
 	Rejected      map[string]int64 // results that enter no figure, by intake's own closed list of whys
 }
 
@@ -85,7 +85,7 @@ func gatherCollector(st CollectorState, c collect) []*dto.MetricFamily {
 	for _, a := range st.Agents {
 		labels := s.with(nil, LabelMachine, a.Machine, LabelUnit, a.Unit)
 		s.instant(AgentLastContact, a.LastContact, labels...)
-		s.add(AgentSequenceGaps, float64(a.Gaps), labels...)
+		counts(s, AgentRefused, LabelReason, a.Refused, s.with(nil, LabelMachine, a.Machine))
 		counts(s, AgentRejected, LabelReason, a.Rejected, s.with(nil, LabelMachine, a.Machine))
 	}
 	for i := range st.Services {

@@ -25,7 +25,7 @@ const (
 	CheckMissed       = "egovmon_check_missed_total"
 	CheckStartDelay   = "egovmon_check_start_delay_seconds"
 	ChecksRunning     = "egovmon_checks_running"
-	SpoolRecords      = "egovmon_spool_records"
+	SpoolBatches      = "egovmon_spool_batches"
 	SpoolBytes        = "egovmon_spool_bytes"
 	SpoolOldest       = "egovmon_spool_oldest_record_timestamp_seconds"
 	SpoolDropped      = "egovmon_spool_dropped_records_total"
@@ -41,7 +41,7 @@ const (
 
 	// Of the collector.
 	AgentLastContact   = "egovmon_collector_agent_last_contact_timestamp_seconds"
-	AgentSequenceGaps  = "egovmon_collector_agent_sequence_gaps"
+	AgentRefused       = "egovmon_collector_refused_batches_total"
 	AgentRejected      = "egovmon_collector_rejected_results_total"
 	ServiceState       = "egovmon_service_state"
 	ServiceVantages    = "egovmon_service_vantages"

@@ -17,7 +17,7 @@ type AgentState struct {
 	Running int                    // runs under way
 	Delay   Histogram              // how long after its slot a run began, seconds
 
-	SpoolRecords int64 // not yet acknowledged
+	SpoolBatches int64 // sealed, not yet acknowledged
 	SpoolBytes   int64
 	SpoolOldest  time.Time
 	SpoolDropped map[check.Reason]int64

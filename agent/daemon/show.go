@@ -52,10 +52,11 @@ func (d *Daemon) State() exporter.AgentState {
 	js, ss, ps := d.journal.Stats(), d.sched.Stats(), d.pusher.Stats()
 	s := exporter.AgentState{
 		Build: d.o.Build, Runs: ss.Runs, Missed: ss.Missed, Running: ss.Running, Delay: delays(ss),
-		SpoolRecords: int64(js.Batches), SpoolBytes: js.Bytes, SpoolOldest: js.Oldest,
+		SpoolBatches: int64(js.Batches), SpoolBytes: js.Bytes, SpoolOldest: js.Oldest,
 		SpoolDropped:    map[check.Reason]int64{check.DataLost: int64(js.Lost)},
 		PushRequests:    map[string]int64{},
 		PushLastSuccess: ps.LastSuccess, CertNotAfter: id.TLS.Leaf.NotAfter, LogFailures: int64(ps.Refused),
+		LogLeaves: ps.Leaves, LogCheckpoint: ps.Seen,
 	}
 	for class, n := range ps.Requests {
 		s.PushRequests[class] = int64(n)
@@ -69,7 +70,7 @@ func (d *Daemon) State() exporter.AgentState {
 	}
 	s.PlanApplied, s.PlanVersion = at, p.Version
 	for _, c := range p.Checks {
-		cs := exporter.CheckState{ID: c.ID, Service: c.Service, Kind: c.Kind, Target: target(c), Every: c.Every}
+		cs := exporter.CheckState{ID: c.ID, Service: c.Service, Kind: c.Kind, Target: Target(c), Every: c.Every}
 		if r, ok := d.journal.LatestOf(c.ID); ok {
 			cs.Last = &r
 		}
@@ -89,8 +90,8 @@ func delays(st schedule.Stats) exporter.Histogram {
 	return h
 }
 
-// target is what a check is aimed at, as its plan writes it.
-func target(c plan.Check) string {
+// Target is what a check is aimed at, as its plan writes it; "" when the plan does not say.
+func Target(c plan.Check) string {
 	for _, name := range []string{"url", "address", "host", "name", "server"} {
 		if s := c.Options.String(name); s != "" {
 			return s

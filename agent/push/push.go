@@ -70,6 +70,8 @@ type Stats struct {
 	Offset      time.Duration     // our clock against the collector's, positive when ours is ahead
 	Measured    time.Time         // when Offset was measured; zero for never
 	Refused     uint64            // checkpoints and plans that do not verify
+	Leaves      int64             // of the log, as the last checkpoint that verified says; 0 for none
+	Seen        time.Time         // when that one came; zero for one that an earlier run kept
 }
 
 // A Pusher sends the batches of one journal and fetches the plans of one machine. Make it with New.

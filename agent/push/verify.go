@@ -99,6 +99,9 @@ func (p *Pusher) see(ctx context.Context, msg []byte, proof string) (tlog.Tree, 
 		return t, fmt.Errorf("checkpoint of %d leaves cannot be kept: %w", t.N, err)
 	}
 	p.tree = t
+	p.mu.Lock()
+	p.stats.Leaves, p.stats.Seen = t.N, p.now()
+	p.mu.Unlock()
 	p.o.Journal.SetCheckpoint(journal.Checkpoint{Origin: p.o.LogKey.Name(), Size: t.N, Hash: t.Hash})
 	return t, nil
 }
@@ -171,7 +174,7 @@ func (p *Pusher) loadCheckpoint() error {
 	if err != nil {
 		return fmt.Errorf("%s: %w; if the district has a new log on purpose, remove the file", path, err)
 	}
-	p.tree = t
+	p.tree, p.stats.Leaves = t, t.N
 	p.o.Journal.SetCheckpoint(journal.Checkpoint{Origin: p.o.LogKey.Name(), Size: t.N, Hash: t.Hash})
 	return nil
 }
