@@ -16,10 +16,14 @@ func runKinds(_ context.Context, args []string, stdout, stderr io.Writer) int {
 	fs := newFlags("kinds", "Lists the kinds of check, or the options and facts of one KIND.", stderr)
 	asJSON := fs.Bool("json", false, "write one JSON object a kind")
 	name, args := positional(args)
-	if ok, code := parse(fs, args, 1); !ok {
+	behind := 1 // the kind may also follow the flags
+	if name != "" {
+		behind = 0
+	}
+	if ok, code := parse(fs, args, behind); !ok {
 		return code
 	}
-	if name == "" {
+	if behind > 0 {
 		name = fs.Arg(0)
 	}
 	table := kinds.Table()

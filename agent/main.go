@@ -70,7 +70,11 @@ func usage(w io.Writer) {
 	fmt.Fprint(w, "\nEach command explains itself with --help. Exit codes: 0 done, 1 failed, 2 unusable input.\n")
 }
 
-func runVersion(_ context.Context, _ []string, stdout, _ io.Writer) int {
+func runVersion(_ context.Context, args []string, stdout, stderr io.Writer) int {
+	fs := newFlags("version", "Says which program this is.", stderr)
+	if ok, code := parse(fs, args, 0); !ok {
+		return code
+	}
 	fmt.Fprintln(stdout, exporter.ThisBuild())
 	return exitDone
 }

@@ -121,12 +121,17 @@ func (s *sink) Record(rs []check.Result, gs []check.Range) error {
 func watched(p peers, dir string, checks int, every, d time.Duration) (spent, error) {
 	var b strings.Builder
 	b.WriteString("plan: figures\nfor: pc-01\nversion: 1\nchecks:\n")
-	for i := range checks {
+	for i := range min(checks, 1000) {
 		b.WriteString(p.check(i, "every: 1m, timeout: 2s"))
 	}
 	pl, err := plan.Parse([]byte(b.String()), kinds.Table())
 	if err != nil {
 		return spent{}, err
+	}
+	for i := len(pl.Checks); i < checks; i++ { // more than a plan may have
+		c := pl.Checks[i%1000]
+		c.ID = fmt.Sprintf("s.x%d", i)
+		pl.Checks = append(pl.Checks, c)
 	}
 	pl.Concurrency = places
 	for i := range pl.Checks {

@@ -89,7 +89,8 @@ type Scheduler struct {
 	ranges  []check.Range      // missed since the last tick
 	done    map[string][]*done // by check: which slots have a result in this journal
 	stats   Stats
-	early   chan struct{} // wakes the loop when the first result of a start is there
+	left    int           // checks on this machine whose first run is not through; -1 when that has been acted on
+	early   chan struct{} // wakes the loop when the first result of a start is there, and when all on this machine are
 
 	gate gate
 	wg   sync.WaitGroup
@@ -103,6 +104,7 @@ type item struct {
 	err       error     // why fn could not be made
 	next      time.Time // the slot that comes next, or is due
 	notBefore time.Time // of the first round's spread; zero later
+	first     bool      // counted in Scheduler.left
 	busy      bool      // queued or running
 	started   bool      // running
 	slot      time.Time // while busy: the slot being run
@@ -416,8 +418,15 @@ func (s *Scheduler) work(ctx context.Context, it *item) {
 		if ok && !it.gone {
 			s.results = append(s.results, r)
 			s.doneLocked(it, slot)
-			if s.stats.Runs == 1 {
+			if it.first {
+				it.first = false
+				s.left--
+			}
+			if s.stats.Runs == 1 || s.left == 0 {
 				s.wakeEarly()
+			}
+			if s.left == 0 {
+				s.left = -1
 			}
 		}
 		it = s.nextLocked()

@@ -126,6 +126,10 @@ func (s *Scheduler) spreadLocked(items []*item, now time.Time) {
 			remote = append(remote, it)
 		}
 	}
+	s.left = -1
+	for _, it := range local {
+		it.first, s.left = true, max(0, s.left)+1
+	}
 	place := func(list []*item, over time.Duration) {
 		for i, it := range list {
 			room := max(0, min(over, it.c.Every, it.next.Add(it.c.Every).Sub(now)-tick))
@@ -133,7 +137,7 @@ func (s *Scheduler) spreadLocked(items []*item, now time.Time) {
 			it.notBefore = now.Add(at.Truncate(batchStep))
 		}
 	}
-	place(local, spreadLocal-batchStep)
+	place(local, spreadLocal-2*batchStep) // which leaves time to record the last ones
 	place(remote, spreadRemote)
 }
 
