@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"egovmon/agent/check"
@@ -66,41 +67,46 @@ func runDoctor(ctx context.Context, args []string, stdout, stderr io.Writer) int
 			b, _ := json.Marshal(f)
 			fmt.Fprintf(stdout, "%s\n", b)
 		} else {
-			writeFinding(stdout, l, f)
+			writeFinding(stdout, l, len(all), f)
 		}
 	}
-	bad, ok := firstBad(all)
+	bad := firstBad(all)
 	if !*asJSON {
 		fmt.Fprintln(stdout)
-		if !ok {
-			fmt.Fprintln(stdout, words.Say(l, "doctor.allfine"))
-		} else {
-			fmt.Fprintln(stdout, words.Say(l, "doctor.first", label(l, bad.Key)))
-			advice := words.Reason(l, bad.Reason).Action
-			if bad.advice != "" {
-				advice = words.Say(l, bad.advice)
-			}
-			if advice != "" {
-				fmt.Fprintln(stdout, words.Say(l, "doctor.advice", advice))
-			}
-		}
+		conclude(stdout, l, all, bad)
 	}
-	if ok {
+	if bad >= 0 {
 		return exitFailed
 	}
 	return exitDone
 }
 
-// firstBad returns the first finding that is down, else the first that is degraded.
-func firstBad(fs []finding) (finding, bool) {
+// conclude says what to do first, and what to read out when calling for help.
+func conclude(w io.Writer, l words.Lang, all []finding, bad int) {
+	if bad < 0 {
+		fmt.Fprintln(w, words.Say(l, "doctor.allfine"))
+		return
+	}
+	f := all[bad]
+	fmt.Fprintln(w, words.Say(l, "doctor.first", bad+1, label(l, f.Key)))
+	advice := words.Reason(l, f.Reason).Action
+	if f.advice != "" {
+		advice = words.Say(l, f.advice)
+	}
+	if advice != "" {
+		fmt.Fprintln(w, words.Say(l, "doctor.advice", advice))
+	}
+	fmt.Fprintln(w, words.Say(l, "doctor.call", bad+1, f.Reason))
+}
+
+// firstBad returns the index of the first finding that is down, else of the first that is degraded, else -1.
+func firstBad(fs []finding) int {
 	for _, want := range []check.State{check.Down, check.Degraded} {
-		for _, f := range fs {
-			if f.State == want {
-				return f, true
-			}
+		if i := slices.IndexFunc(fs, func(f finding) bool { return f.State == want }); i >= 0 {
+			return i
 		}
 	}
-	return finding{}, false
+	return -1
 }
 
 func label(l words.Lang, key string) string {
@@ -110,15 +116,15 @@ func label(l words.Lang, key string) string {
 	return key
 }
 
-func writeFinding(w io.Writer, l words.Lang, f finding) {
+func writeFinding(w io.Writer, l words.Lang, number int, f finding) {
 	mark, word := "?", words.Say(l, "doctor.unknown")
 	switch f.State {
 	case check.Up:
-		mark, word = "+", words.Say(l, "doctor.fine")
+		mark, word = " ", words.Say(l, "doctor.fine")
 	case check.Degraded, check.Down:
 		mark, word = "!", words.Say(l, "doctor.bad")
 	}
-	fmt.Fprintf(w, " %s  %-38s %s", mark, label(l, f.Key), word)
+	fmt.Fprintf(w, "%s %2d. %-36s %s", mark, number, label(l, f.Key), word)
 	if f.State != check.Up && f.Reason != "" {
 		fmt.Fprintf(w, ": %s", words.Reason(l, f.Reason).Title)
 	}
@@ -135,15 +141,16 @@ func examine(ctx context.Context, dir string, l words.Lang) func(yield func(find
 		now := time.Now()
 		steps := []func() finding{
 			func() finding { return examineClock(now, exporter.ThisBuild().Date, l) },
+			func() finding { return examineKind(ctx, "disk", "host", "doctor.diskadvice") },
 			func() finding { return examineAddress(l) },
-			func() finding { return examineKind(ctx, "gateway", "gateway", check.Options{}) },
+			func() finding { return examineKind(ctx, "gateway", "gateway", "doctor.gatewayadvice") },
 			func() finding { return examineIdentity(id, err, now, l) },
-			func() finding { return examineDisk(ctx, dir) },
 		}
 		if id != nil {
 			steps = append(steps,
 				func() finding { return examineDNS(ctx, id) },
-				func() finding { return examineCollector(ctx, id) },
+				func() finding { return examineCollector(ctx, id, l) },
+				func() finding { return examineRunning(dir, l) },
 				func() finding { return examineJournal(dir, l) })
 		}
 		for _, s := range steps {
@@ -166,7 +173,7 @@ func found(key string, r check.Result) finding {
 func examineClock(now, built time.Time, l words.Lang) finding {
 	f := finding{Key: "clock", State: check.Up, Reason: check.OK, Detail: now.Format("15:04:05 02/01/2006 -07:00")}
 	if now.Before(built) {
-		f.State, f.Reason, f.Detail = check.Down, check.ClockUnset, words.Say(l, "doctor.notime")
+		f.State, f.Reason, f.Detail, f.advice = check.Down, check.ClockUnset, words.Say(l, "doctor.notime", f.Detail), "doctor.clockadvice"
 	}
 	return f
 }
@@ -184,8 +191,9 @@ func examineAddress(l words.Lang) finding {
 	return finding{Key: "address", State: check.Down, Reason: check.ConnectUnreachable, Detail: words.Say(l, "doctor.noaddress"), advice: "doctor.cableadvice"}
 }
 
-// examineKind runs a kind of check with its defaults and the options given.
-func examineKind(ctx context.Context, key, kind string, o check.Options) finding {
+// examineKind runs a kind of check with its defaults.
+func examineKind(ctx context.Context, key, kind, advice string) finding {
+	o := check.Options{}
 	k, ok := kinds.Table().Lookup(kind)
 	if !ok {
 		return found(key, check.Because(check.NotSupported, "no kind %s", kind))
@@ -201,13 +209,15 @@ func examineKind(ctx context.Context, key, kind string, o check.Options) finding
 	}
 	ctx, cancel := context.WithTimeout(ctx, doctorTimeout)
 	defer cancel()
-	return found(key, fn(ctx))
+	f := found(key, fn(ctx))
+	f.advice = advice
+	return f
 }
 
 func examineIdentity(id *host.Identity, err error, now time.Time, l words.Lang) finding {
 	switch {
 	case errors.Is(err, host.ErrNotEnrolled):
-		return finding{Key: "identity", State: check.Unknown, Reason: check.NotConfigured, Detail: words.Say(l, "doctor.notenrolled"), advice: "doctor.enroladvice"}
+		return finding{Key: "identity", State: check.Down, Reason: check.NotConfigured, Detail: words.Say(l, "doctor.notenrolled"), advice: "doctor.enroladvice"}
 	case err != nil:
 		return found("identity", check.Because(check.Misconfigured, "%v", err))
 	}
@@ -222,8 +232,16 @@ func examineIdentity(id *host.Identity, err error, now time.Time, l words.Lang) 
 		Detail: words.Say(l, "doctor.enrolled", id.Machine, id.Collector, id.TLS.Leaf.NotAfter.Format("02/01/2006"))}
 }
 
-func examineDisk(ctx context.Context, dir string) finding {
-	return examineKind(ctx, "disk", "host", check.Options{})
+// examineRunning tells whether the agent works in the data folder.
+func examineRunning(dir string, l words.Lang) finding {
+	running, err := daemon.Running(dir)
+	switch {
+	case err != nil:
+		return found("running", check.Because(check.NoPermission, "%v", err))
+	case !running:
+		return finding{Key: "running", State: check.Down, Reason: check.MissedStopped, Detail: words.Say(l, "doctor.notrunning"), advice: "doctor.runadvice"}
+	}
+	return finding{Key: "running", State: check.Up, Reason: check.OK}
 }
 
 // examineJournal says what waits to be sent.
@@ -252,21 +270,27 @@ func examineDNS(ctx context.Context, id *host.Identity) finding {
 	defer cancel()
 	addrs, err := net.DefaultResolver.LookupHost(ctx, u.Hostname())
 	if err != nil {
-		return found("dns", check.Because(check.Classify(check.StepResolve, err), "%s", u.Hostname()))
+		f := found("dns", check.Because(check.Classify(check.StepResolve, err), "%s", u.Hostname()))
+		f.advice = "doctor.dnsadvice"
+		return f
 	}
 	return finding{Key: "dns", State: check.Up, Reason: check.OK, Detail: u.Hostname() + " → " + addrs[0]}
 }
 
 // examineCollector asks the collector for its time over the pinned key.
-func examineCollector(ctx context.Context, id *host.Identity) finding {
+func examineCollector(ctx context.Context, id *host.Identity, l words.Lang) finding {
 	ctx, cancel := context.WithTimeout(ctx, doctorTimeout)
 	defer cancel()
 	at, err := daemon.AskTime(ctx, id)
 	if err != nil {
-		return found("collector", check.Because(check.Classify(check.StepExchange, err), "%v", err))
+		f := found("collector", check.Because(check.Classify(check.StepExchange, err), "%v", err))
+		f.advice = "doctor.collectoradvice"
+		return f
 	}
 	if d := time.Since(at); d.Abs() > time.Minute {
-		return found("collector", check.Because(check.ClockSkew, "%s", d.Round(time.Second)))
+		f := found("clock", check.Because(check.ClockSkew, "%s", words.Duration(l, d.Abs())))
+		f.advice = "doctor.clockadvice"
+		return f
 	}
 	return finding{Key: "collector", State: check.Up, Reason: check.OK, Detail: id.Collector}
 }

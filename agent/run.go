@@ -53,6 +53,7 @@ func runRun(ctx context.Context, args []string, _, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "agent run: %v\n", err)
 		return exitFailed
 	}
+	frugal(ctx)
 	if err := d.Run(ctx); err != nil && !errors.Is(err, context.Canceled) {
 		fmt.Fprintf(stderr, "agent run: %v\n", err)
 		return exitFailed

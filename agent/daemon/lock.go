@@ -3,8 +3,10 @@ package daemon
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // lockFile is what an agent holds locked while it works in a data folder.
@@ -20,7 +22,12 @@ func lock(dir string) (unlock func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("data folder: %w", err)
 	}
-	if err := tryLock(f); err != nil {
+	err = tryLock(f)
+	if errors.Is(err, errLocked) { // perhaps by Running, for an instant
+		time.Sleep(100 * time.Millisecond)
+		err = tryLock(f)
+	}
+	if err != nil {
 		_ = f.Close()
 		if errors.Is(err, errLocked) {
 			return nil, fmt.Errorf("data folder %s: another agent works in it: stop that one, or name another folder with --data", dir)
@@ -28,4 +35,21 @@ func lock(dir string) (unlock func(), err error) {
 		return nil, fmt.Errorf("data folder: lock %s: %w", path, err)
 	}
 	return func() { _ = f.Close() }, nil
+}
+
+// Running reports whether an agent works in a data folder.
+func Running(dir string) (bool, error) {
+	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("data folder: %w", err)
+	}
+	defer f.Close()
+	err = tryLock(f)
+	if errors.Is(err, errLocked) {
+		return true, nil
+	}
+	return false, err
 }
