@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -177,10 +178,8 @@ func archived(ts *testscript.TestScript, _ bool, args []string) {
 
 func called(ts *testscript.TestScript, _ bool, args []string) {
 	want := strings.Join(args, " ")
-	for _, c := range collectorOf(ts).Calls() {
-		if c == want {
-			return
-		}
+	if slices.Contains(collectorOf(ts).Calls(), want) {
+		return
 	}
 	ts.Fatalf("the collector was called %q, not %s", collectorOf(ts).Calls(), want)
 }
