@@ -11,6 +11,7 @@ import (
 	"egovmon/agent/check/mail"
 	"egovmon/agent/check/network"
 	"egovmon/agent/check/portal"
+	"egovmon/agent/check/signature"
 )
 
 // Table lists every kind, family by family.
@@ -20,6 +21,7 @@ func Table() check.Table {
 		dns.Kinds(),
 		portal.Kinds(),
 		mail.Kinds(),
+		signature.Kinds(),
 		machine.Kinds(),
 	)
 }

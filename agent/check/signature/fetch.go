@@ -155,6 +155,11 @@ func (f *fetcher) exchange(ctx context.Context, q question, sp *spans, facts *ch
 	if bad := send(conn, req, sp); bad != nil {
 		return 0, nil, nil, bad
 	}
+	return f.read(conn, req, sp, facts)
+}
+
+// read reads and judges one answer; next is where a redirection leads.
+func (f *fetcher) read(conn net.Conn, req *http.Request, sp *spans, facts *check.Facts) (status int, next *url.URL, a *answer, bad *fault) {
 	wire := &io.LimitedReader{R: conn, N: maxHead}
 	begin := time.Now()
 	resp, err := readHead(bufio.NewReaderSize(wire, 4<<10), req)
@@ -166,7 +171,7 @@ func (f *fetcher) exchange(ctx context.Context, q question, sp *spans, facts *ch
 		return 0, nil, nil, because(check.Classify(check.StepExchange, err), "waiting for the answer: %v", err)
 	}
 	facts.Add("status_code", float64(resp.StatusCode))
-	if next, bad := redirection(q.url, resp); next != nil || bad != nil {
+	if next, bad := redirection(req.URL, resp); next != nil || bad != nil {
 		return resp.StatusCode, next, nil, bad
 	}
 	if bad := statusFault(resp.StatusCode); bad != nil {

@@ -46,6 +46,14 @@ type signserviceCheck struct {
 }
 
 func newSignservice(o check.Options, env check.Env) (check.Func, error) {
+	c, err := newSignserviceCheck(o, env)
+	if err != nil {
+		return nil, err
+	}
+	return c.run, nil
+}
+
+func newSignserviceCheck(o check.Options, env check.Env) (*signserviceCheck, error) {
 	c := &signserviceCheck{process: o.String("process"), path: o.String("path"), warn: days(o), slow: o.Duration("slow"), at: newClock(env), find: findProcesses}
 	host, port, err := net.SplitHostPort(o.String("address"))
 	if err != nil {
@@ -65,7 +73,7 @@ func newSignservice(o check.Options, env check.Env) (check.Func, error) {
 	for _, s := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
 		c.suites = append(c.suites, s.ID)
 	}
-	return c.run, nil
+	return c, nil
 }
 
 // run looks once.
