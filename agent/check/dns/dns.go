@@ -14,6 +14,7 @@ import (
 	mdns "github.com/miekg/dns"
 
 	"egovmon/agent/check"
+	"egovmon/agent/check/lookup"
 )
 
 // The values of the option match.
@@ -24,7 +25,7 @@ const (
 )
 
 // maxServers bounds how many servers one check asks.
-const maxServers = 8
+const maxServers = lookup.MaxServers
 
 func dnsKind() check.Kind {
 	return check.Kind{
@@ -50,14 +51,14 @@ func dnsKind() check.Kind {
 		Phases: phases(),
 		Target: targets,
 		New: func(o check.Options, env check.Env) (check.Func, error) {
-			return newDNS(o, env, systemServers)
+			return newDNS(o, env, lookup.SystemServers)
 		},
 	}
 }
 
 func facts() []check.FactDef {
 	return []check.FactDef{
-		{Name: "answers_count", Help: "records of the type asked in the answer", Min: 0, Max: maxAnswers},
+		{Name: "answers_count", Help: "records of the type asked in the answer", Min: 0, Max: lookup.MaxAnswers},
 		{Name: "ttl_min_s", Help: "shortest time to live of these records", Min: 0, Max: 1<<32 - 1},
 		{Name: "rcode_code", Help: "response code: 0 no error, 2 server failure, 3 no such name, 5 refused", Min: 0, Max: 4095},
 		{Name: "soa_serial", Help: "serial of the zone, for type SOA", Min: 0, Max: 1<<32 - 1},
@@ -102,14 +103,14 @@ func targets(o check.Options) []string {
 
 // A checker is a check of kind dns.
 type checker struct {
-	query   query
+	query   lookup.Query
 	servers []string // host:port; none means the system's
 	want    []string // as data writes them
 	match   string
 	agree   bool
 	slow    time.Duration
 	dnssec  bool
-	asker   asker
+	asker   lookup.Asker
 	system  func() ([]netip.AddrPort, error)
 }
 
@@ -127,13 +128,13 @@ func newDNS(o check.Options, env check.Env, system func() ([]netip.AddrPort, err
 		}
 	}
 	var err error
-	if c.query, err = newQuery(o.String("name"), o.String("type"), o.Bool("recursion"), c.dnssec); err != nil {
+	if c.query, err = lookup.NewQuery(o.String("name"), o.String("type"), o.Bool("recursion"), c.dnssec); err != nil {
 		return nil, err
 	}
-	if c.want, err = c.query.expected(o.Strings("answers")); err != nil {
+	if c.want, err = expected(c.query, o.Strings("answers")); err != nil {
 		return nil, err
 	}
-	c.asker = asker{query: c.query, tcp: o.String("protocol") == "tcp", tries: max(1, int(o.Int("tries"))), source: env.Source}
+	c.asker = lookup.Asker{Query: c.query, TCP: o.String("protocol") == "tcp", Tries: max(1, int(o.Int("tries"))), Source: env.Source}
 	return c.check, nil
 }
 
@@ -173,18 +174,17 @@ func (c *checker) resolvers() ([]string, *check.Result) {
 }
 
 // askAll asks one server from here and several each from a goroutine of its own, which ends when ctx does.
-func (c *checker) askAll(ctx context.Context, servers []string) []outcome {
-	outcomes := make([]outcome, len(servers))
+func (c *checker) askAll(ctx context.Context, servers []string) []lookup.Outcome {
+	outcomes := make([]lookup.Outcome, len(servers))
 	if len(servers) == 1 {
-		outcomes[0] = c.askNamed(ctx, &c.asker, servers[0])
+		outcomes[0] = c.asker.AskNamed(ctx, servers[0])
 		return outcomes
 	}
 	done := make(chan struct{})
 	for i, s := range servers {
 		go func() {
-			a := c.asker
-			a.out = nil
-			outcomes[i] = c.askNamed(ctx, &a, s)
+			a := c.asker.Clone()
+			outcomes[i] = a.AskNamed(ctx, s)
 			done <- struct{}{}
 		}()
 	}
@@ -194,34 +194,12 @@ func (c *checker) askAll(ctx context.Context, servers []string) []outcome {
 	return outcomes
 }
 
-// askNamed asks a server by address or by name.
-func (c *checker) askNamed(ctx context.Context, a *asker, server string) outcome {
-	if ap, err := netip.ParseAddrPort(server); err == nil {
-		return a.ask(ctx, netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()))
-	}
-	host, port, _ := net.SplitHostPort(server)
-	n, err := strconv.ParseUint(port, 10, 16)
-	if err != nil {
-		return outcome{reason: check.Misconfigured, detail: fmt.Sprintf("port %q is no number", port)}
-	}
-	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-	if err != nil {
-		return outcome{reason: check.Classify(check.StepResolve, err), detail: fmt.Sprintf("the name of the server %s: %s", host, plain(err))}
-	}
-	for _, addr := range addrs {
-		if addr = addr.Unmap(); !a.source.IsValid() || a.source.Unmap().Is4() == addr.Is4() {
-			return a.ask(ctx, netip.AddrPortFrom(addr, uint16(n)))
-		}
-	}
-	return outcome{reason: check.Misconfigured, detail: fmt.Sprintf("%s has no address of the IP version of %s", host, a.source)}
-}
-
 // compare turns an answer without the expected contents into dns_mismatch.
-func (c *checker) compare(o *outcome) {
-	if o.reason != check.OK || len(c.want) == 0 {
+func (c *checker) compare(o *lookup.Outcome) {
+	if o.Reason != check.OK || len(c.want) == 0 {
 		return
 	}
-	got := contents(o.found)
+	got := contents(o.Found)
 	missing, extra := "", ""
 	hits := 0
 	for _, w := range c.want {
@@ -238,9 +216,9 @@ func (c *checker) compare(o *outcome) {
 	}
 	switch {
 	case c.match == matchAny && hits == 0, c.match != matchAny && missing != "":
-		o.reason, o.detail = check.DNSMismatch, fmt.Sprintf("%s is missing, got %s", short(missing), short(strings.Join(got, ", ")))
+		o.Reason, o.Detail = check.DNSMismatch, fmt.Sprintf("%s is missing, got %s", short(missing), short(strings.Join(got, ", ")))
 	case c.match == matchExact && extra != "":
-		o.reason, o.detail = check.DNSMismatch, fmt.Sprintf("%s is not expected", short(extra))
+		o.Reason, o.Detail = check.DNSMismatch, fmt.Sprintf("%s is not expected", short(extra))
 	}
 }
 
@@ -257,7 +235,7 @@ func short(s string) string {
 func contents(rrs []mdns.RR) []string {
 	var all []string
 	for _, rr := range rrs {
-		all = append(all, data(rr))
+		all = append(all, lookup.Data(rr))
 	}
 	slices.Sort(all)
 	return slices.Compact(all)
@@ -266,13 +244,13 @@ func contents(rrs []mdns.RR) []string {
 // verdict makes one result of what the servers said. All as expected is ok; none is the reason of the server that counts
 // (see counting); some is dns_inconsistent when the others say something else about the name, and partial when they
 // failed to answer.
-func (c *checker) verdict(outcomes []outcome) check.Result {
+func (c *checker) verdict(outcomes []lookup.Outcome) check.Result {
 	good, differ := 0, 0
 	for _, o := range outcomes {
 		switch {
-		case o.reason == check.OK:
+		case o.Reason == check.OK:
 			good++
-		case o.replied():
+		case o.Replied():
 			differ++
 		}
 	}
@@ -281,9 +259,9 @@ func (c *checker) verdict(outcomes []outcome) check.Result {
 	var r check.Result
 	switch {
 	case good == 0:
-		r = check.Because(o.reason, "%s", naming(outcomes, o))
+		r = check.Because(o.Reason, "%s", naming(outcomes, o))
 	case good < len(outcomes):
-		bad := outcomes[slices.IndexFunc(outcomes, func(x outcome) bool { return x.reason != check.OK && (differ == 0 || x.replied()) })]
+		bad := outcomes[slices.IndexFunc(outcomes, func(x lookup.Outcome) bool { return x.Reason != check.OK && (differ == 0 || x.Replied()) })]
 		reason := check.Partial
 		if differ > 0 {
 			reason = check.DNSInconsistent
@@ -291,18 +269,18 @@ func (c *checker) verdict(outcomes []outcome) check.Result {
 		r = check.Because(reason, "%d of %d servers answered as expected; %s", good, len(outcomes), naming(outcomes, bad))
 	case c.agree && !alike(outcomes):
 		r = check.Because(check.DNSInconsistent, "the servers' records differ: %s", difference(outcomes))
-	case c.slow > 0 && o.took > c.slow:
-		r = check.Because(check.Slow, "answered in %s, limit %s", o.took.Round(time.Microsecond), c.slow)
+	case c.slow > 0 && o.Took > c.slow:
+		r = check.Because(check.Slow, "answered in %s, limit %s", o.Took.Round(time.Microsecond), c.slow)
 	default:
 		r = check.Because(check.OK, "")
 	}
 	c.report(&r, o)
 	r.Facts.Add("servers_count", float64(len(outcomes)))
 	r.Facts.Add("servers_ok_count", float64(good))
-	r.Phases.Add("dns", o.took)
+	r.Phases.Add("dns", o.Took)
 	if len(outcomes) > 1 {
 		for i, o := range outcomes[:min(len(outcomes), maxServers)] {
-			r.Phases.Add(serverPhase(i), o.took)
+			r.Phases.Add(serverPhase(i), o.Took)
 		}
 	}
 	return r
@@ -310,11 +288,11 @@ func (c *checker) verdict(outcomes []outcome) check.Result {
 
 // counting is the outcome whose reason and numbers stand for all: the first good one; else the first that says something
 // about the name, since users' machines go on to the next server until one does; else the first that answered at all.
-func counting(outcomes []outcome) int {
-	for _, counts := range []func(outcome) bool{
-		func(o outcome) bool { return o.reason == check.OK },
-		outcome.replied,
-		func(o outcome) bool { return o.message != nil },
+func counting(outcomes []lookup.Outcome) int {
+	for _, counts := range []func(lookup.Outcome) bool{
+		func(o lookup.Outcome) bool { return o.Reason == check.OK },
+		lookup.Outcome.Replied,
+		func(o lookup.Outcome) bool { return o.Message != nil },
 	} {
 		if i := slices.IndexFunc(outcomes, counts); i >= 0 {
 			return i
@@ -324,52 +302,52 @@ func counting(outcomes []outcome) int {
 }
 
 // naming puts the server in front of what it said, where there are several.
-func naming(outcomes []outcome, o outcome) string {
-	if len(outcomes) < 2 || !o.server.IsValid() {
-		return o.detail
+func naming(outcomes []lookup.Outcome, o lookup.Outcome) string {
+	if len(outcomes) < 2 || !o.Server.IsValid() {
+		return o.Detail
 	}
-	return fmt.Sprintf("%s: %s", o.server, o.detail)
+	return fmt.Sprintf("%s: %s", o.Server, o.Detail)
 }
 
-func alike(outcomes []outcome) bool {
-	first := contents(outcomes[0].found)
-	return !slices.ContainsFunc(outcomes[1:], func(o outcome) bool { return !slices.Equal(first, contents(o.found)) })
+func alike(outcomes []lookup.Outcome) bool {
+	first := contents(outcomes[0].Found)
+	return !slices.ContainsFunc(outcomes[1:], func(o lookup.Outcome) bool { return !slices.Equal(first, contents(o.Found)) })
 }
 
-func difference(outcomes []outcome) string {
-	first := contents(outcomes[0].found)
+func difference(outcomes []lookup.Outcome) string {
+	first := contents(outcomes[0].Found)
 	for _, o := range outcomes[1:] {
-		if got := contents(o.found); !slices.Equal(first, got) {
-			return fmt.Sprintf("%s has %s, %s has %s", outcomes[0].server, short(strings.Join(first, ", ")), o.server, short(strings.Join(got, ", ")))
+		if got := contents(o.Found); !slices.Equal(first, got) {
+			return fmt.Sprintf("%s has %s, %s has %s", outcomes[0].Server, short(strings.Join(first, ", ")), o.Server, short(strings.Join(got, ", ")))
 		}
 	}
 	return ""
 }
 
 // report adds the numbers of one outcome.
-func (c *checker) report(r *check.Result, o outcome) {
-	if o.sent > 0 {
-		r.Facts.Add("sent_count", float64(o.sent))
+func (c *checker) report(r *check.Result, o lookup.Outcome) {
+	if o.Sent > 0 {
+		r.Facts.Add("sent_count", float64(o.Sent))
 	}
-	if o.message == nil {
+	if o.Message == nil {
 		return
 	}
-	r.Facts.Add("rtt_s", o.took.Seconds())
-	r.Facts.Add("rcode_code", float64(o.message.Rcode))
-	r.Facts.Add("answers_count", float64(len(o.found)))
-	r.Facts.Add("authoritative_code", flag(o.message.Authoritative))
+	r.Facts.Add("rtt_s", o.Took.Seconds())
+	r.Facts.Add("rcode_code", float64(o.Message.Rcode))
+	r.Facts.Add("answers_count", float64(len(o.Found)))
+	r.Facts.Add("authoritative_code", flag(o.Message.Authoritative))
 	if c.dnssec {
-		r.Facts.Add("authentic_code", flag(o.message.AuthenticatedData))
+		r.Facts.Add("authentic_code", flag(o.Message.AuthenticatedData))
 	}
-	if len(o.found) == 0 {
+	if len(o.Found) == 0 {
 		return
 	}
-	ttl := o.found[0].Header().Ttl
-	for _, rr := range o.found {
+	ttl := o.Found[0].Header().Ttl
+	for _, rr := range o.Found {
 		ttl = min(ttl, rr.Header().Ttl)
 	}
 	r.Facts.Add("ttl_min_s", float64(ttl))
-	if soa, ok := o.found[0].(*mdns.SOA); ok {
+	if soa, ok := o.Found[0].(*mdns.SOA); ok {
 		r.Facts.Add("soa_serial", float64(soa.Serial))
 	}
 }

@@ -2,13 +2,11 @@ package dns
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
 	"net"
 	"net/netip"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -17,6 +15,7 @@ import (
 	mdns "github.com/miekg/dns"
 
 	"egovmon/agent/check"
+	"egovmon/agent/check/lookup"
 )
 
 const soon = 300 * time.Millisecond
@@ -112,7 +111,7 @@ func TestHostileAnswers(t *testing.T) {
 	wrongID := func(q []byte) []byte { return with(q, func(b []byte) []byte { b[1]++; return b }) }
 	wrongName := func(q []byte) []byte { return with(q, func(b []byte) []byte { b[13] = 'x'; return b }) }
 	flood := func(q []byte) (all [][]byte) {
-		for range maxForeign + 10 {
+		for range lookup.MaxForeign + 10 {
 			all = append(all, wrongID(q))
 		}
 		return all
@@ -485,37 +484,11 @@ func TestKindIsWhole(t *testing.T) {
 	}
 }
 
-func TestParseResolvConf(t *testing.T) {
-	const text = "# nameserver 192.0.2.9\nsearch tuky.test\nnameserver 192.0.2.1\nnameserver\nnameserver fe80::1%eth0 # home\nnameserver dns.test\n nameserver 192.0.2.1\noptions ndots:1"
-	var got []string
-	for _, s := range parseResolvConf([]byte(text)) {
-		got = append(got, s.String())
-	}
-	if want := []string{"192.0.2.1:53", "[fe80::1%eth0]:53"}; !slices.Equal(got, want) {
-		t.Errorf("%q, want %q", got, want)
-	}
-}
-
-func FuzzResolvConf(f *testing.F) {
-	f.Add([]byte("nameserver 192.0.2.1\nnameserver ::1\n"))
-	f.Fuzz(func(t *testing.T, text []byte) {
-		if n := len(parseResolvConf(text)); n > maxServers {
-			t.Errorf("%d servers", n)
-		}
-	})
-}
-
 // FuzzAnswer hands bytes to all that handles an answer after it was read from a socket.
 func FuzzAnswer(f *testing.F) {
 	for _, typ := range []string{"A", "TXT", "SOA", "ANY"} {
-		q, err := newQuery("motcua.test", typ, true, true)
-		if err != nil {
-			f.Fatal(err)
-		}
 		var m mdns.Msg
-		if err := m.Unpack(q.packed); err != nil {
-			f.Fatal(err)
-		}
+		m.SetQuestion("motcua.test.", mdns.StringToType[typ])
 		for _, record := range []string{"motcua.test. 60 IN CNAME a.test.", "a.test. 60 IN A 192.0.2.1", `motcua.test. 60 IN TXT "a\"\001"`,
 			"motcua.test. 60 IN SOA a. b. 1 2 3 4 5", "motcua.test. 60 IN NULL \\# 0"} {
 			if rr, err := mdns.NewRR(record); err == nil {
@@ -531,21 +504,17 @@ func FuzzAnswer(f *testing.F) {
 	}
 	f.Add([]byte{0, 0, 0x80, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0xc0, 12, 0, 1, 0, 1}, "A")
 	f.Fuzz(func(t *testing.T, b []byte, typ string) {
-		q, err := newQuery("motcua.test", typ, true, true)
-		if err != nil || len(b) < 2 {
+		q, err := lookup.NewQuery("motcua.test", typ, true, true)
+		if err != nil {
 			return
 		}
-		if _, err := q.head(b, binary.BigEndian.Uint16(b)); err != nil {
+		o, err := lookup.Parse(q, b)
+		if err != nil {
 			return
 		}
-		o := outcome{sent: 1}
-		if o.unpack(b) != nil {
-			return
-		}
-		o.judge(q)
 		c := &checker{query: q, want: []string{"192.0.2.1"}, match: matchExact, dnssec: true, agree: true}
 		c.compare(&o)
-		r := c.verdict([]outcome{o, o})
+		r := c.verdict([]lookup.Outcome{o, o})
 		declared(t, r)
 		if len(r.Detail) > check.MaxDetail {
 			t.Errorf("detail of %d bytes", len(r.Detail))

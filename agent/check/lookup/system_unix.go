@@ -1,6 +1,6 @@
 //go:build !windows
 
-package dns
+package lookup
 
 import (
 	"io"
@@ -8,8 +8,8 @@ import (
 	"os"
 )
 
-// systemServers lists the name servers that this machine's programs use.
-func systemServers() ([]netip.AddrPort, error) {
+// SystemServers lists the name servers that this machine's programs use.
+func SystemServers() ([]netip.AddrPort, error) {
 	f, err := os.Open("/etc/resolv.conf")
 	if err != nil {
 		return nil, err

@@ -1,4 +1,4 @@
-package dns
+package lookup
 
 import (
 	"errors"
@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// systemServers lists the name servers of the adapters that are up and have a gateway, each once. Those that Windows
+// SystemServers lists the name servers of the adapters that are up and have a gateway, each once. Those that Windows
 // invents where none is set (fec0:0:0:ffff::1 to ::3) are left out.
-func systemServers() ([]netip.AddrPort, error) {
+func SystemServers() ([]netip.AddrPort, error) {
 	const includeGateways = 0x80 // GAA_FLAG_INCLUDE_GATEWAYS
 	var buf []byte
 	for size, tries := uint32(16<<10), 0; ; tries++ {
@@ -39,7 +39,7 @@ func systemServers() ([]netip.AddrPort, error) {
 			if addr = addr.Unmap(); addr.IsLinkLocalUnicast() && addr.Is6() {
 				addr = addr.WithZone(fmt.Sprint(a.Ipv6IfIndex))
 			}
-			if s := netip.AddrPortFrom(addr, 53); !slices.Contains(servers, s) && len(servers) < maxServers {
+			if s := netip.AddrPortFrom(addr, 53); !slices.Contains(servers, s) && len(servers) < MaxServers {
 				servers = append(servers, s)
 			}
 		}

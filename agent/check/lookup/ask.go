@@ -1,4 +1,4 @@
-package dns
+package lookup
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strconv"
 	"time"
 
 	mdns "github.com/miekg/dns"
@@ -17,73 +18,79 @@ import (
 	"egovmon/agent/check"
 )
 
-// maxForeign ends a run in which somebody floods us with answers to other questions.
-const maxForeign = 1000
+// MaxForeign ends a run in which somebody floods us with answers to other questions.
+const MaxForeign = 1000
 
 // udpBuffer has room for more than we offer to take; an answer that fills it is asked for again by TCP.
 const udpBuffer = 2048
 
-// An outcome is what one server said to one question.
-type outcome struct {
-	server  netip.AddrPort
-	reason  check.Reason // OK, or why the server gave nothing that can be used
-	detail  string       // for a person
-	message *mdns.Msg    // nil when no answer could be read
-	found   []mdns.RR    // the records that answer the question
-	took    time.Duration
-	sent    int // how often the question was sent
+// An Outcome is what one server said to one question.
+type Outcome struct {
+	Server  netip.AddrPort
+	Reason  check.Reason // OK, or why the server gave nothing that can be used
+	Detail  string       // for a person
+	Message *mdns.Msg    // nil when no answer could be read
+	Found   []mdns.RR    // the records that answer the question
+	Took    time.Duration
+	Sent    int // how often the question was sent
 }
 
-// replied reports whether the server gave an answer about the name, whatever it says.
-func (o outcome) replied() bool {
-	switch o.reason {
+// Replied reports whether the server gave an answer about the name, whatever it says.
+func (o Outcome) Replied() bool {
+	switch o.Reason {
 	case check.OK, check.DNSNXDomain, check.DNSEmpty, check.DNSMismatch:
 		return true
 	}
 	return false
 }
 
-// An asker sends one question. It is used by one goroutine at a time.
-type asker struct {
-	query  query
-	tcp    bool // ask by TCP from the start
-	tries  int
-	source netip.Addr
-	out    []byte // the question as it is sent
+// An Asker sends one question. It is used by one goroutine at a time.
+type Asker struct {
+	Query  Query
+	TCP    bool       // ask by TCP from the start
+	Tries  int        // how often it is sent by UDP within the time while no answer comes; at least 1
+	Source netip.Addr // the local address to send from; the zero Addr leaves that to the system
+
+	out []byte // the question as it is sent
 }
 
-// ask puts the question to one server and judges what comes back, as far as that needs no expectation.
-func (a *asker) ask(ctx context.Context, server netip.AddrPort) outcome {
-	o := outcome{server: server}
-	if a.source.IsValid() && a.source.Unmap().Is4() != server.Addr().Is4() {
-		o.reason, o.detail = check.Misconfigured, fmt.Sprintf("%s cannot be reached from %s: write a server of the same IP version", server.Addr(), a.source)
+// Clone returns an Asker of the same question for another goroutine.
+func (a *Asker) Clone() *Asker {
+	return &Asker{Query: a.Query, TCP: a.TCP, Tries: a.Tries, Source: a.Source}
+}
+
+// Ask puts the question to one server and judges what comes back, as far as that needs no expectation.
+func (a *Asker) Ask(ctx context.Context, server netip.AddrPort) Outcome {
+	o := Outcome{Server: server}
+	if a.Source.IsValid() && a.Source.Unmap().Is4() != server.Addr().Is4() {
+		o.Reason, o.Detail = check.Misconfigured, fmt.Sprintf("%s cannot be reached from %s: write a server of the same IP version", server.Addr(), a.Source)
 		return o
 	}
 	begin := time.Now()
-	a.exchange(ctx, &o, a.query.packed)
-	if o.message != nil && o.message.IsEdns0() == nil && (o.message.Rcode == mdns.RcodeFormatError || o.message.Rcode == mdns.RcodeNotImplemented) {
-		o.message = nil
-		a.exchange(ctx, &o, a.query.plain) // a server from before EDNS0, RFC 6891 section 7
+	a.exchange(ctx, &o, a.Query.packed)
+	if o.Message != nil && o.Message.IsEdns0() == nil && (o.Message.Rcode == mdns.RcodeFormatError || o.Message.Rcode == mdns.RcodeNotImplemented) {
+		o.Message = nil
+		a.exchange(ctx, &o, a.Query.plain) // a server from before EDNS0, RFC 6891 section 7
 	}
-	o.took = time.Since(begin)
-	if o.message != nil {
-		o.judge(a.query)
+	o.Took = time.Since(begin)
+	if o.Message != nil {
+		o.judge(a.Query)
 	}
 	return o
 }
 
 // exchange fills in the message, or the reason why there is none.
-func (a *asker) exchange(ctx context.Context, o *outcome, packed []byte) {
+func (a *Asker) exchange(ctx context.Context, o *Outcome, packed []byte) {
 	var id [2]byte
 	rand.Read(id[:])
 	a.out = append(append(a.out[:0], 0, 0), packed...) // two bytes of room for the length that TCP puts in front
 	copy(a.out[2:], id[:])
 	step, err := check.StepExchange, error(nil)
 	var truncated bool
-	if !a.tcp {
+	if !a.TCP {
 		truncated, err = a.byUDP(ctx, o, binary.BigEndian.Uint16(id[:]))
 	}
-	if a.tcp || truncated {
+	if a.TCP || truncated {
 		step, err = a.byTCP(ctx, o, binary.BigEndian.Uint16(id[:]))
 		if err != nil && truncated {
 			err = fmt.Errorf("the answer does not fit UDP, and by TCP: %w", err)
@@ -92,7 +99,7 @@ func (a *asker) exchange(ctx context.Context, o *outcome, packed []byte) {
 	if err == nil {
 		return
 	}
-	o.reason, o.detail = reasonOf(ctx, step, err), err.Error()
+	o.Reason, o.Detail = reasonOf(ctx, step, err), err.Error()
 }
 
 // reasonOf names an error. Silence is dns_timeout at every step: the server, not a connection, is what is judged.
@@ -111,12 +118,12 @@ func reasonOf(ctx context.Context, step check.Step, err error) check.Reason {
 
 // byUDP sends the question, again after each share of the time in which nothing came, and reads until an answer to it
 // arrives. The socket is connected, so that the kernel drops what comes from other addresses.
-func (a *asker) byUDP(ctx context.Context, o *outcome, id uint16) (truncated bool, err error) {
+func (a *Asker) byUDP(ctx context.Context, o *Outcome, id uint16) (truncated bool, err error) {
 	var from *net.UDPAddr
-	if a.source.IsValid() {
-		from = net.UDPAddrFromAddrPort(netip.AddrPortFrom(a.source, 0))
+	if a.Source.IsValid() {
+		from = net.UDPAddrFromAddrPort(netip.AddrPortFrom(a.Source, 0))
 	}
-	c, err := net.DialUDP("udp", from, net.UDPAddrFromAddrPort(o.server))
+	c, err := net.DialUDP("udp", from, net.UDPAddrFromAddrPort(o.Server))
 	if err != nil {
 		return false, plain(err)
 	}
@@ -125,17 +132,17 @@ func (a *asker) byUDP(ctx context.Context, o *outcome, id uint16) (truncated boo
 	buf := make([]byte, udpBuffer)
 	end, bounded := ctx.Deadline()
 	foreign := 0
-	for try := range a.tries {
+	for try := range a.Tries {
 		until := end
-		if left := a.tries - try; bounded && left > 1 {
+		if left := a.Tries - try; bounded && left > 1 {
 			until = time.Now().Add(time.Until(end) / time.Duration(left))
 		}
-		o.sent++
+		o.Sent++
 		if _, err := c.Write(a.out[2:]); err != nil {
 			return false, plain(err)
 		}
 		c.SetReadDeadline(until)
-		for ctx.Err() == nil && foreign <= maxForeign {
+		for ctx.Err() == nil && foreign <= MaxForeign {
 			n, err := c.Read(buf)
 			if errors.Is(err, os.ErrDeadlineExceeded) {
 				break
@@ -143,7 +150,7 @@ func (a *asker) byUDP(ctx context.Context, o *outcome, id uint16) (truncated boo
 			if err != nil {
 				return false, plain(err)
 			}
-			head, err := a.query.head(buf[:n], id)
+			head, err := a.Query.head(buf[:n], id)
 			switch {
 			case errors.Is(err, errForeign):
 				foreign++
@@ -157,8 +164,8 @@ func (a *asker) byUDP(ctx context.Context, o *outcome, id uint16) (truncated boo
 		}
 	}
 	switch {
-	case foreign > maxForeign:
-		return false, fmt.Errorf("%w, more than %d times", errForeign, maxForeign)
+	case foreign > MaxForeign:
+		return false, fmt.Errorf("%w, more than %d times", errForeign, MaxForeign)
 	case foreign > 0:
 		return false, fmt.Errorf("no answer, but %d messages that answer another question: %w", foreign, os.ErrDeadlineExceeded)
 	}
@@ -166,24 +173,24 @@ func (a *asker) byUDP(ctx context.Context, o *outcome, id uint16) (truncated boo
 }
 
 // byTCP asks over a connection of its own. RFC 7766.
-func (a *asker) byTCP(ctx context.Context, o *outcome, id uint16) (check.Step, error) {
+func (a *Asker) byTCP(ctx context.Context, o *Outcome, id uint16) (check.Step, error) {
 	d := net.Dialer{KeepAlive: -1}
 	var from netip.AddrPort
-	if a.source.IsValid() {
-		from = netip.AddrPortFrom(a.source, 0)
+	if a.Source.IsValid() {
+		from = netip.AddrPortFrom(a.Source, 0)
 	}
-	c, err := d.DialTCP(ctx, "tcp", from, o.server)
+	c, err := d.DialTCP(ctx, "tcp", from, o.Server)
 	if err != nil {
 		return check.StepConnect, plain(err)
 	}
 	defer c.Close()
 	defer context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })()
 	binary.BigEndian.PutUint16(a.out, uint16(len(a.out)-2))
-	o.sent++
+	o.Sent++
 	if _, err := c.Write(a.out); err != nil {
 		return check.StepExchange, plain(err)
 	}
-	for range maxForeign {
+	for range MaxForeign {
 		var size [2]byte
 		if _, err := io.ReadFull(c, size[:]); err != nil {
 			return check.StepExchange, plain(err)
@@ -195,7 +202,7 @@ func (a *asker) byTCP(ctx context.Context, o *outcome, id uint16) (check.Step, e
 			}
 			return check.StepExchange, plain(err)
 		}
-		head, err := a.query.head(answer, id)
+		head, err := a.Query.head(answer, id)
 		switch {
 		case errors.Is(err, errForeign):
 			continue
@@ -206,7 +213,7 @@ func (a *asker) byTCP(ctx context.Context, o *outcome, id uint16) (check.Step, e
 		}
 		return check.StepExchange, o.unpack(answer)
 	}
-	return check.StepExchange, fmt.Errorf("%w, more than %d times", errForeign, maxForeign)
+	return check.StepExchange, fmt.Errorf("%w, more than %d times", errForeign, MaxForeign)
 }
 
 // plain drops the addresses from an error of package net.
@@ -217,8 +224,24 @@ func plain(err error) error {
 	return err
 }
 
+// Parse makes of a message what an Asker makes of one that comes as the answer to q. An error says that it is none.
+func Parse(q Query, b []byte) (Outcome, error) {
+	o := Outcome{Sent: 1}
+	if len(b) < 2 {
+		return o, errForeign
+	}
+	if _, err := q.head(b, binary.BigEndian.Uint16(b)); err != nil {
+		return o, err
+	}
+	if err := o.unpack(b); err != nil {
+		return o, err
+	}
+	o.judge(q)
+	return o, nil
+}
+
 // unpack reads a whole message.
-func (o *outcome) unpack(b []byte) error {
+func (o *Outcome) unpack(b []byte) error {
 	m := new(mdns.Msg)
 	if err := m.Unpack(b); err != nil {
 		return fmt.Errorf("%w: %w", errMalformed, err)
@@ -228,31 +251,31 @@ func (o *outcome) unpack(b []byte) error {
 			return fmt.Errorf("%w: %d records where it announces %d", errMalformed, len(section), n)
 		}
 	}
-	o.message = m
+	o.Message = m
 	return nil
 }
 
 // judge tells the ways apart in which a message may hold no answer.
-func (o *outcome) judge(q query) {
-	m := o.message
+func (o *Outcome) judge(q Query) {
+	m := o.Message
 	switch m.Rcode {
 	case mdns.RcodeSuccess:
-		if o.found = q.records(m.Answer); len(o.found) > 0 {
-			o.reason = check.OK
+		if o.Found = q.records(m.Answer); len(o.Found) > 0 {
+			o.Reason = check.OK
 			return
 		}
-		o.reason, o.detail = check.DNSEmpty, "no record of type "+mdns.Type(q.qtype).String()
+		o.Reason, o.Detail = check.DNSEmpty, "no record of type "+mdns.Type(q.Type).String()
 		if len(m.Answer) == 0 && len(m.Ns) > 0 && m.Ns[0].Header().Rrtype == mdns.TypeNS {
-			o.detail = "a referral to other servers instead of an answer"
+			o.Detail = "a referral to other servers instead of an answer"
 		}
 	case mdns.RcodeNameError:
-		o.reason, o.detail = check.DNSNXDomain, "the name does not exist"
+		o.Reason, o.Detail = check.DNSNXDomain, "the name does not exist"
 	case mdns.RcodeServerFailure:
-		o.reason, o.detail = check.DNSServfail, "the server failed"+extended(m)
+		o.Reason, o.Detail = check.DNSServfail, "the server failed"+extended(m)
 	case mdns.RcodeRefused:
-		o.reason, o.detail = check.DNSRefused, "the server refused"+extended(m)
+		o.Reason, o.Detail = check.DNSRefused, "the server refused"+extended(m)
 	default:
-		o.reason, o.detail = check.Protocol, "the server answered "+rcodeName(m.Rcode)
+		o.Reason, o.Detail = check.Protocol, "the server answered "+rcodeName(m.Rcode)
 	}
 }
 
@@ -278,4 +301,26 @@ func rcodeName(rcode int) string {
 		return s
 	}
 	return fmt.Sprintf("RCODE %d", rcode)
+}
+
+// AskNamed asks a server given as host:port, by address or by name. Only that name is looked up by the system.
+func (a *Asker) AskNamed(ctx context.Context, server string) Outcome {
+	if ap, err := netip.ParseAddrPort(server); err == nil {
+		return a.Ask(ctx, netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()))
+	}
+	host, port, _ := net.SplitHostPort(server)
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return Outcome{Reason: check.Misconfigured, Detail: fmt.Sprintf("port %q is no number", port)}
+	}
+	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return Outcome{Reason: check.Classify(check.StepResolve, err), Detail: fmt.Sprintf("the name of the server %s: %s", host, plain(err))}
+	}
+	for _, addr := range addrs {
+		if addr = addr.Unmap(); !a.Source.IsValid() || a.Source.Unmap().Is4() == addr.Is4() {
+			return a.Ask(ctx, netip.AddrPortFrom(addr, uint16(n)))
+		}
+	}
+	return Outcome{Reason: check.Misconfigured, Detail: fmt.Sprintf("%s has no address of the IP version of %s", host, a.Source)}
 }

@@ -1,4 +1,4 @@
-package dns
+package lookup
 
 import (
 	"encoding/binary"
@@ -15,22 +15,22 @@ import (
 // ednsBytes is the answer size we offer over UDP: what passes everywhere without fragments. RFC 9715.
 const ednsBytes = 1232
 
-// A query is one question, packed once and sent many times under fresh ids.
-type query struct {
-	name   string // absolute, as asked
-	qtype  uint16
+// A Query is one question, packed once and sent many times under fresh ids. [NewQuery] makes it.
+type Query struct {
+	Name   string // absolute, as asked
+	Type   uint16 // as in the registry of IANA
 	packed []byte // with EDNS0
 	plain  []byte // without, for servers that refuse EDNS0
 }
 
-// newQuery packs a question. Its errors say which option is wrong.
-func newQuery(name, typ string, recursion, dnssec bool) (query, error) {
-	q := query{}
+// NewQuery packs a question. Its errors name the option that is wrong, "name" or "type".
+func NewQuery(name, typ string, recursion, dnssec bool) (Query, error) {
+	q := Query{}
 	t, err := parseType(typ)
 	if err != nil {
 		return q, err
 	}
-	q.qtype = t
+	q.Type = t
 	if a, err := netip.ParseAddr(name); err == nil && t == mdns.TypePTR {
 		if name, err = mdns.ReverseAddr(a.String()); err != nil {
 			return q, fmt.Errorf("option %q: %q: %w", "name", name, err)
@@ -39,12 +39,12 @@ func newQuery(name, typ string, recursion, dnssec bool) (query, error) {
 	if strings.ContainsFunc(name, func(r rune) bool { return r > 0x7e || r <= ' ' }) {
 		return q, fmt.Errorf("option %q: %q has letters that DNS does not carry: write it in its xn-- form", "name", name)
 	}
-	q.name = mdns.Fqdn(name)
-	if _, ok := mdns.IsDomainName(q.name); !ok || name == "" {
+	q.Name = mdns.Fqdn(name)
+	if _, ok := mdns.IsDomainName(q.Name); !ok || name == "" {
 		return q, fmt.Errorf("option %q: %q is no domain name: write labels of at most 63 letters with dots between", "name", name)
 	}
 	m := new(mdns.Msg)
-	m.SetQuestion(q.name, t)
+	m.SetQuestion(q.Name, t)
 	m.Id, m.RecursionDesired = 0, recursion
 	if q.plain, err = m.Pack(); err != nil {
 		return q, fmt.Errorf("option %q: %q cannot be asked for: %w", "name", name, err)
@@ -88,7 +88,7 @@ var (
 
 // head reads the header and the question of a message without unpacking the rest. It is errForeign when the message
 // is no answer to our question under our id, and errMalformed when it is one whose question cannot be read.
-func (q query) head(b []byte, id uint16) (echoed, error) {
+func (q Query) head(b []byte, id uint16) (echoed, error) {
 	const headerBytes = 12
 	if len(b) < headerBytes || binary.BigEndian.Uint16(b) != id {
 		return echoed{}, errForeign
@@ -111,27 +111,27 @@ func (q query) head(b []byte, id uint16) (echoed, error) {
 	if at+4 > len(b) {
 		return e, fmt.Errorf("%w: it ends in the question", errMalformed)
 	}
-	if !strings.EqualFold(name, q.name) || binary.BigEndian.Uint16(b[at:]) != q.qtype || binary.BigEndian.Uint16(b[at+2:]) != mdns.ClassINET {
+	if !strings.EqualFold(name, q.Name) || binary.BigEndian.Uint16(b[at:]) != q.Type || binary.BigEndian.Uint16(b[at+2:]) != mdns.ClassINET {
 		return e, errForeign
 	}
 	return e, nil
 }
 
-// maxAnswers bounds the records that are looked at; a message over TCP has room for some thousands.
-const maxAnswers = 1000
+// MaxAnswers bounds the records that are looked at; a message over TCP has room for some thousands.
+const MaxAnswers = 1000
 
 // records returns the records that answer the question: those of its type at the end of the chain of aliases that
 // begins at its name. What stands beside them is not believed.
-func (q query) records(answer []mdns.RR) []mdns.RR {
-	answer = answer[:min(len(answer), maxAnswers)]
-	owner := q.name
-	if q.qtype != mdns.TypeCNAME && q.qtype != mdns.TypeANY {
+func (q Query) records(answer []mdns.RR) []mdns.RR {
+	answer = answer[:min(len(answer), MaxAnswers)]
+	owner := q.Name
+	if q.Type != mdns.TypeCNAME && q.Type != mdns.TypeANY {
 		owner = chainEnd(owner, answer)
 	}
 	var found []mdns.RR
 	for _, rr := range answer {
 		h := rr.Header()
-		if h.Class == mdns.ClassINET && (h.Rrtype == q.qtype || q.qtype == mdns.TypeANY) && strings.EqualFold(h.Name, owner) {
+		if h.Class == mdns.ClassINET && (h.Rrtype == q.Type || q.Type == mdns.TypeANY) && strings.EqualFold(h.Name, owner) {
 			found = append(found, rr)
 		}
 	}
@@ -157,9 +157,9 @@ func chainEnd(owner string, answer []mdns.RR) string {
 	return owner
 }
 
-// data is the content of a record in a form that compares: addresses as addresses are written, names in small letters,
+// Data is the content of a record in a form that compares: addresses as addresses are written, names in small letters,
 // text as one string.
-func data(rr mdns.RR) string {
+func Data(rr mdns.RR) string {
 	switch r := rr.(type) {
 	case *mdns.A:
 		return r.A.String()
@@ -198,30 +198,4 @@ func unescape(s string) string {
 		b.WriteByte(s[i])
 	}
 	return b.String()
-}
-
-// expected brings what a plan expects into the form of data.
-func (q query) expected(answers []string) ([]string, error) {
-	var all []string
-	for _, a := range answers {
-		switch q.qtype {
-		case mdns.TypeANY:
-			return nil, fmt.Errorf("option %q: they cannot be compared for type ANY: name one type", "answers")
-		case mdns.TypeTXT:
-			all = append(all, a)
-			continue
-		case mdns.TypeCNAME, mdns.TypeNS, mdns.TypePTR, mdns.TypeDNAME:
-			a = mdns.Fqdn(a)
-		}
-		typ := mdns.Type(q.qtype).String()
-		if strings.ContainsAny(a, "\n\r;$()") {
-			return nil, fmt.Errorf("option %q: %q is no content of a record of type %s: write it as a zone file has it, on one line", "answers", a, typ)
-		}
-		rr, err := mdns.NewRR(". 0 IN " + typ + " " + a)
-		if err != nil || rr == nil {
-			return nil, fmt.Errorf("option %q: %q is no content of a record of type %s: write it as a zone file has it, e.g. 192.0.2.1 for A", "answers", a, typ)
-		}
-		all = append(all, data(rr))
-	}
-	return all, nil
 }
