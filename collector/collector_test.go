@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/crypto/bcrypt"
+
 	"egovmon/agent/check/kinds"
 	"egovmon/agent/daemon"
 	"egovmon/agent/push"
@@ -370,5 +372,56 @@ func TestRebuildRefusesBesideARunningCollector(t *testing.T) {
 	}
 	if code := run(t.Context(), []string{"--data", dir, "--listen", "127.0.0.1:0", "--agents", "127.0.0.1:0"}, &out, &errs); code != exitFailed {
 		t.Errorf("a second collector on the same state exits %d", code)
+	}
+}
+
+// TestWebConfig puts TLS and a password before the board: users get in with theirs, subcommands with the local token.
+func TestWebConfig(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	hash, err := bcrypt.GenerateFromPassword([]byte("mật khẩu"), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"web.yml":  "basic_auth_users: {vhtt: '" + string(hash) + "'}\n",
+		configFile: "web_config: web.yml\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := start(t, dir)
+	base := strings.Replace(c.base(), "https://", "http://", 1)
+	ask := func(set func(r *http.Request)) int {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, base+"/api/board", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		set(req)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		return resp.StatusCode
+	}
+	for _, tt := range []struct {
+		name string
+		set  func(r *http.Request)
+		want int
+	}{
+		{"nobody", func(*http.Request) {}, http.StatusUnauthorized},
+		{"a wrong password", func(r *http.Request) { r.SetBasicAuth("vhtt", "sai") }, http.StatusUnauthorized},
+		{"the right one", func(r *http.Request) { r.SetBasicAuth("vhtt", "mật khẩu") }, http.StatusOK},
+		{"the local token", func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+c.token) }, http.StatusOK},
+		{"a wrong token", func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+c.token+"x") }, http.StatusUnauthorized},
+		{"a foreign host", func(r *http.Request) { r.SetBasicAuth("vhtt", "mật khẩu"); r.Host = "evil.test" }, http.StatusMisdirectedRequest},
+	} {
+		if got := ask(tt.set); got != tt.want {
+			t.Errorf("%s: %d, want %d", tt.name, got, tt.want)
+		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -56,9 +57,7 @@ func (c *center) builtins() map[string]string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	m := map[string]string{}
-	for k, v := range c.params {
-		m[k] = v
-	}
+	maps.Copy(m, c.params)
 	return m
 }
 
@@ -111,7 +110,7 @@ func (c *center) recordProfile(ctx context.Context) error {
 	}
 	var entries []evidence.Entry
 	add := func(name string, t evidence.Type, fields map[string]string, blob []byte) error {
-		key := fmt.Sprintf("%x", sha256.Sum256(append([]byte(fmt.Sprint(fields)), blob...)))
+		key := fmt.Sprintf("%x", sha256.Sum256(append(fmt.Append(nil, fields), blob...)))
 		if said[name] == key {
 			return nil
 		}

@@ -124,7 +124,11 @@ func serveCenter(ctx context.Context, s setup, stdout io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := c.announce(acc, pages.Addr(), agents.Addr(), stdout); err != nil {
+	base := "http://" + dialable(pages.Addr())
+	if web.TLSConfig != nil {
+		base = "https://" + dialable(pages.Addr())
+	}
+	if err := c.announce(acc, base, agents.Addr(), stdout); err != nil {
 		return err
 	}
 	defer os.Remove(filepath.Join(s.dir, runFile))
@@ -168,11 +172,7 @@ func dialable(a net.Addr) string {
 }
 
 // announce prints where everything is, and a one-time link to the board.
-func (c *center) announce(acc *access.Access, pages, agents net.Addr, w io.Writer) error {
-	base := "http://" + dialable(pages)
-	if c.config.WebConfig != "" {
-		base = "https://" + dialable(pages)
-	}
+func (c *center) announce(acc *access.Access, base string, agents net.Addr, w io.Writer) error {
 	b, err := json.Marshal(running{Board: base})
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/subtle"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -51,10 +52,35 @@ func (c *center) web(acc *access.Access, own *lateAgent, asked chan<- struct{}, 
 		f, err := c.figures(r.Context(), req)
 		answer(w, f, err)
 	})
-	s := &http.Server{Handler: acc.Middleware(mux), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute,
+	inner := acc.Middleware(mux)
+	s := &http.Server{Handler: asWebUser(inner), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute,
 		WriteTimeout: 5 * time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
 	secured, err := exporter.Secure(s, l, c.config.WebConfig)
+	s.Handler = exceptLocal(acc.LocalToken(), inner, s.Handler)
 	return s, secured, err
+}
+
+// asWebUser takes a user of the web configuration, whose password was right, for who acts.
+func asWebUser(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if user := exporter.WebUser(r.Context()); user != "" {
+			r = r.WithContext(access.WithUser(r.Context(), user+"@web"))
+			r.Header.Del("Authorization")
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// exceptLocal lets this machine's own subcommands, which know the local token, past the users of the web configuration.
+func exceptLocal(token string, inner, outer http.Handler) http.Handler {
+	want := []byte("Bearer " + token)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if subtle.ConstantTimeCompare([]byte(r.Header.Get("Authorization")), want) == 1 {
+			inner.ServeHTTP(w, r)
+			return
+		}
+		outer.ServeHTTP(w, r)
+	})
 }
 
 // base is the address by which a request reached the board.

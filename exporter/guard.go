@@ -1,6 +1,7 @@
 package exporter
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -49,12 +50,21 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			http.Error(w, "too many passwords are being compared", http.StatusTooManyRequests)
 			return
 		case right && exists:
-			g.next.ServeHTTP(w, r)
+			g.next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), webUser{}, user)))
 			return
 		}
 	}
 	w.Header().Set("WWW-Authenticate", `Basic realm="egovmon", charset="UTF-8"`)
 	http.Error(w, "user name and password are needed", http.StatusUnauthorized)
+}
+
+type webUser struct{}
+
+// WebUser returns the user of the web configuration whose password came with a request behind [Secure]; "" when the
+// configuration names none.
+func WebUser(ctx context.Context) string {
+	user, _ := ctx.Value(webUser{}).(string)
+	return user
 }
 
 // nobody is the bcrypt hash of random bytes that were thrown away, of cost 10. A name that does not exist is compared
