@@ -35,12 +35,18 @@ func Read(dir string) iter.Seq[Entry] {
 			yield(Entry{File: ".", Err: err})
 			return
 		}
+		var last Header
 		for _, num := range nums {
-			if !rd.segment(dir, segment{num: num}.name(), yield) {
+			if !rd.segment(dir, segment{num: num}.name(), func(e Entry) bool {
+				if e.Header.Seq > 0 {
+					last = e.Header
+				}
+				return yield(e)
+			}) {
 				return
 			}
 		}
-		rd.openFile(dir, yield)
+		rd.openFile(dir, last, yield)
 	}
 }
 
@@ -98,7 +104,8 @@ func (r *Reader) segment(dir, name string, yield func(Entry) bool) bool {
 	})
 }
 
-func (r *Reader) openFile(dir string, yield func(Entry) bool) {
+// openFile yields what the open batch's file holds, unless that batch was sealed since: last is the last sealed one.
+func (r *Reader) openFile(dir string, last Header, yield func(Entry) bool) {
 	var head frame
 	frames(dir, openName, true, func(at int64, f frame, err error) bool {
 		e := Entry{File: openName, Offset: at, Err: err}
@@ -106,7 +113,8 @@ func (r *Reader) openFile(dir string, yield func(Entry) bool) {
 		case err != nil:
 		case at == 0:
 			head = f
-			return true
+			p, err := parsePlace(string(f.payload), "egovmon-open/1", "seq")
+			return err != nil || p.journal != last.Journal || p.seq > last.Seq
 		case f.kind != kindLines || head.kind != kindOpen:
 			e.Err = fmt.Errorf("frame of unknown kind %q", f.kind)
 		default:
