@@ -1,0 +1,373 @@
+package verdict
+
+import (
+	"slices"
+	"time"
+
+	"egovmon/agent/check"
+)
+
+// A Standing is how a service is by rule votes/1, as a whole or as one unit has it.
+type Standing struct {
+	Service string
+	Unit    string // "" is the service as a whole
+	State   check.State
+	Reason  check.Reason
+	Since   time.Time     // it has had this state, whatever the reasons, since then
+	Last    time.Time     // the slot of the latest result of a deciding check; zero without any
+	Every   time.Duration // from slot to slot of the deciding checks; 0 takes the model's
+}
+
+// A Kind says what sort of thing a component is.
+type Kind string
+
+// The kinds of component.
+const (
+	OfService Kind = "service" // a service as a whole
+	OfLine    Kind = "line"    // a unit's own line or network
+	OfFleet   Kind = "fleet"   // most units at once: it is us, or what all of them share, not each of them
+)
+
+// A Component is what can be broken. It is comparable.
+type Component struct {
+	Kind    Kind
+	Service string // of a service
+	Unit    string // of a line
+}
+
+// Votes counts the units that watch a service, by what they have of it.
+type Votes struct {
+	Up, Down, Unknown int // Up includes degraded
+}
+
+// Why a fault opens nothing. Suppressed is only the opening: what is open closes by its own findings.
+const (
+	MutedByLine       = "muted_by_line"       // every unit that has it so has its own line down
+	MutedByService    = "muted_by_service"    // the line's own service is down in several units: one fault, not one a unit
+	MutedByDependency = "muted_by_dependency" // a service that it needs is down
+	MutedByFleet      = "muted_by_fleet"      // most units are silent at once
+	NotExpected       = "not_expected"        // the unit's machines are off outside office hours
+)
+
+// A Finding is how one component is now. Findings come for what works too, so that what is open can close.
+type Finding struct {
+	Component
+	Through  string      // of a line: the service that shows it
+	State    check.State // Down only by votes that say so
+	Silent   bool        // State is Unknown because nothing comes from there
+	Reason   check.Reason
+	Since    time.Time
+	Last     time.Time // as of a Standing
+	Every    time.Duration
+	Votes    Votes
+	Services []string  // what it hurts
+	Units    []string  // where
+	Muted    string    // why it opens no incident; "" when it may
+	By       Component // what mutes it
+}
+
+// Good reports whether the component serves its users.
+func (f *Finding) Good() bool { return f.State == check.Up || f.State == check.Degraded }
+
+// Fault reports whether the component is down, or silent.
+func (f *Finding) Fault() bool { return f.State == check.Down || f.Silent }
+
+// shortest is taken for Every where neither a standing nor the model says it.
+const shortest = 10 * time.Second
+
+// Judge returns how the components that the standings speak of are: the fleet, the lines by unit, the services, each in
+// the order in which they first come.
+func Judge(standings []Standing, m Model) []Finding {
+	j := judge{m: m, whole: map[string]Standing{}, byUnit: map[string][]Standing{}, byService: map[string][]Standing{}, lines: map[string]*Finding{}}
+	for _, s := range standings {
+		j.add(s)
+	}
+	for _, u := range j.units {
+		f := j.line(u)
+		j.lines[u] = &f
+	}
+	services := make([]Finding, len(j.services))
+	for i, id := range j.services {
+		services[i] = j.service(id)
+	}
+	fleet := j.fleet()
+	j.muteServices(services)
+	j.muteLines(services, &fleet)
+	out := make([]Finding, 0, 1+len(j.units)+len(services))
+	out = append(out, fleet)
+	for _, u := range j.units {
+		out = append(out, *j.lines[u])
+	}
+	return append(out, services...)
+}
+
+type judge struct {
+	m               Model
+	whole           map[string]Standing
+	byUnit          map[string][]Standing
+	byService       map[string][]Standing // as the units have it
+	units, services []string
+	lines           map[string]*Finding
+}
+
+func (j *judge) add(s Standing) {
+	if s.Every <= 0 {
+		s.Every = max(j.m.Services[s.Service].Every, shortest)
+	}
+	if s.Unit == "" {
+		if _, ok := j.whole[s.Service]; !ok {
+			j.services = append(j.services, s.Service)
+		}
+		j.whole[s.Service] = s
+		return
+	}
+	if _, ok := j.byUnit[s.Unit]; !ok {
+		j.units = append(j.units, s.Unit)
+	}
+	j.byUnit[s.Unit] = append(j.byUnit[s.Unit], s)
+	j.byService[s.Service] = append(j.byService[s.Service], s)
+}
+
+// measured reports whether somebody was to measure it then: what was not planned, or switched off in order, tells nothing.
+func measured(s Standing) bool {
+	switch s.Reason {
+	case check.NotPlanned, check.NotConfigured, check.NotSupported, check.MissedShutdown, check.MissedSuspended:
+		return false
+	}
+	return true
+}
+
+func cutOff(s Standing) bool { return s.Reason == check.Silent || s.Reason == check.NoUplink }
+
+func good(s Standing) bool { return s.State == check.Up || s.State == check.Degraded }
+
+// line judges a unit's own line: by the services that judge it, else by whether anything comes from the unit at all.
+func (j *judge) line(unit string) Finding {
+	f := Finding{Component: Component{Kind: OfLine, Unit: unit}, Reason: check.NotPlanned, Units: []string{unit}}
+	var all, lines, down []Standing
+	for _, s := range j.byUnit[unit] {
+		if !measured(s) {
+			continue
+		}
+		all = append(all, s)
+		if !good(s) {
+			f.Services = append(f.Services, s.Service)
+		}
+		if j.m.Services[s.Service].Line {
+			lines = append(lines, s)
+			if s.State == check.Down {
+				down = append(down, s)
+			}
+		}
+	}
+	for _, s := range all {
+		f.count(s)
+	}
+	switch {
+	case len(down) > 0:
+		f.take(j.lowest(down))
+	case len(all) > 0 && !slices.ContainsFunc(all, func(s Standing) bool { return !cutOff(s) }):
+		f.take(latest(all))
+		f.Silent, f.State = true, check.Unknown
+		for _, s := range all {
+			if s.Since.After(f.Since) {
+				f.Since = s.Since
+			}
+		}
+	case len(lines) > 0:
+		f.takeWorst(lines)
+	default:
+		if known := slices.DeleteFunc(all, func(s Standing) bool { return !s.State.Known() }); len(known) > 0 {
+			f.take(latest(known))
+			f.State, f.Reason = check.Up, check.OK // whatever it says of others: the unit is heard
+		}
+	}
+	return f
+}
+
+func (f *Finding) count(s Standing) {
+	switch {
+	case good(s):
+		f.Votes.Up++
+	case s.State == check.Down:
+		f.Votes.Down++
+	default:
+		f.Votes.Unknown++
+	}
+}
+
+func (f *Finding) take(s Standing) {
+	f.State, f.Reason, f.Since, f.Last, f.Every = s.State, s.Reason, s.Since, s.Last, s.Every
+	if f.Kind == OfLine {
+		f.Through = s.Service
+	}
+}
+
+// takeWorst takes lines of which none is down: all of them must serve for the unit's line to serve.
+func (f *Finding) takeWorst(lines []Standing) {
+	f.take(lines[0])
+	for _, s := range lines {
+		if !good(s) {
+			f.take(s)
+			return
+		}
+		if s.Since.After(f.Since) {
+			f.Since = s.Since
+		}
+		if s.Last.Before(f.Last) {
+			f.Last = s.Last
+		}
+		f.Every = max(f.Every, s.Every)
+	}
+}
+
+func latest(list []Standing) Standing {
+	return slices.MaxFunc(list, func(a, b Standing) int { return a.Last.Compare(b.Last) })
+}
+
+// lowest returns the one that needs no other of them.
+func (j *judge) lowest(down []Standing) Standing {
+	for _, s := range down {
+		if !slices.ContainsFunc(down, func(o Standing) bool { return o.Service != s.Service && j.m.dependsOn(s.Service, o.Service) }) {
+			return s
+		}
+	}
+	return down[0]
+}
+
+func (j *judge) service(id string) Finding {
+	f := Finding{Component: Component{Kind: OfService, Service: id}, Services: []string{id}}
+	f.take(j.whole[id])
+	for _, s := range j.byService[id] {
+		f.count(s)
+		if s.State == check.Down {
+			f.Units = append(f.Units, s.Unit)
+		}
+	}
+	return f
+}
+
+// fleet judges whether most of the units that should be heard are silent. More than half must be, and two at least; it is
+// over when at most a third is.
+func (j *judge) fleet() Finding {
+	f := Finding{Component: Component{Kind: OfFleet}, State: check.Unknown, Reason: check.Silent}
+	for _, u := range j.units {
+		l := j.lines[u]
+		if l.Reason == check.NotPlanned || !j.m.Units[u].Expected {
+			continue
+		}
+		if f.Every == 0 || l.Every < f.Every {
+			f.Every = l.Every
+		}
+		switch {
+		case l.Silent:
+			f.Votes.Unknown++
+			f.Units = append(f.Units, u)
+			if l.Since.After(f.Since) {
+				f.Since = l.Since
+			}
+		case l.State == check.Down:
+			f.Votes.Down++
+		default:
+			f.Votes.Up++
+		}
+		if l.Last.After(f.Last) {
+			f.Last = l.Last
+		}
+	}
+	silent, all := f.Votes.Unknown, f.Votes.Unknown+f.Votes.Down+f.Votes.Up
+	switch {
+	case silent >= 2 && 2*silent > all:
+		f.Silent = true
+	case all > 0 && 3*silent <= all:
+		f.State, f.Reason, f.Since = check.Up, check.OK, f.Last
+	}
+	return f
+}
+
+func (j *judge) muteServices(services []Finding) {
+	at := map[string]int{}
+	for i := range services {
+		f := &services[i]
+		at[f.Service] = i
+		if f.State != check.Down {
+			continue
+		}
+		if j.m.Services[f.Service].Line {
+			if len(f.Units) == 1 {
+				f.mute(MutedByLine, lineOf(f.Units))
+			}
+			continue
+		}
+		cut := 0
+		for _, u := range f.Units {
+			if j.lines[u].Fault() {
+				cut++
+			}
+		}
+		if cut > 0 && cut == len(f.Units) {
+			f.mute(MutedByLine, lineOf(f.Units))
+		}
+	}
+	for i := range services {
+		f := &services[i]
+		if f.State != check.Down || f.Muted != "" {
+			continue
+		}
+		for _, id := range j.services {
+			d := &services[at[id]]
+			if d.State == check.Down && id != f.Service && j.m.dependsOn(f.Service, id) && !j.m.dependsOn(id, f.Service) {
+				f.mute(MutedByDependency, d.Component)
+				break
+			}
+		}
+	}
+}
+
+func lineOf(units []string) Component {
+	if len(units) == 0 {
+		return Component{Kind: OfLine}
+	}
+	return Component{Kind: OfLine, Unit: units[0]}
+}
+
+func (f *Finding) mute(why string, by Component) { f.Muted, f.By = why, by }
+
+func (j *judge) muteLines(services []Finding, fleet *Finding) {
+	var shared *Finding // a line's service that is down in several units
+	for i := range services {
+		s := &services[i]
+		if !j.m.Services[s.Service].Line || s.State != check.Down || len(s.Units) < 2 {
+			continue
+		}
+		if shared == nil {
+			shared = s
+		}
+		for _, u := range s.Units {
+			if l := j.lines[u]; l.State == check.Down && l.Through == s.Service {
+				l.mute(MutedByService, s.Component)
+			}
+		}
+	}
+	home := j.lines[j.m.Home]
+	ours := home != nil && home.State == check.Down
+	for _, u := range j.units {
+		l := j.lines[u]
+		switch {
+		case !l.Silent:
+		case !j.m.Units[u].Expected:
+			l.mute(NotExpected, Component{})
+		case ours && l != home:
+			l.mute(MutedByLine, home.Component)
+		case shared != nil:
+			l.mute(MutedByService, shared.Component)
+		case fleet.Silent:
+			l.mute(MutedByFleet, fleet.Component)
+		}
+	}
+	if fleet.Silent && ours {
+		fleet.mute(MutedByLine, home.Component)
+	} else if fleet.Silent && shared != nil {
+		fleet.mute(MutedByService, shared.Component)
+	}
+}
