@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"egovmon/agent/check"
+	"egovmon/agent/check/control"
 	"egovmon/agent/check/dns"
 	"egovmon/agent/check/machine"
 	"egovmon/agent/check/mail"
@@ -23,5 +24,6 @@ func Table() check.Table {
 		mail.Kinds(),
 		signature.Kinds(),
 		machine.Kinds(),
+		control.Kinds(),
 	)
 }

@@ -1,0 +1,39 @@
+package control
+
+import "egovmon/agent/check"
+
+func facts() []check.FactDef {
+	const century = 100 * 365 * 86400
+	count := func(name, help string) check.FactDef { return check.FactDef{Name: name, Help: help, Max: 1e6} }
+	yes := func(name, help string) check.FactDef { return check.FactDef{Name: name, Help: help, Max: 1} }
+	age := func(name, help string) check.FactDef { return check.FactDef{Name: name, Help: help, Max: century} }
+	return []check.FactDef{
+		count("firewall_scopes_count", "m04: what must be closed to the outside: IPv4, and IPv6 where the machine has an address; profiles on Windows"),
+		count("firewall_closed_count", "m04: of them closed"),
+		yes("firewall_rules_code", "m04: 1 the rules in force were read, 0 the configuration"),
+		age("age_s", "m05: since packages were last upgraded; m16: since the clock was last set by its source; m20: since the newest backup was written"),
+		age("lists_age_s", "m05: since the lists of available packages were last fetched"),
+		yes("reboot_pending_code", "m05: 1 a restart is needed to put patches into force"),
+		count("listening_count", "m07: ports that listen on addresses other than loopback"),
+		count("unexpected_count", "m07: of them not allowed"),
+		{Name: "unexpected_port_code", Help: "m07: the lowest port that is not allowed", Max: 65535},
+		count("administrators_count", "m10: accounts that may administer"),
+		count("uid0_count", "m10: accounts with user number 0; on Windows not given"),
+		count("passwordless_count", "m10: rules that let someone do everything by sudo without a password"),
+		count("autologon_count", "m10: places that log someone on without asking"),
+		yes("synchronised_code", "m16: 1 the clock follows a source"),
+		{Name: "offset_s", Help: "m16: how far the clock is from its source, as the system estimates it", Min: -1e9, Max: 1e9},
+		{Name: "max_error_s", Help: "m16: the most that the clock may be wrong, as the system estimates it", Max: 1e9},
+		count("time_services_count", "m16: services that set the clock and run"),
+		count("backups_count", "m20: files found"),
+		{Name: "backup_bytes", Help: "m20: size of the newest", Max: 1 << 53},
+		{Name: "backup_size_ratio", Help: "m20: size of the newest against the one before", Max: 1e9},
+		yes("same_device_code", "m20: 1 the backup is on the file system of the data"),
+		count("hosts_entries_count", "m21: names that the hosts file sets"),
+		count("hosts_watched_count", "m21: of them below the watched domains"),
+		count("hosts_unexpected_count", "m21: of those not allowed"),
+		{Name: "hosts_hash_serial", Help: "m21: the first 48 bits of the hosts file's SHA-256, which shows a change", Max: 1 << 48},
+		count("resolvers_count", "m21: resolvers that the machine uses"),
+		count("resolvers_unexpected_count", "m21: of them not allowed"),
+	}
+}

@@ -1,0 +1,258 @@
+package control
+
+import (
+	"encoding/hex"
+	"fmt"
+	"net/netip"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"egovmon/agent/check"
+)
+
+const day = 24 * time.Hour
+
+// The limits that hold when the plan names none.
+const (
+	patchMaxAge  = 31 * day
+	clockMaxAge  = 8 * day // Windows asks its source once a week where it is not told otherwise
+	backupMaxAge = 24 * time.Hour
+	maxAdmins    = 2
+	clockOffset  = 60 * time.Second
+)
+
+// Values of the option proof.
+const (
+	proofConfiguration = "configuration"
+	proofRules         = "rules"
+)
+
+func options() []check.Option {
+	const century = 100 * 365 * 86400
+	return []check.Option{
+		{Name: "id", Type: check.TypeString, Required: true, Enum: ids(), Help: "The control, as the catalogue of the law set calls it."},
+		{Name: "proof", Type: check.TypeString, Enum: []string{proofConfiguration, proofRules},
+			Help: "For m04: whether a firewall that is configured and started with the system is enough where the rules in force may not be read (configuration, the default), or only the rules themselves are (rules)."},
+		{Name: "max_age", Type: check.TypeDuration, Min: 60, Max: century, Help: "For m05, m16 and m20: the oldest that the last patch (default 744h), the last setting of the clock where it is known (default 192h) or the newest backup (default 24h) may be."},
+		{Name: "fail_age", Type: check.TypeDuration, Min: 60, Max: century, Help: "For m05 and m20: between max_age and this the control is met in part; default max_age."},
+		{Name: "allowed_ports", Type: check.TypeStrings, Max: 256,
+			Help: `For m07: what may listen on addresses other than loopback: 22, 53/udp, 5000-5010/tcp; a number alone is TCP and UDP. Required; [] for none.`},
+		{Name: "max_count", Type: check.TypeInt, Min: 0, Max: 10000, Unit: "accounts", Help: "For m10: the most accounts that may administer, root or the built-in one among them; default 2."},
+		{Name: "sudoers", Type: check.TypeBool, Help: "For m10 on Linux: whether the rules of sudo, which only root can read, belong to the control; default true. When false, accounts and groups alone decide."},
+		{Name: "passwordless", Type: check.TypeBool, Help: "For m10 on Linux: whether sudo may let someone do everything without a password; default false."},
+		{Name: "max_offset", Type: check.TypeDuration, Min: 0.001, Max: 86400, Help: "For m16: how far the clock may be from its source; default 60s."},
+		{Name: "path", Type: check.TypeString, Help: "For m20: a folder, searched with the folders in it, or a pattern of files such as /srv/backup/*.zst or D:/saoluu/*.bak. Required."},
+		{Name: "min_bytes", Type: check.TypeBytes, Min: 1, Max: 1 << 53, Unit: "bytes", Help: "For m20: the smallest that the newest backup may be; default 1."},
+		{Name: "data_path", Type: check.TypeString, Help: "For m20: where the data are that the backup is of; the backup must be on another file system. Default: the system's own disk."},
+		{Name: "domains", Type: check.TypeStrings, Max: 64, Help: "For m21: names that the hosts file must not set, with everything below them; default gov.vn."},
+		{Name: "allowed_hosts", Type: check.TypeStrings, Max: 256, Help: "For m21: names below domains that it may set, each alone or with its address: mc.tuky.gov.vn or mc.tuky.gov.vn=10.1.2.3."},
+		{Name: "sha256", Type: check.TypeString, Help: "For m21: the SHA-256 of the hosts file as it should be, in hex."},
+		{Name: "resolvers", Type: check.TypeStrings, Max: 64, Help: "For m21: the addresses of the resolvers that this machine may use; without it they are only counted."},
+	}
+}
+
+// users lists which controls use an option that is not for all.
+func users(option string) []string {
+	switch option {
+	case "proof":
+		return []string{hostFirewall}
+	case "max_age":
+		return []string{patchAge, timeSync, backupAge}
+	case "fail_age":
+		return []string{patchAge, backupAge}
+	case "allowed_ports":
+		return []string{listeningPorts}
+	case "max_count", "sudoers", "passwordless":
+		return []string{administrators}
+	case "max_offset":
+		return []string{timeSync}
+	case "path", "min_bytes", "data_path":
+		return []string{backupAge}
+	case "domains", "allowed_hosts", "sha256", "resolvers":
+		return []string{hostsFile}
+	default:
+		return ids()
+	}
+}
+
+// onlyFor refuses options that the control does not use: one that is silently ignored looks like a limit that holds.
+func onlyFor(o check.Options, id string) error {
+	for _, d := range options() {
+		if u := users(d.Name); o.Has(d.Name) && !slices.Contains(u, id) {
+			return fmt.Errorf("option %q is not for %s, but for %s: take it out", d.Name, id, strings.Join(u, " and "))
+		}
+	}
+	return nil
+}
+
+// limits are what the plan allows. Fields of other controls are zero.
+type limits struct {
+	proof           string
+	maxAge, failAge time.Duration
+	ports           []ports // nil when the plan says nothing
+	maxCount        int
+	sudoers         bool
+	passwordless    bool
+	maxOffset       time.Duration
+	path, data      string
+	minBytes        int64
+	domains         []string
+	allowed         []allowedHost
+	sha256          string
+	resolvers       []string
+}
+
+// An allowedHost may stand in the hosts file. Without an address any will do.
+type allowedHost struct {
+	name    string
+	address netip.Addr
+}
+
+// ports are a stretch of ports of one or both protocols.
+type ports struct {
+	from, to uint16
+	tcp, udp bool
+}
+
+func readLimits(o check.Options, id string) (limits, error) {
+	l := limits{
+		proof: proofConfiguration, maxAge: patchMaxAge, maxCount: maxAdmins, sudoers: true, maxOffset: clockOffset,
+		path: o.String("path"), data: o.String("data_path"), minBytes: 1, domains: []string{"gov.vn"},
+		passwordless: o.Bool("passwordless"),
+	}
+	switch id {
+	case timeSync:
+		l.maxAge = clockMaxAge
+	case backupAge:
+		l.maxAge = backupMaxAge
+	}
+	if o.Has("proof") {
+		l.proof = o.String("proof")
+	}
+	if o.Has("max_age") {
+		l.maxAge = o.Duration("max_age")
+	}
+	l.failAge = l.maxAge
+	if o.Has("fail_age") {
+		if l.failAge = o.Duration("fail_age"); l.failAge < l.maxAge {
+			return limits{}, fmt.Errorf("option \"fail_age\": %v is below max_age %v: write at least that", l.failAge, l.maxAge)
+		}
+	}
+	if o.Has("max_count") {
+		l.maxCount = int(o.Int("max_count"))
+	}
+	if o.Has("sudoers") {
+		l.sudoers = o.Bool("sudoers")
+	}
+	if o.Has("max_offset") {
+		l.maxOffset = o.Duration("max_offset")
+	}
+	if o.Has("min_bytes") {
+		l.minBytes = o.Int("min_bytes")
+	}
+	if err := l.readPorts(o); err != nil {
+		return limits{}, err
+	}
+	if err := l.readPaths(); err != nil {
+		return limits{}, err
+	}
+	return l, l.readNames(o)
+}
+
+func (l *limits) readPorts(o check.Options) error {
+	if !o.Has("allowed_ports") {
+		return nil
+	}
+	l.ports = []ports{}
+	for _, s := range o.Strings("allowed_ports") {
+		p, err := parsePorts(s)
+		if err != nil {
+			return fmt.Errorf("option \"allowed_ports\": %w", err)
+		}
+		l.ports = append(l.ports, p)
+	}
+	return nil
+}
+
+// parsePorts reads PORT[-PORT][/tcp|/udp].
+func parsePorts(s string) (ports, error) {
+	bad := fmt.Errorf("%q is no port: write 22, 53/udp or 5000-5010/tcp", s)
+	number, protocol, named := strings.Cut(strings.TrimSpace(s), "/")
+	if named && protocol != "tcp" && protocol != "udp" {
+		return ports{}, bad
+	}
+	first, last, ranged := strings.Cut(number, "-")
+	if !ranged {
+		last = first
+	}
+	from, err1 := strconv.ParseUint(first, 10, 16)
+	to, err2 := strconv.ParseUint(last, 10, 16)
+	if err1 != nil || err2 != nil || from == 0 || to < from {
+		return ports{}, bad
+	}
+	return ports{uint16(from), uint16(to), protocol != "udp", protocol != "tcp"}, nil
+}
+
+func (l *limits) readNames(o check.Options) error {
+	if o.Has("domains") {
+		l.domains = nil
+		for _, d := range o.Strings("domains") {
+			if l.domains = append(l.domains, hostName(d)); hostName(d) == "" {
+				return fmt.Errorf("option \"domains\": an empty name: write names such as gov.vn")
+			}
+		}
+	}
+	for _, s := range o.Strings("allowed_hosts") {
+		name, address, pinned := strings.Cut(s, "=")
+		h := allowedHost{name: hostName(name)}
+		var err error
+		if pinned {
+			h.address, err = netip.ParseAddr(strings.TrimSpace(address))
+		}
+		if err != nil || h.name == "" {
+			return fmt.Errorf("option \"allowed_hosts\": %q: write a name, or name=address", s)
+		}
+		h.address = h.address.Unmap()
+		l.allowed = append(l.allowed, h)
+	}
+	if l.sha256 = strings.ToLower(o.String("sha256")); l.sha256 != "" {
+		if b, err := hex.DecodeString(l.sha256); err != nil || len(b) != 32 {
+			return fmt.Errorf("option \"sha256\": %q is not 64 hex digits: write what sha256sum prints", l.sha256)
+		}
+	}
+	for _, s := range o.Strings("resolvers") {
+		a, err := netip.ParseAddr(s)
+		if err != nil {
+			return fmt.Errorf("option \"resolvers\": %q is no address: write addresses such as 10.1.2.3", s)
+		}
+		l.resolvers = append(l.resolvers, a.Unmap().WithZone("").String())
+	}
+	return nil
+}
+
+// readPaths brings the paths into one form, with slashes.
+func (l *limits) readPaths() error {
+	for name, p := range map[string]*string{"path": &l.path, "data_path": &l.data} {
+		if onDrive(*p) || strings.HasPrefix(*p, `\\`) {
+			*p = strings.ReplaceAll(*p, `\`, "/")
+		}
+		if *p != "" && !strings.HasPrefix(*p, "/") && !onDrive(*p) {
+			return fmt.Errorf("option %q: %q is not absolute: write it from / or from the drive's letter on", name, *p)
+		}
+	}
+	if _, err := path.Match(l.path, ""); err != nil {
+		return fmt.Errorf("option \"path\": %q is no pattern: * and ? stand for any text and any letter, [ must be closed", l.path)
+	}
+	return nil
+}
+
+// onDrive reports whether a path begins with a drive's letter.
+func onDrive(p string) bool {
+	return len(p) >= 3 && p[1] == ':' && (p[2] == '/' || p[2] == '\\') && (p[0]|0x20 >= 'a' && p[0]|0x20 <= 'z')
+}
+
+// hostName is a name as names are compared.
+func hostName(s string) string { return strings.ToLower(strings.Trim(strings.TrimSpace(s), ".")) }

@@ -1,0 +1,234 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"net/netip"
+	"os"
+	"strings"
+	"syscall"
+	"unsafe"
+
+	psnet "github.com/shirou/gopsutil/v3/net"
+	"golang.org/x/sys/windows"
+	winreg "golang.org/x/sys/windows/registry"
+)
+
+// local reads this machine.
+func local() system {
+	return station{
+		registry: machineKeys{}, running: serviceRuns, otherWall: securityCenterWall, sockets: openSockets, admins: localAdmins,
+		nameServers: adapterServers, volume: func(v string) fs.FS { return os.DirFS(strings.ReplaceAll(v, "/", `\`) + `\`) },
+		device: volumeOf, variables: os.Getenv,
+	}.system()
+}
+
+// machineKeys is HKEY_LOCAL_MACHINE, the 64-bit view also for a 32-bit program.
+type machineKeys struct{}
+
+func (machineKeys) open(key string, access uint32) (winreg.Key, error) {
+	return winreg.OpenKey(winreg.LOCAL_MACHINE, key, access|winreg.WOW64_64KEY)
+}
+
+func (m machineKeys) Number(key, name string) (uint64, error) {
+	k, err := m.open(key, winreg.QUERY_VALUE)
+	if err != nil {
+		return 0, err
+	}
+	defer k.Close()
+	v, _, err := k.GetIntegerValue(name)
+	return v, err
+}
+
+func (m machineKeys) Text(key, name string) (string, error) {
+	k, err := m.open(key, winreg.QUERY_VALUE)
+	if err != nil {
+		return "", err
+	}
+	defer k.Close()
+	v, _, err := k.GetStringValue(name)
+	return v, err
+}
+
+func (m machineKeys) Keys(key string) ([]string, error) {
+	k, err := m.open(key, winreg.ENUMERATE_SUB_KEYS)
+	if err != nil {
+		return nil, err
+	}
+	defer k.Close()
+	return k.ReadSubKeyNames(-1)
+}
+
+// serviceRuns asks the service manager with the rights that everybody has.
+func serviceRuns(name string) (bool, error) {
+	m, err := windows.OpenSCManager(nil, nil, windows.SC_MANAGER_CONNECT)
+	if err != nil {
+		return false, err
+	}
+	defer windows.CloseServiceHandle(m)
+	p, err := windows.UTF16PtrFromString(name)
+	if err != nil {
+		return false, err
+	}
+	s, err := windows.OpenService(m, p, windows.SERVICE_QUERY_STATUS)
+	if err != nil {
+		return false, err
+	}
+	defer windows.CloseServiceHandle(s)
+	var status windows.SERVICE_STATUS
+	if err := windows.QueryServiceStatus(s, &status); err != nil {
+		return false, err
+	}
+	return status.CurrentState == windows.SERVICE_RUNNING, nil
+}
+
+// securityCenterWall asks the Security Center whether some firewall is on (WscGetSecurityProviderHealth). Servers have
+// no Security Center.
+func securityCenterWall() (bool, error) {
+	const firewallProvider, good = 1, 0
+	proc := windows.NewLazySystemDLL("wscapi.dll").NewProc("WscGetSecurityProviderHealth")
+	if err := proc.Find(); err != nil {
+		return false, err
+	}
+	health := int32(-1)
+	if r, _, _ := proc.Call(firewallProvider, uintptr(unsafe.Pointer(&health))); int32(r) != 0 {
+		return false, syscall.Errno(r)
+	}
+	return health == good, nil
+}
+
+func openSockets(ctx context.Context) ([]listener, error) {
+	all, err := psnet.ConnectionsWithContext(ctx, "inet")
+	if err != nil {
+		return nil, err
+	}
+	var found []listener
+	for _, c := range all {
+		udp := c.Type == windows.SOCK_DGRAM
+		a, err := netip.ParseAddr(c.Laddr.IP)
+		if err != nil || !udp && c.Status != "LISTEN" || c.Laddr.Port > 65535 {
+			continue
+		}
+		found = append(found, listener{a.Unmap(), uint16(c.Laddr.Port), udp})
+	}
+	return found, nil
+}
+
+// localAdmins lists the group S-1-5-32-544, whose name depends on the language (NetLocalGroupGetMembers, level 0).
+func localAdmins() ([]member, error) {
+	sid, err := windows.CreateWellKnownSid(windows.WinBuiltinAdministratorsSid)
+	if err != nil {
+		return nil, err
+	}
+	name, _, _, err := sid.LookupAccount("")
+	if err != nil {
+		return nil, err
+	}
+	group, err := windows.UTF16PtrFromString(name)
+	if err != nil {
+		return nil, err
+	}
+	proc := windows.NewLazySystemDLL("netapi32.dll").NewProc("NetLocalGroupGetMembers")
+	if err := proc.Find(); err != nil {
+		return nil, err
+	}
+	const all = 0xffffffff // MAX_PREFERRED_LENGTH
+	var buf *byte
+	var read, total uint32
+	r, _, _ := proc.Call(0, uintptr(unsafe.Pointer(group)), 0, uintptr(unsafe.Pointer(&buf)), all,
+		uintptr(unsafe.Pointer(&read)), uintptr(unsafe.Pointer(&total)), 0)
+	if r != 0 {
+		return nil, syscall.Errno(r)
+	}
+	if buf == nil {
+		return nil, errors.New("no answer")
+	}
+	defer windows.NetApiBufferFree(buf)
+	var members []member
+	for _, s := range unsafe.Slice((**windows.SID)(unsafe.Pointer(buf)), read) {
+		members = append(members, member{disabled: accountDisabled(s)})
+	}
+	return members, nil
+}
+
+// accountDisabled asks whether a local account is switched off; what cannot be asked counts as able to log on.
+func accountDisabled(sid *windows.SID) bool {
+	const accountDisable = 2 // UF_ACCOUNTDISABLE
+	name, _, kind, err := sid.LookupAccount("")
+	if err != nil || kind != windows.SidTypeUser {
+		return false
+	}
+	p, err := windows.UTF16PtrFromString(name)
+	if err != nil {
+		return false
+	}
+	var buf *byte
+	if err := windows.NetUserGetInfo(nil, p, 1, &buf); err != nil || buf == nil {
+		return false
+	}
+	defer windows.NetApiBufferFree(buf)
+	info := (*userInfo1)(unsafe.Pointer(buf))
+	return info.Flags&accountDisable != 0
+}
+
+// userInfo1 is USER_INFO_1.
+type userInfo1 struct {
+	Name, Password *uint16
+	PasswordAge    uint32
+	Privileges     uint32
+	Home, Comment  *uint16
+	Flags          uint32
+	Script         *uint16
+}
+
+// adapterServers lists the name servers of the adapters that are up, each once, without those that Windows invents
+// where none is set.
+func adapterServers() ([]string, error) {
+	var buf []byte
+	for size, tries := uint32(16<<10), 0; ; tries++ {
+		buf = make([]byte, size)
+		err := windows.GetAdaptersAddresses(windows.AF_UNSPEC, 0, 0, (*windows.IpAdapterAddresses)(unsafe.Pointer(&buf[0])), &size)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, windows.ERROR_BUFFER_OVERFLOW) || tries == 4 || size > 4<<20 {
+			return nil, err
+		}
+	}
+	invented := netip.MustParsePrefix("fec0:0:0:ffff::/64")
+	seen, list := map[string]bool{}, []string{}
+	for a := (*windows.IpAdapterAddresses)(unsafe.Pointer(&buf[0])); a != nil; a = a.Next {
+		if a.OperStatus != windows.IfOperStatusUp || a.IfType == windows.IF_TYPE_SOFTWARE_LOOPBACK {
+			continue
+		}
+		for s := a.FirstDnsServerAddress; s != nil; s = s.Next {
+			ip, ok := netip.AddrFromSlice(s.Address.IP())
+			if ip = ip.Unmap().WithZone(""); !ok || invented.Contains(ip) || seen[ip.String()] {
+				continue
+			}
+			seen[ip.String()] = true
+			list = append(list, ip.String())
+		}
+	}
+	return list, nil
+}
+
+// volumeOf returns the serial number of the volume that a file or folder is on.
+func volumeOf(name string) (uint64, error) {
+	p, err := windows.UTF16PtrFromString(strings.ReplaceAll(name, "/", `\`))
+	if err != nil {
+		return 0, err
+	}
+	const share = windows.FILE_SHARE_READ | windows.FILE_SHARE_WRITE | windows.FILE_SHARE_DELETE
+	h, err := windows.CreateFile(p, 0, share, nil, windows.OPEN_EXISTING, windows.FILE_FLAG_BACKUP_SEMANTICS, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer windows.CloseHandle(h)
+	var i windows.ByHandleFileInformation
+	if err := windows.GetFileInformationByHandle(h, &i); err != nil {
+		return 0, err
+	}
+	return uint64(i.VolumeSerialNumber), nil
+}
