@@ -10,4 +10,4 @@ package mail
 import "egovmon/agent/check"
 
 // Kinds lists the kinds of this family.
-func Kinds() check.Table { return check.Table{smtpKind(), imapKind()} }
+func Kinds() check.Table { return check.Table{smtpKind(), imapKind(), maildnsKind()} }

@@ -1,0 +1,251 @@
+package mail
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"egovmon/agent/check"
+	"egovmon/agent/check/lookup"
+	"egovmon/agent/check/reach"
+)
+
+// The phases of maildns.
+const (
+	phaseMX        = "mx"
+	phaseAddresses = "addresses"
+	phaseSPF       = "spf"
+	phaseDMARC     = "dmarc"
+)
+
+// maxQuestions bounds what one run asks; a domain that needs more is broken or hostile.
+const maxQuestions = 100
+
+func maildnsKind() check.Kind {
+	return check.Kind{
+		Name:    "maildns",
+		Family:  "mail",
+		Summary: "What a mail domain says in DNS: the servers that take its letters (MX), who may send in its name (SPF), and what is done with others (DMARC).",
+		Options: []check.Option{
+			{Name: "name", Type: check.TypeString, Required: true, Help: "The mail domain, the part after the @."},
+			{Name: "server", Type: check.TypeAddress, Help: "Resolver to ask; without server and servers it is those of the system."},
+			{Name: "servers", Type: check.TypeAddrs, Min: 1, Max: lookup.MaxServers, Help: "Resolvers to ask; the next one when the one before it fails."},
+			{Name: "receives", Type: check.TypeBool, Default: "true", Help: "Whether the domain takes letters; false wants it to say that it takes none (a null MX, RFC 7505)."},
+			{Name: "spf", Type: check.TypeBool, Default: "true", Help: "Whether a missing or broken SPF record is mail_auth."},
+			{Name: "dmarc", Type: check.TypeString, Default: "none", Enum: []string{"off", "none", "quarantine", "reject"},
+				Help: "The weakest DMARC policy allowed; a weaker one, and a missing or broken record, is mail_auth. off asks for none."},
+			{Name: "slow", Type: check.TypeDuration, Min: 0.001, Max: 3600, Help: "A run that takes longer than this is slow; without it none is."},
+		},
+		Facts: []check.FactDef{
+			{Name: "mx_count", Help: "servers that the domain names for its letters", Max: lookup.MaxAnswers},
+			{Name: "mx_ok_count", Help: "those of them that have an address and are no alias", Max: lookup.MaxAnswers},
+			{Name: "null_mx_code", Help: "1 when the domain says that it takes no letters, else 0", Max: 1},
+			{Name: "spf_records_count", Help: "SPF records of the domain; one is right", Max: lookup.MaxAnswers},
+			{Name: "spf_lookups_count", Help: "questions that checking the SPF record can take; RFC 7208 allows 10, counting ends at 11", Max: maxLookups + 1},
+			{Name: "dmarc_records_count", Help: "DMARC records found at the domain or above it; one is right", Max: lookup.MaxAnswers},
+			{Name: "dmarc_policy_code", Help: "what DMARC asks for: 0 none, 1 quarantine, 2 reject", Max: 2},
+			{Name: "questions_count", Help: "questions asked", Max: maxQuestions + lookup.MaxServers},
+		},
+		Phases: []string{phaseMX, phaseAddresses, phaseSPF, phaseDMARC, phaseTotal},
+		Target: func(o check.Options) []string {
+			var hosts []string
+			for _, s := range namedServers(o) {
+				if host, _, err := net.SplitHostPort(s); err == nil {
+					hosts = append(hosts, host)
+				}
+			}
+			return hosts
+		},
+		New: func(o check.Options, env check.Env) (check.Func, error) {
+			return newMailDNS(o, env, lookup.SystemServers)
+		},
+	}
+}
+
+func namedServers(o check.Options) []string {
+	if s := o.String("server"); s != "" {
+		return []string{s}
+	}
+	return o.Strings("servers")
+}
+
+// A domainCheck is one check of the kind maildns.
+type domainCheck struct {
+	domain   string // in the form that goes over the wire, without a dot at the end
+	receives bool
+	spf      bool
+	dmarc    string
+	slow     time.Duration
+	timeout  time.Duration
+	servers  []string
+	source   netip.Addr
+	system   func() ([]netip.AddrPort, error)
+}
+
+func newMailDNS(o check.Options, env check.Env, system func() ([]netip.AddrPort, error)) (check.Func, error) {
+	if o.Has("server") && o.Has("servers") {
+		return nil, fmt.Errorf("option \"server\": it excludes servers: write one of the two")
+	}
+	c := &domainCheck{receives: o.Bool("receives"), spf: o.Bool("spf"), dmarc: o.String("dmarc"), slow: o.Duration("slow"),
+		timeout: env.Timeout, servers: namedServers(o), source: env.Source, system: system}
+	for _, s := range c.servers {
+		if _, _, err := net.SplitHostPort(s); err != nil {
+			return nil, fmt.Errorf("option \"server\": %q is no host:port: write e.g. 10.20.1.1:53", s)
+		}
+	}
+	name, err := reach.ASCIIHost(strings.TrimSuffix(o.String("name"), "."))
+	if err != nil {
+		return nil, fmt.Errorf("option \"name\": %w", err)
+	}
+	if strings.Contains(name, "@") || !strings.Contains(name, ".") {
+		return nil, fmt.Errorf("option \"name\": %q is no mail domain: write the part after the @, e.g. tuky.example.vn", name)
+	}
+	if _, err := lookup.NewQuery("_dmarc."+name, "TXT", true, false); err != nil {
+		return nil, err
+	}
+	c.domain = strings.ToLower(name)
+	return c.run, nil
+}
+
+func (c *domainCheck) run(ctx context.Context) check.Result {
+	if _, ok := ctx.Deadline(); !ok && c.timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.timeout)
+		defer cancel()
+	}
+	begin := time.Now()
+	var facts check.Facts
+	var phases check.Phases
+	servers, bad := c.resolvers()
+	if bad == nil {
+		a := &asking{ctx: ctx, servers: servers, source: c.source}
+		bad = c.judge(a, &facts, &phases)
+		facts.Add("questions_count", float64(a.questions))
+	}
+	bad = bad.UnlessCalledOff(ctx)
+	total := time.Since(begin)
+	if bad == nil && c.slow > 0 && total > c.slow {
+		bad = reach.Failf(check.Slow, "%s, the limit is %s", total.Round(time.Millisecond), c.slow)
+	}
+	r := bad.Result()
+	phases.Add(phaseTotal, total)
+	r.Phases, r.Facts = phases, facts
+	return r
+}
+
+// judge looks at the servers, then at SPF, then at DMARC. What is down wins over what is degraded; of two equals the
+// one that was seen first stands, with the other's words behind it.
+func (c *domainCheck) judge(a *asking, facts *check.Facts, phases *check.Phases) *reach.Fault {
+	bad := c.judgeMX(a, facts, phases)
+	if bad != nil && bad.Reason.State() != check.Degraded {
+		return bad
+	}
+	for _, part := range []struct {
+		phase  string
+		wanted bool
+		judge  func(*asking, *check.Facts) *reach.Fault
+	}{{phaseSPF, c.spf, c.judgeSPF}, {phaseDMARC, c.dmarc != "off", c.judgeDMARC}} {
+		if !part.wanted {
+			continue
+		}
+		begin := time.Now()
+		next := part.judge(a, facts)
+		phases.Add(part.phase, time.Since(begin))
+		switch {
+		case next == nil:
+		case bad == nil:
+			bad = next
+		default:
+			bad.Detail += "; " + next.Detail
+		}
+	}
+	return bad
+}
+
+// resolvers lists the servers to ask, those of the system in its order.
+func (c *domainCheck) resolvers() ([]string, *reach.Fault) {
+	if len(c.servers) > 0 {
+		return c.servers, nil
+	}
+	system, err := c.system()
+	switch {
+	case err != nil:
+		return nil, reach.Failf(check.NotSupported, "the system's name servers cannot be found: %s; name them with the option servers", err)
+	case len(system) == 0:
+		return nil, reach.Failf(check.NotConfigured, "the system has no name servers; name them with the option servers")
+	}
+	var all []string
+	for _, s := range system {
+		all = append(all, s.String())
+	}
+	return all, nil
+}
+
+// An asking is the questions of one run.
+type asking struct {
+	ctx       context.Context
+	servers   []string
+	source    netip.Addr
+	questions int
+}
+
+// ask puts one question to the servers, one after the other until one says something about the name. A question may
+// take a third of the time that is left, so that one that is lost does not use up what the others need.
+func (a *asking) ask(name, typ string) lookup.Outcome {
+	q, err := lookup.NewQuery(name, typ, true, false)
+	if err != nil {
+		return lookup.Outcome{Reason: check.DNSNXDomain, Detail: told(name) + " is no name that DNS can hold"}
+	}
+	var first lookup.Outcome
+	for i, s := range a.servers {
+		if a.questions++; a.questions > maxQuestions {
+			return lookup.Outcome{Reason: check.Protocol, Detail: fmt.Sprintf("the domain takes more than %d questions", maxQuestions)}
+		}
+		ctx, cancel := a.ctx, context.CancelFunc(func() {})
+		if end, ok := a.ctx.Deadline(); ok {
+			ctx, cancel = context.WithTimeout(a.ctx, time.Until(end)/3)
+		}
+		asker := lookup.Asker{Query: q, Tries: 2, Source: a.source}
+		o := asker.AskNamed(ctx, s)
+		cancel()
+		if o.Replied() {
+			return o
+		}
+		if i == 0 {
+			first = o
+		}
+	}
+	return first
+}
+
+// texts asks for the TXT records of a name that begin with a word, as SPF and DMARC mark theirs. A name without any
+// has none; a fault says that nobody could tell.
+func (a *asking) texts(name string, is func(string) bool) ([]string, *reach.Fault) {
+	o := a.ask(name, "TXT")
+	switch o.Reason {
+	case check.OK:
+	case check.DNSEmpty, check.DNSNXDomain:
+		return nil, nil
+	case check.Internal:
+		return nil, reach.Failf(check.Internal, "%s", o.Detail)
+	default:
+		return nil, reach.Failf(check.Partial, "TXT of %s: %s (%s)", told(name), o.Detail, o.Reason)
+	}
+	var all []string
+	for _, rr := range o.Found {
+		if s := lookup.Data(rr); is(s) {
+			all = append(all, s)
+		}
+	}
+	return all, nil
+}
+
+// quoted names what a plan or a record holds, short enough for a detail.
+func quoted(names []string) string {
+	slices.Sort(names)
+	return told(strings.Join(names, ", "))
+}
