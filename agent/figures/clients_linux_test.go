@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"runtime/pprof"
 	"strings"
 	"sync"
@@ -25,6 +26,7 @@ import (
 
 	"egovmon/agent/check"
 	"egovmon/agent/check/kinds"
+	"egovmon/agent/daemon"
 	"egovmon/agent/journal"
 	"egovmon/agent/plan"
 	"egovmon/agent/schedule"
@@ -163,6 +165,7 @@ func watched(p peers, dir string, checks int, every, d time.Duration) (spent, er
 		}
 		defer pprof.StopCPUProfile()
 	}
+	debug.SetGCPercent(daemon.GCPercent)
 	before, start := cpu(), time.Now()
 	ctx, cancel := context.WithTimeout(context.Background(), d)
 	defer cancel()
