@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"time"
 
 	"egovmon/agent/check"
 	"egovmon/agent/check/kinds"
@@ -88,7 +87,7 @@ func readPlan(file string) ([]byte, error) {
 }
 
 func writeLine(w io.Writer, l words.Lang, r check.Result) {
-	fmt.Fprintf(w, "%-9s %-28s %7s  %s (%s)", r.State, r.Check, r.Took.Round(100*time.Microsecond), words.Reason(l, r.Reason).Title, r.Reason)
+	fmt.Fprintf(w, "%-9s %-28s %8s  %s (%s)", r.State, r.Check, words.Milliseconds(l, r.Took), words.Reason(l, r.Reason).Title, r.Reason)
 	if r.Detail != "" {
 		fmt.Fprintf(w, ": %s", r.Detail)
 	}
