@@ -28,6 +28,7 @@ type book struct {
 // A shelf is a Sink that keeps journal after journal, as the agent's sink does.
 type shelf struct {
 	t     *testing.T
+	high  func() time.Time // the latest time that the clock has shown
 	books []*book
 	plan  *plan.Plan
 }
@@ -53,6 +54,9 @@ func (s *shelf) Record(rs []check.Result, gs []check.Range) error {
 		b.results = append(b.results, r)
 	}
 	for _, g := range gs {
+		if g.To.After(s.high().Add(time.Second)) {
+			s.t.Errorf("range %+v speaks of a time to come: it is %s", g, s.high())
+		}
 		if !g.From.Before(g.To) || g.Slots < 1 || !g.Reason.Missed() {
 			s.t.Errorf("range %+v makes no sense", g)
 		}
@@ -193,7 +197,13 @@ func TestEverySlotIsAccountedFor(t *testing.T) {
 func wildDay(t *testing.T, r *rand.Rand) int {
 	var mu sync.Mutex // guards r, which the checks draw from too, and the clock
 	var shift, slept time.Duration
-	now := func() time.Time { mu.Lock(); defer mu.Unlock(); return time.Now().Add(shift) }
+	var high time.Time
+	now := func() time.Time {
+		mu.Lock()
+		defer mu.Unlock()
+		high = latest(high, time.Now().Add(shift))
+		return time.Now().Add(shift)
+	}
 	kinds := fakes(func(ctx context.Context) check.Result {
 		mu.Lock()
 		takes := time.Duration(r.IntN(3000)) * time.Millisecond
@@ -208,7 +218,7 @@ func wildDay(t *testing.T, r *rand.Rand) int {
 	draw := func(n int) int { mu.Lock(); defer mu.Unlock(); return r.IntN(n) }
 	version := 1
 	p := randomPlan(t, r, kinds, version)
-	s := &shelf{t: t}
+	s := &shelf{t: t, high: func() time.Time { mu.Lock(); defer mu.Unlock(); return high }}
 	o := Options{Machine: machine, Kinds: kinds, Sink: s, Now: now, Log: slog.New(slog.DiscardHandler),
 		Suspended: func() time.Duration { mu.Lock(); defer mu.Unlock(); return slept }}
 	for range 6 {
