@@ -8,17 +8,20 @@ import (
 	"egovmon/agent/daemon"
 )
 
-// settleAfter is when the work of the start is over, the first round included.
-const settleAfter = 40 * time.Second
-
-// frugal makes the program a small guest: a tight heap from now on, and, once the start is over, what only the start
-// needed is given back to the system.
+// frugal makes the program a small guest until ctx ends: a tight heap, and what only the start needed is given back to
+// the system, once when the start is over, again after the first round of checks, and then every hour.
 func frugal(ctx context.Context) {
 	debug.SetGCPercent(daemon.GCPercent)
-	time.AfterFunc(settleAfter, func() {
-		if ctx.Err() == nil {
-			debug.FreeOSMemory()
-			releaseCode()
+	wait := time.NewTimer(5 * time.Second)
+	defer wait.Stop()
+	for next := 35 * time.Second; ; next = time.Hour {
+		select {
+		case <-ctx.Done():
+			return
+		case <-wait.C:
 		}
-	})
+		debug.FreeOSMemory()
+		releaseCode()
+		wait.Reset(next)
+	}
 }

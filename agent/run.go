@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sync"
 
 	"egovmon/agent/check/kinds"
 	"egovmon/agent/daemon"
@@ -53,7 +54,11 @@ func runRun(ctx context.Context, args []string, _, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "agent run: %v\n", err)
 		return exitFailed
 	}
-	frugal(ctx)
+	ctx, stop := context.WithCancel(ctx)
+	var guest sync.WaitGroup
+	guest.Go(func() { frugal(ctx) })
+	defer guest.Wait()
+	defer stop()
 	if err := d.Run(ctx); err != nil && !errors.Is(err, context.Canceled) {
 		fmt.Fprintf(stderr, "agent run: %v\n", err)
 		return exitFailed
