@@ -29,7 +29,7 @@ type list struct {
 
 // An entry is one revoked certificate.
 type entry struct {
-	serial []byte // as the integer's bytes stand in DER
+	serial []byte // as the integer's bytes stand in the list
 	at     time.Time
 	reason int // RFC 5280, section 5.3.1; 0 when not given
 }
@@ -133,7 +133,7 @@ func (l *list) walk(s cryptobyte.String, watched map[string]bool) error {
 		if one.Empty() && !hit {
 			continue
 		}
-		e := entry{serial: bytes.Clone(serial)}
+		e := entry{serial: serial}
 		if hit {
 			var err error
 			if e.at, err = crlTime(tag, string(when)); err != nil {

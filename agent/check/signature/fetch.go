@@ -177,9 +177,9 @@ func (f *fetcher) read(conn net.Conn, req *http.Request, sp *spans, facts *check
 	if bad := statusFault(resp.StatusCode); bad != nil {
 		return resp.StatusCode, nil, nil, bad
 	}
-	// What comes over the wire is bounded too: chunks can be empty.
+	// What comes over the wire is bounded too, in case that there is much beside the body.
 	wire.N = 2*f.maxBytes + maxHead
-	a, bad = f.body(resp, wire, sp, facts)
+	a, bad = f.body(resp, sp, facts)
 	return resp.StatusCode, nil, a, bad
 }
 
@@ -321,7 +321,7 @@ func statusFault(status int) *fault {
 }
 
 // body reads the body to its end.
-func (f *fetcher) body(resp *http.Response, wire *io.LimitedReader, sp *spans, facts *check.Facts) (*answer, *fault) {
+func (f *fetcher) body(resp *http.Response, sp *spans, facts *check.Facts) (*answer, *fault) {
 	begin := time.Now()
 	// Never closed: Close would read the rest of a body without end. The connection is closed instead.
 	var buf bytes.Buffer
@@ -332,7 +332,7 @@ func (f *fetcher) body(resp *http.Response, wire *io.LimitedReader, sp *spans, f
 	sp.add(phaseTransfer, time.Since(begin))
 	facts.Add("body_bytes", float64(min(n, f.maxBytes)))
 	switch {
-	case n > f.maxBytes || err != nil && wire.N <= 0:
+	case n > f.maxBytes:
 		return nil, because(check.TooLarge, "the answer has more than %d bytes", f.maxBytes)
 	case err != nil:
 		return nil, because(check.Classify(check.StepExchange, err), "reading the answer, %d bytes came: %v", n, err)

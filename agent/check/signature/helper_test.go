@@ -7,6 +7,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -39,6 +40,7 @@ type authority struct {
 	cert *x509.Certificate
 	key  crypto.Signer
 	next *atomic.Int64
+	rsa  bool // of the keys that it makes
 }
 
 func newAuthority(t testing.TB, at time.Time) *authority {
@@ -51,10 +53,18 @@ func newAuthority(t testing.TB, at time.Time) *authority {
 	return a
 }
 
-// sign makes a certificate of this template over a fresh P-256 key.
+// newKey makes a key of P-256, or of RSA.
+func (a *authority) newKey() (crypto.Signer, error) {
+	if a.rsa {
+		return rsa.GenerateKey(rand.Reader, 2048)
+	}
+	return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+}
+
+// sign makes a certificate of this template over a fresh key.
 func (a *authority) sign(tmpl *x509.Certificate) (*x509.Certificate, crypto.Signer) {
 	a.t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	key, err := a.newKey()
 	if err != nil {
 		a.t.Fatal(err)
 	}

@@ -176,7 +176,7 @@ func (c *ocspCheck) pair(cert, issuer *x509.Certificate) *fault {
 		return because(check.Misconfigured, "roots: %v", err)
 	}
 	if roots == nil {
-		return nil
+		return inDates(issuer, c.fetcher.at, check.RevocationInvalid)
 	}
 	_, bad := verifyChain(issuer, nil, roots, x509.ExtKeyUsageAny, c.fetcher.at, check.RevocationInvalid)
 	return bad

@@ -58,6 +58,8 @@ func TestOCSPReasons(t *testing.T) {
 	noUse, noUseKey := appoint(a, func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} })
 	old, oldKey := appoint(a, func(c *x509.Certificate) { c.NotAfter = epoch().Add(-time.Minute) })
 	foreign, foreignKey := appoint(stranger, nil)
+	ended := newAuthority(t, epoch().AddDate(-11, 0, 0))
+	last, _ := ended.officer(func(c *x509.Certificate) { c.NotAfter = epoch().AddDate(1, 0, 0) })
 	deep := a.sub("Thử nghiệm Sub")
 	grandchild, grandchildKey := appoint(deep, nil)
 	fixed := func(body []byte) responder { return func([]byte) []byte { return body } }
@@ -138,6 +140,7 @@ func TestOCSPReasons(t *testing.T) {
 		{name: "certificate that has ended", answer: issuer(nil), with: check.Options{"certificate": certPEM(t, gone)}, reason: check.Misconfigured, detail: "give the check a certificate in force"},
 		{name: "certificate of another issuer", answer: issuer(nil), with: check.Options{"issuer": deep.file()}, reason: check.Misconfigured, detail: "was not issued by"},
 		{name: "issuer that is none", answer: issuer(nil), with: check.Options{"issuer": certPEM(t, other)}, reason: check.Misconfigured, detail: "not an authority's"},
+		{name: "issuer that has ended", answer: issuer(nil), with: check.Options{"issuer": ended.file(), "certificate": certPEM(t, last)}, reason: check.RevocationInvalid, detail: `"Thử nghiệm Root" is valid from`},
 		{name: "issuer under the roots", answer: issuer(nil), with: check.Options{"roots": a.file()}, reason: check.OK},
 		{name: "issuer under other roots", answer: issuer(nil), with: check.Options{"roots": stranger.file()}, reason: check.RevocationInvalid, detail: "unknown authority"},
 		{name: "no such certificate", answer: issuer(nil), with: check.Options{"certificate": "/no/such.pem"}, reason: check.Misconfigured, detail: "/no/such.pem"},
@@ -211,9 +214,14 @@ func TestOCSPByOpenSSL(t *testing.T) {
 		cert.NotAfter.UTC().Format("060102150405Z"), cert.SerialNumber,
 		bad.NotAfter.UTC().Format("060102150405Z"), time.Now().Add(-time.Hour).UTC().Format("060102150405Z"), bad.SerialNumber))
 	ca, signerPEM, signerKey := a.file(), certPEM(t, signer), keyPEM(t, key)
+	byKey := false
 	answer := func(request []byte) []byte {
 		in, out := write(t, "request", request), filepath.Join(t.TempDir(), "answer")
-		openssl(t, "ocsp", "-index", index, "-CA", ca, "-rsigner", signerPEM, "-rkey", signerKey, "-reqin", in, "-respout", out, "-ndays", "1")
+		args := []string{"ocsp", "-index", index, "-CA", ca, "-rsigner", signerPEM, "-rkey", signerKey, "-reqin", in, "-respout", out, "-ndays", "1"}
+		if byKey {
+			args = append(args, "-resp_key_id")
+		}
+		openssl(t, args...)
 		body, err := os.ReadFile(out)
 		if err != nil {
 			t.Error(err)
@@ -229,6 +237,8 @@ func TestOCSPByOpenSSL(t *testing.T) {
 	want(t, r, check.OK, "")
 	wantFacts(t, r, map[string]float64{"nonce_code": 1, "cert_status_code": 0})
 	want(t, run(bad, answer), check.Revoked, "was revoked")
+	byKey = true // the responder named by its key, not by its name
+	want(t, run(cert, answer), check.OK, "")
 	var kept []byte
 	replay := func(request []byte) []byte {
 		if kept == nil {
