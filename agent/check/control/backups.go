@@ -55,7 +55,7 @@ func judgeBackups(b backups, l limits, now time.Time) check.Result {
 	if b.count > 0 {
 		addAge(&r.Facts, "age_s", b.newest.written, now)
 		r.Facts.Add("backup_bytes", float64(b.newest.size))
-		r.Facts.Add("same_device_code", flag(b.same))
+		r.Facts.Add("same_device_code", yes01(b.same))
 	}
 	if b.count > 1 && b.before.size > 0 {
 		r.Facts.Add("backup_size_ratio", min(1e9, float64(b.newest.size)/float64(b.before.size)))

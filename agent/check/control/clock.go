@@ -51,7 +51,7 @@ func judgeClock(c clock, l limits, now time.Time) check.Result {
 		r = check.Because(check.ControlFail, "not synchronised, and no service for it is seen running")
 	}
 	if c.known {
-		r.Facts.Add("synchronised_code", flag(c.synchronised))
+		r.Facts.Add("synchronised_code", yes01(c.synchronised))
 	}
 	if c.offset != nil {
 		r.Facts.Add("offset_s", max(-1e9, min(1e9, *c.offset)))

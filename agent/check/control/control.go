@@ -156,8 +156,8 @@ func bare(err error) error {
 	return err
 }
 
-// flag writes a yes or no as a number.
-func flag(yes bool) float64 {
+// yes01 writes a yes or no as a number.
+func yes01(yes bool) float64 {
 	if yes {
 		return 1
 	}

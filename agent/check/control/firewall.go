@@ -28,6 +28,6 @@ func judgeFirewall(f firewall) check.Result {
 	}
 	r.Facts.Add("firewall_scopes_count", float64(f.scopes))
 	r.Facts.Add("firewall_closed_count", float64(f.closed))
-	r.Facts.Add("firewall_rules_code", flag(f.rules))
+	r.Facts.Add("firewall_rules_code", yes01(f.rules))
 	return r
 }

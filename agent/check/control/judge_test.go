@@ -29,7 +29,7 @@ func TestJudgeFirewall(t *testing.T) {
 		if r.Reason != tt.want {
 			t.Errorf("%+v: %s, want %s", tt.in, r.Reason, tt.want)
 		}
-		wantFacts(t, r, map[string]float64{"firewall_closed_count": float64(tt.in.closed), "firewall_rules_code": flag(tt.in.rules)})
+		wantFacts(t, r, map[string]float64{"firewall_closed_count": float64(tt.in.closed), "firewall_rules_code": yes01(tt.in.rules)})
 	}
 }
 

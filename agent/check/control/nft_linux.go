@@ -14,17 +14,24 @@ import (
 // maxNetlink is the most bytes of rules that are read: far more than any machine of an office has.
 const maxNetlink = 32 << 20
 
-// readChains asks the kernel for the chains and rules of nf_tables (NFT_MSG_GETCHAIN, NFT_MSG_GETRULE). It needs
-// CAP_NET_ADMIN; without it the error wraps fs.ErrPermission. A kernel without nf_tables has none.
+// readChains asks the kernel for the chains and rules of nf_tables. It needs CAP_NET_ADMIN; without it the error wraps
+// fs.ErrPermission. A kernel without nf_tables has none.
 func readChains(ctx context.Context) ([]nftChain, error) {
+	return collect(func(kind uint16, f func(datagram []byte) (done bool, err error)) error { return ask(ctx, kind, f) })
+}
+
+// collect puts chains and their rules together from the datagrams of two dumps (NFT_MSG_GETCHAIN, NFT_MSG_GETRULE).
+func collect(ask func(kind uint16, f func(datagram []byte) (done bool, err error)) error) ([]nftChain, error) {
 	var chains []nftChain
-	err := dump(ctx, unix.NFT_MSG_GETCHAIN, func(kind uint16, family byte, b []byte) error {
-		if kind != nftMsgNewChain {
-			return nil
-		}
-		c, err := parseChain(family, b)
-		chains = append(chains, c)
-		return err
+	err := ask(unix.NFT_MSG_GETCHAIN, func(datagram []byte) (bool, error) {
+		return messages(datagram, func(kind uint16, family byte, b []byte) error {
+			if kind != nftMsgNewChain {
+				return nil
+			}
+			c, err := parseChain(family, b)
+			chains = append(chains, c)
+			return err
+		})
 	})
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EPROTONOSUPPORT) {
 		return nil, nil // the kernel has no nf_tables
@@ -32,23 +39,25 @@ func readChains(ctx context.Context) ([]nftChain, error) {
 	if err != nil || len(chains) == 0 {
 		return nil, err
 	}
-	err = dump(ctx, unix.NFT_MSG_GETRULE, func(kind uint16, family byte, b []byte) error {
-		if kind != nftMsgNewRule {
-			return nil
-		}
-		table, chain, r, err := parseRule(b)
-		for i, c := range chains {
-			if c.family == family && c.table == table && c.name == chain {
-				chains[i].rules = append(chains[i].rules, r)
+	err = ask(unix.NFT_MSG_GETRULE, func(datagram []byte) (bool, error) {
+		return messages(datagram, func(kind uint16, family byte, b []byte) error {
+			if kind != nftMsgNewRule {
+				return nil
 			}
-		}
-		return err
+			table, chain, r, err := parseRule(b)
+			for i, c := range chains {
+				if c.family == family && c.table == table && c.name == chain {
+					chains[i].rules = append(chains[i].rules, r)
+				}
+			}
+			return err
+		})
 	})
 	return chains, err
 }
 
-// dump sends one request for everything of a kind and calls f for each message of the answer.
-func dump(ctx context.Context, kind uint16, f func(kind uint16, family byte, b []byte) error) error {
+// ask sends one request for everything of a kind and calls f for each datagram of the answer.
+func ask(ctx context.Context, kind uint16, f func(datagram []byte) (done bool, err error)) error {
 	s, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER)
 	if err != nil {
 		return err
@@ -77,7 +86,7 @@ func dump(ctx context.Context, kind uint16, f func(kind uint16, family byte, b [
 		if err != nil {
 			return err
 		}
-		if done, err := messages(buf[:n], f); done || err != nil {
+		if done, err := f(buf[:n]); done || err != nil {
 			return err
 		}
 		total += n

@@ -41,7 +41,7 @@ func judgePatches(p patches, l limits, now time.Time) check.Result {
 	}
 	addAge(&r.Facts, "age_s", p.last, now)
 	addAge(&r.Facts, "lists_age_s", p.lists, now)
-	r.Facts.Add("reboot_pending_code", flag(p.reboot))
+	r.Facts.Add("reboot_pending_code", yes01(p.reboot))
 	return r
 }
 
