@@ -1,0 +1,173 @@
+package alert
+
+import (
+	"slices"
+	"time"
+
+	"egovmon/collector/incident"
+	"egovmon/collector/profile"
+	"egovmon/collector/verdict"
+)
+
+// A View is the district as Plan sees it.
+type View struct {
+	Profile  *profile.Profile
+	Channels map[string]Channel // by kind of contact; a kind that is not here cannot be used
+	Hours    string             // hours of the calendars: office hours
+	Digest   time.Duration      // after midnight in Vietnam
+}
+
+// A Channel is one way to reach people.
+type Channel struct {
+	Depends []string // services without which it does not work
+}
+
+// An Address is where a message goes.
+type Address struct {
+	Channel string
+	To      string
+}
+
+// A step is who is told next.
+type step struct {
+	number  int // 0 is the owner and those on duty
+	title   profile.Name
+	after   time.Duration
+	duty    bool // on duty now
+	contact []Address
+}
+
+// severity says how much is lost in an incident.
+func (v *View) severity(i *incident.Incident) profile.Severity {
+	id := i.Component.Service
+	switch i.Kind {
+	case verdict.OfFleet:
+		return profile.Critical
+	case verdict.OfLine:
+		id = i.Through
+	}
+	if s, ok := v.Profile.Service(id, i.Opened); ok && (i.Kind == verdict.OfService || s.Severity == profile.Critical) {
+		return s.Severity
+	}
+	return profile.Major
+}
+
+// steps lists who is told of an incident, in order: the owner's office and those on duty, then the roster.
+func (v *View) steps(i *incident.Incident, now time.Time) []step {
+	roster := v.Profile.RosterAt(now)
+	first := step{duty: true}
+	for _, id := range v.owners(i, roster, now) {
+		if o, ok := v.Profile.Office(id, now); ok {
+			first.title = o.Name
+			first.add(o.Contacts, now)
+		}
+	}
+	if len(first.contact) == 0 && len(roster) > 0 { // the office on duty stands in for an owner without an address
+		if o, ok := v.Profile.Office(roster[0].Office, now); ok {
+			first.title = o.Name
+			first.add(o.Contacts, now)
+		}
+	}
+	var later []step
+	for _, d := range roster {
+		s := step{number: d.Step, title: d.Title, after: d.After, duty: len(v.Profile.ServiceHours(d.Hours, "", now, now.Add(time.Second))) > 0}
+		s.add(d.Contacts, now)
+		if d.After > 0 {
+			later = append(later, s)
+		} else if s.duty {
+			for _, a := range s.contact {
+				first.put(a)
+			}
+		}
+	}
+	return append([]step{first}, later...)
+}
+
+// owners lists the offices that answer for what broke.
+func (v *View) owners(i *incident.Incident, roster []profile.Duty, now time.Time) []string {
+	var ids []string
+	id := i.Component.Service
+	if i.Kind == verdict.OfLine {
+		id = i.Through
+		for _, o := range v.Profile.Offices {
+			if o.Unit == i.Unit && o.Valid.CoversTime(now) {
+				ids = append(ids, o.ID)
+			}
+		}
+	}
+	if s, ok := v.Profile.Service(id, now); ok {
+		ids = append(ids, s.Owner)
+	}
+	if i.Kind == verdict.OfFleet && len(roster) > 0 {
+		ids = append(ids, roster[0].Office)
+	}
+	return ids
+}
+
+func (s *step) add(cs []profile.Contact, now time.Time) {
+	for _, c := range cs {
+		if c.Value != "" && c.Valid.CoversTime(now) {
+			s.put(Address{c.Kind, c.Value})
+		}
+	}
+}
+
+func (s *step) put(a Address) {
+	if !slices.Contains(s.contact, a) {
+		s.contact = append(s.contact, a)
+	}
+}
+
+// Why a message is sent now, or not yet, or never.
+const (
+	NowCritical    = "critical"        // of a critical service, at any hour
+	NowInHours     = "in_hours"        // it happened within office hours
+	WaitHours      = "waiting_hours"   // it happened in a break of the office hours
+	WaitDigest     = "waiting_digest"  // it happened outside office hours
+	Escalation     = "escalation"      // nobody has acknowledged it
+	WaitAck        = "waiting_ack"     // the steps before have time to acknowledge
+	WaitRetry      = "waiting_retry"   // the last attempt failed, the next one comes later
+	Repeat         = "repeat"          // told already
+	DependsBroken  = "channel_depends" // the channel depends on what broke
+	NoChannel      = "no_channel"      // no address of this step can be used
+	NotConfigured  = "not_configured"  // no channel of this kind is set up
+	TooOld         = "too_old"         // it is over for long, and was never told
+	OffDuty        = "off_duty"        // the step is not on duty now
+	NotForThisStep = "minor"           // not worth escalating
+)
+
+func (v *View) inHours(at time.Time) bool {
+	return len(v.Profile.ServiceHours(v.Hours, "", at, at.Add(time.Second))) > 0
+}
+
+// farthest is how many days off in a row are looked over for the next working day.
+const farthest = 30
+
+// due returns when people are told of what happened at a time, and why then.
+func (v *View) due(at time.Time, severity profile.Severity) (time.Time, string) {
+	if severity == profile.Critical {
+		return at, NowCritical
+	}
+	if v.inHours(at) {
+		return at, NowInHours
+	}
+	day := profile.DateOf(at)
+	hours := v.Profile.ServiceHours(v.Hours, "", day.Start(), (day + 1).Start())
+	if len(hours) > 0 && hours[0].Start.Before(at) {
+		for _, h := range hours {
+			if h.Start.After(at) {
+				return h.Start, WaitHours
+			}
+		}
+	}
+	for d := day; d < day+farthest; d++ {
+		if t := d.Start().Add(v.Digest); !t.Before(at) && v.Profile.IsWorkingDay(d) {
+			return t, WaitDigest
+		}
+	}
+	t := day.Start().Add(v.Digest)
+	if t.Before(at) {
+		t = (day + 1).Start().Add(v.Digest)
+	}
+	return t, WaitDigest
+}
