@@ -122,6 +122,13 @@ type collector struct {
 	change func(a *wire.Answer, h http.Header)
 }
 
+// asked is how many calls came.
+func (c *collector) asked() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.calls)
+}
+
 func (c *collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -895,10 +902,10 @@ func TestRunSendsWhatIsSealed(t *testing.T) {
 		r.result(check.Timeout)
 		time.Sleep(61 * time.Second)
 		r.arrived() // everything within `seal`
-		n := len(r.c.calls)
+		n := r.c.asked()
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
-		if got := len(r.c.calls) - n; got != 10 {
+		if got := r.c.asked() - n; got != 10 {
 			t.Errorf("%d calls in 10 idle minutes, want one each", got)
 		}
 	})
@@ -917,11 +924,11 @@ func TestRunBacksOff(t *testing.T) {
 			r.result(check.OK)
 		}
 		synctest.Wait()
-		if got := len(r.c.calls); got < 15 || got > 25 {
+		if got := r.c.asked(); got < 15 || got > 25 {
 			t.Errorf("%d calls in an hour without a collector", got)
 		}
-		if s := r.p.Stats(); s.Failures != len(r.c.calls) || s.LastError == "" {
-			t.Errorf("stats %+v after %d calls", s, len(r.c.calls))
+		if s := r.p.Stats(); s.Failures != r.c.asked() || s.LastError == "" {
+			t.Errorf("stats %+v after %d calls", s, r.c.asked())
 		}
 		r.c.mu.Lock()
 		r.c.before = nil
@@ -998,7 +1005,7 @@ func TestRunAsksSoonWhileThereIsNoPlan(t *testing.T) {
 		defer func() { cancel(); wait() }()
 		time.Sleep(15 * time.Second)
 		synctest.Wait()
-		if n := len(r.c.calls); n < 4 || n > 6 {
+		if n := r.c.asked(); n < 4 || n > 6 {
 			t.Errorf("%d calls in the first 15 seconds without a plan, want about one at 0, 2, 6 and 14", n)
 		}
 	})
