@@ -170,7 +170,13 @@ func TestFetchOverTLS(t *testing.T) {
 			change(tmpl)
 		}
 		c, key := a.sign(tmpl)
-		s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(body) }))
+		s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/down" {
+				http.Redirect(w, r, "http://"+r.Host+"/", http.StatusFound)
+				return
+			}
+			_, _ = w.Write(body)
+		}))
 		s.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{c.Raw}, PrivateKey: key}}}
 		s.Config.ErrorLog = log.New(io.Discard, "", 0)
 		s.StartTLS()
@@ -200,6 +206,8 @@ func TestFetchOverTLS(t *testing.T) {
 			}
 		})
 	}
+	down := server(nil) + "/down"
+	want(t, newFunc(t, crlKind(), check.Options{"url": down, "issuer": a.file(), "tls_roots": a.file()}, check.Env{})(t.Context()), check.HTTPRedirect, "from https to http")
 }
 
 // Whatever a server answers, reading it ends well and in what the kind declares.

@@ -254,6 +254,8 @@ func (c *ocspCheck) verify(a *ocspAnswer, cert, issuer *x509.Certificate, nonce 
 	addUnix(seen, "next_update_unix", s.nextUpdate)
 	addUnix(seen, "revoked_unix", s.revoked)
 	switch {
+	case a.critical != nil:
+		return nil, because(check.RevocationInvalid, "a critical extension %v that is not known here", a.critical)
 	case s.critical != nil:
 		return nil, because(check.RevocationInvalid, "a critical extension %v that is not known here", s.critical)
 	case a.nonce != nil && nonce != nil && !bytes.Equal(a.nonce, nonce):

@@ -2,8 +2,11 @@ package signature
 
 import (
 	"crypto"
+	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/base64"
 	"fmt"
 	"maps"
@@ -58,6 +61,11 @@ func TestOCSPReasons(t *testing.T) {
 	noUse, noUseKey := appoint(a, func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} })
 	old, oldKey := appoint(a, func(c *x509.Certificate) { c.NotAfter = epoch().Add(-time.Minute) })
 	foreign, foreignKey := appoint(stranger, nil)
+	strange, strangeKey := appoint(a, func(c *x509.Certificate) {
+		c.ExtraExtensions = []pkix.Extension{{Id: []int{1, 2, 3}, Critical: true, Value: []byte{5, 0}}}
+	})
+	late := newAuthority(t, epoch().AddDate(0, 2, 0))
+	early, _ := late.officer(func(c *x509.Certificate) { c.NotBefore = epoch().AddDate(0, -1, 0) })
 	ended := newAuthority(t, epoch().AddDate(-11, 0, 0))
 	last, _ := ended.officer(func(c *x509.Certificate) { c.NotAfter = epoch().AddDate(1, 0, 0) })
 	deep := a.sub("Thử nghiệm Sub")
@@ -111,6 +119,8 @@ func TestOCSPReasons(t *testing.T) {
 		{name: "by a delegate that has ended by an unproven clock", answer: by(old, oldKey, true, nil), proven: unproven, reason: check.ClockUnproven},
 		{name: "by a delegate that is not in the answer", answer: by(delegate, delegateKey, false, nil), reason: check.RevocationInvalid, detail: "signed by nobody that we know"},
 		{name: "by a delegate that the plan names", answer: by(foreign, foreignKey, false, nil), with: check.Options{"responder": certPEM(t, foreign)}, reason: check.OK},
+		{name: "by a delegate that the plan names and that has ended", answer: by(old, oldKey, false, nil), with: check.Options{"responder": certPEM(t, old)}, reason: check.RevocationInvalid, detail: `"OCSP 1" is valid from`},
+		{name: "by a delegate with a critical extension", answer: by(strange, strangeKey, true, nil), reason: check.RevocationInvalid, detail: `"OCSP 1" has a critical extension`},
 		{name: "altered", answer: func([]byte) []byte {
 			body := issuer(nil)(nil)
 			i := strings.Index(string(body), "20261123020000Z")
@@ -123,6 +133,21 @@ func TestOCSPReasons(t *testing.T) {
 		{name: "extension that is not critical", answer: issuer(func(r *ocsp.Response) {
 			r.ExtraExtensions = []pkix.Extension{{Id: []int{1, 2, 3}, Value: []byte{5, 0}}}
 		}), reason: check.OK},
+		{name: "critical extension of the whole", answer: func([]byte) []byte {
+			return extended(t, issuer(nil)(nil), a.key, pkix.Extension{Id: []int{1, 2, 3}, Critical: true, Value: []byte{5, 0}})
+		}, reason: check.RevocationInvalid, detail: "critical extension 1.2.3"},
+		{name: "extension of the whole that is not critical", answer: func([]byte) []byte {
+			return extended(t, issuer(nil)(nil), a.key, pkix.Extension{Id: []int{1, 2, 3}, Value: []byte{5, 0}})
+		}, reason: check.OK},
+		{name: "another nonce", answer: func([]byte) []byte {
+			return extended(t, issuer(nil)(nil), a.key, pkix.Extension{Id: oidNonce(), Value: []byte{4, 2, 1, 2}})
+		}, reason: check.RevocationInvalid, detail: "nonce in the answer is not ours"},
+		{name: "another nonce, bare", answer: func([]byte) []byte {
+			return extended(t, issuer(nil)(nil), a.key, pkix.Extension{Id: oidNonce(), Value: []byte{1, 2}})
+		}, reason: check.RevocationInvalid, detail: "nonce in the answer is not ours"},
+		{name: "a nonce where none was sent", answer: func([]byte) []byte {
+			return extended(t, issuer(nil)(nil), a.key, pkix.Extension{Id: oidNonce(), Value: []byte{4, 2, 1, 2}})
+		}, with: check.Options{"nonce": "none"}, reason: check.OK},
 		{name: "no nonce where it is required", answer: issuer(nil), with: check.Options{"nonce": "require"}, reason: check.RevocationInvalid, detail: "holds no nonce"},
 		{name: "try later", answer: fixed(ocsp.TryLaterErrorResponse), reason: check.RevocationInvalid, detail: "tryLater (3)", facts: map[string]float64{"ocsp_status_code": 3}},
 		{name: "unauthorised", answer: fixed(ocsp.UnauthorizedErrorResponse), reason: check.RevocationInvalid, detail: "unauthorized (6)"},
@@ -140,6 +165,7 @@ func TestOCSPReasons(t *testing.T) {
 		{name: "certificate that has ended", answer: issuer(nil), with: check.Options{"certificate": certPEM(t, gone)}, reason: check.Misconfigured, detail: "give the check a certificate in force"},
 		{name: "certificate of another issuer", answer: issuer(nil), with: check.Options{"issuer": deep.file()}, reason: check.Misconfigured, detail: "was not issued by"},
 		{name: "issuer that is none", answer: issuer(nil), with: check.Options{"issuer": certPEM(t, other)}, reason: check.Misconfigured, detail: "not an authority's"},
+		{name: "issuer that has not begun", answer: issuer(nil), with: check.Options{"issuer": late.file(), "certificate": certPEM(t, early)}, reason: check.RevocationInvalid, detail: `"Thử nghiệm Root" is valid from`},
 		{name: "issuer that has ended", answer: issuer(nil), with: check.Options{"issuer": ended.file(), "certificate": certPEM(t, last)}, reason: check.RevocationInvalid, detail: `"Thử nghiệm Root" is valid from`},
 		{name: "issuer under the roots", answer: issuer(nil), with: check.Options{"roots": a.file()}, reason: check.OK},
 		{name: "issuer under other roots", answer: issuer(nil), with: check.Options{"roots": stranger.file()}, reason: check.RevocationInvalid, detail: "unknown authority"},
@@ -163,6 +189,41 @@ func TestOCSPReasons(t *testing.T) {
 			}
 		})
 	}
+}
+
+// extended puts extensions into an answer of x/crypto/ocsp, which cannot, and signs it again.
+func extended(t *testing.T, body []byte, key crypto.Signer, exts ...pkix.Extension) []byte {
+	t.Helper()
+	type basic struct {
+		Data      asn1.RawValue
+		Algorithm pkix.AlgorithmIdentifier
+		Signature asn1.BitString
+	}
+	type response struct {
+		Type asn1.ObjectIdentifier
+		Body []byte
+	}
+	type whole struct {
+		Status   asn1.Enumerated
+		Response response `asn1:"explicit,tag:0"`
+	}
+	var w whole
+	var b basic
+	if _, err := asn1.Unmarshal(body, &w); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := asn1.Unmarshal(w.Response.Body, &b); err != nil {
+		t.Fatal(err)
+	}
+	b.Data = tagged(asn1.ClassUniversal, asn1.TagSequence, append(b.Data.Bytes, marshal(t, tagged(asn1.ClassContextSpecific, 1, marshal(t, exts)))...))
+	sum := sha256.Sum256(marshal(t, b.Data))
+	signature, err := key.Sign(rand.Reader, sum[:], crypto.SHA256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Signature = asn1.BitString{Bytes: signature, BitLength: 8 * len(signature)}
+	w.Response.Body = marshal(t, b)
+	return marshal(t, w)
 }
 
 // The request is one that another implementation reads, over POST and over GET.

@@ -107,6 +107,7 @@ type ocspAnswer struct {
 	produced   time.Time
 	singles    []single
 	nonce      []byte // nil when the answer has none
+	critical   asn1.ObjectIdentifier
 }
 
 // A single is what an answer says of one certificate.
@@ -233,7 +234,8 @@ func (a *ocspAnswer) readExtensions(s cryptobyte.String) error {
 	if s.Empty() {
 		return nil
 	}
-	critical, err := eachExtension(s, explicit(1), func(oid asn1.ObjectIdentifier, value cryptobyte.String) bool {
+	var err error
+	a.critical, err = eachExtension(s, explicit(1), func(oid asn1.ObjectIdentifier, value cryptobyte.String) bool {
 		if !oid.Equal(oidNonce()) {
 			return false
 		}
@@ -245,9 +247,6 @@ func (a *ocspAnswer) readExtensions(s cryptobyte.String) error {
 		}
 		return true
 	})
-	if err == nil && critical != nil {
-		err = fmt.Errorf("a critical extension %v that is not known here", critical)
-	}
 	return err
 }
 

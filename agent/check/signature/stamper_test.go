@@ -124,7 +124,7 @@ func essV1(t testing.TB, c *x509.Certificate) wireAttribute {
 }
 
 // essV2 names a certificate by its SHA-256, issuer and serial (RFC 5035, section 4).
-func essV2(t testing.TB, c *x509.Certificate, serial *big.Int) wireAttribute {
+func essV2(t testing.TB, c *x509.Certificate, issuer []byte, serial *big.Int) wireAttribute {
 	sum := sha256.Sum256(c.Raw)
 	type issuerSerial struct {
 		Names  []asn1.RawValue
@@ -134,7 +134,7 @@ func essV2(t testing.TB, c *x509.Certificate, serial *big.Int) wireAttribute {
 		Hash []byte
 		Of   issuerSerial
 	}
-	names := []asn1.RawValue{tagged(asn1.ClassContextSpecific, 4, c.RawIssuer)}
+	names := []asn1.RawValue{tagged(asn1.ClassContextSpecific, 4, issuer)}
 	return attr(t, asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 16, 2, 47}, struct{ IDs []id }{[]id{{sum[:], issuerSerial{names, serial}}}})
 }
 
@@ -167,7 +167,7 @@ func (s stamper) token(request []byte) []byte {
 	if s.named != nil {
 		named = s.named
 	}
-	attrs := []wireAttribute{attr(t, oidContentType(), oidTSTInfo()), attr(t, oidMessageDigest(), sum[:]), essV2(t, named, named.SerialNumber)}
+	attrs := []wireAttribute{attr(t, oidContentType(), oidTSTInfo()), attr(t, oidMessageDigest(), sum[:]), essV2(t, named, named.RawIssuer, named.SerialNumber)}
 	if s.attrs != nil {
 		attrs = s.attrs(attrs)
 	}

@@ -119,6 +119,10 @@ func TestTSAReasons(t *testing.T) {
 		{name: "for time stamps and more", answer: extended(uses(true, oidTimeStamping(), oidServerAuth())), reason: check.TSAInvalid, detail: "for other uses too"},
 		{name: "for keys, not signatures", answer: by(a, func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageKeyEncipherment }), reason: check.TSAInvalid, detail: "not for signatures"},
 		{name: "certificate has ended", answer: by(a, func(c *x509.Certificate) { c.NotAfter = epoch().Add(-time.Hour) }), reason: check.TSAInvalid, detail: "outside the validity"},
+		{name: "stamped before the certificate began", answer: func(q []byte) []byte {
+			c, k := a.stampCert(func(c *x509.Certificate) { c.NotBefore = epoch().Add(-time.Second) })
+			return stamper{t: t, cert: c, key: k, at: epoch().Add(-2 * time.Second)}.answer(q)
+		}, reason: check.TSAInvalid, detail: "outside the validity"},
 		{name: "certificate has ended, stamped before", answer: func(q []byte) []byte {
 			c, k := a.stampCert(func(c *x509.Certificate) { c.NotAfter = epoch().Add(-time.Second) })
 			return stamper{t: t, cert: c, key: k, at: epoch().Add(-2 * time.Second)}.answer(q)
@@ -160,8 +164,15 @@ func TestTSAReasons(t *testing.T) {
 		{name: "another certificate named", answer: with(func(s *stamper) { s.named = twin }), reason: check.TSAInvalid, detail: "bound to another certificate"},
 		{name: "another certificate named by SHA-1", answer: attrs(func(as []wireAttribute) []wireAttribute { return append(as[:2], essV1(t, twin)) }), reason: check.TSAInvalid, detail: "bound to another certificate"},
 		{name: "another serial named", answer: attrs(func(as []wireAttribute) []wireAttribute {
-			return append(as[:2], essV2(t, cert, big.NewInt(1)))
+			return append(as[:2], essV2(t, cert, cert.RawIssuer, big.NewInt(1)))
 		}), reason: check.TSAInvalid, detail: "bound to another certificate"},
+		{name: "another issuer named", answer: attrs(func(as []wireAttribute) []wireAttribute {
+			return append(as[:2], essV2(t, cert, cert.RawSubject, cert.SerialNumber))
+		}), reason: check.TSAInvalid, detail: "bound to another certificate"},
+		{name: "signed as another type", answer: attrs(func(as []wireAttribute) []wireAttribute {
+			as[0] = attr(t, oidContentType(), asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 7, 1})
+			return as
+		}), reason: check.TSAInvalid, detail: "not signed as what it is"},
 		{name: "an attribute twice", answer: attrs(func(as []wireAttribute) []wireAttribute { return append(as, as[1]) }), reason: check.TSAInvalid, detail: "stands twice"},
 		{name: "an attribute with two values", answer: attrs(func(as []wireAttribute) []wireAttribute {
 			as[1].Values = append(as[1].Values, as[1].Values...)
@@ -190,6 +201,26 @@ func TestTSAReasons(t *testing.T) {
 			want(t, r, tt.reason, tt.detail)
 			wantFacts(t, r, tt.facts)
 		})
+	}
+}
+
+// A time stamp is of some instant of the exchange; when that takes long, half of it is allowed for.
+func TestTSAUnderWay(t *testing.T) {
+	a := newAuthority(t, epoch())
+	cert, key := a.stampCert(nil)
+	for offset, reason := range map[time.Duration]check.Reason{70 * time.Second: check.OK, 71 * time.Second: check.TSASkew, -71 * time.Second: check.OK, -72 * time.Second: check.TSASkew} {
+		asked := false
+		now := func() time.Time {
+			if !asked {
+				asked = true
+				return epoch().Add(-10 * time.Second)
+			}
+			return epoch().Add(10 * time.Second)
+		}
+		url := serve(t, "application/timestamp-reply", stamper{t: t, cert: cert, key: key, at: epoch().Add(offset)}.answer)
+		r := newFunc(t, tsaKind(), check.Options{"url": url, "roots": a.file()}, check.Env{Now: now})(t.Context())
+		want(t, r, reason, "")
+		wantFacts(t, r, map[string]float64{"clock_offset_s": offset.Seconds()})
 	}
 }
 
