@@ -130,7 +130,7 @@ func (s *server) visit(ctx context.Context, goodbye string, talk func(*session) 
 	begin := time.Now()
 	ses := &session{server: s}
 	bad := s.meet(ctx, ses, goodbye, talk).UnlessCalledOff(ctx)
-	total := time.Since(begin)
+	total := time.Since(begin) - ses.leaving
 	if bad == nil {
 		bad = s.policy.Degraded(&ses.view)
 	}

@@ -52,6 +52,8 @@ type session struct {
 	view   reach.View
 	facts  check.Facts
 	phases check.Phases
+
+	leaving time.Duration // what the goodbye took
 }
 
 // add puts time onto a phase.
@@ -118,7 +120,9 @@ func (s *session) shake() *reach.Fault {
 
 // leave says goodbye and hangs up. The server has a second to answer, so that its log shows an orderly end.
 func (s *session) leave(ctx context.Context, goodbye string) {
-	until := time.Now().Add(leaveWithin)
+	begin := time.Now()
+	defer func() { s.leaving = time.Since(begin) }()
+	until := begin.Add(leaveWithin)
 	if t, ok := ctx.Deadline(); ok && t.Before(until) {
 		until = t
 	}

@@ -1,6 +1,7 @@
 package mail
 
 import (
+	"crypto/tls"
 	"crypto/x509"
 	"io"
 	"maps"
@@ -150,6 +151,39 @@ func reasonOfNoName(t *testing.T) check.Reason {
 	t.Helper()
 	_, err := (&net.Resolver{}).LookupHost(t.Context(), "mail.invalid")
 	return check.Classify(check.StepResolve, err)
+}
+
+// A run ends with a goodbye. A server that does not answer it is not waited for, and what it takes does not count.
+func TestLeaves(t *testing.T) {
+	for _, tt := range []struct {
+		kind            check.Kind
+		script, goodbye string
+	}{
+		{smtpKind(), "S:220 hi\nC:EHLO\nS:250 x\n", "QUIT\r\n"},
+		{imapKind(), "S:* OK hi\nC:a CAPABILITY\nS:* CAPABILITY X|a OK\n", "z LOGOUT\r\n"},
+	} {
+		said := make(chan string, 1)
+		address := serve(t, func(c net.Conn) {
+			if err := follow(c, tls.Certificate{}, tt.script); err != nil {
+				t.Error(err)
+			}
+			b, _ := io.ReadAll(c)
+			said <- string(b)
+		})
+		begin := time.Now()
+		r := runFor(t, tt.kind, check.Options{"address": address, "starttls": tlsNone}, check.Env{}, time.Minute)
+		took := time.Since(begin)
+		if took > 30*time.Second {
+			t.Errorf("%s: the goodbye took %s", tt.kind.Name, took)
+		}
+		if total, _ := r.Phases.Get(phaseTotal); total > took-leaveWithin/2 {
+			t.Errorf("%s: a total of %s of %s counts the goodbye", tt.kind.Name, total, took)
+		}
+		want(t, r, check.OK, "")
+		if got := <-said; got != tt.goodbye {
+			t.Errorf("%s: said %q at the end, want %q", tt.kind.Name, got, tt.goodbye)
+		}
+	}
 }
 
 // Port 25 is not told closed by the provider unless other hosts prove it.
