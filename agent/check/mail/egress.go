@@ -119,6 +119,6 @@ func (e egress) judge(ctx context.Context, d *reach.Dialer, bad *reach.Fault) *r
 	case len(e.blocked) == 0, passed != "":
 		return &reach.Fault{Reason: bad.Reason, Detail: fmt.Sprintf("%s; %s answers", bad.Detail, open)}
 	default:
-		return reach.Failf(check.EgressBlocked, "%s; so are %d other hosts at this port, while %s answers: our provider closes the port", bad.Detail, len(e.blocked), open)
+		return reach.Failf(check.EgressBlocked, "%s; %d other hosts cannot be reached at this port either, while %s answers: our provider closes the port", bad.Detail, len(e.blocked), open)
 	}
 }
