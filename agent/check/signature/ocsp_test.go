@@ -111,6 +111,15 @@ func TestOCSPReasons(t *testing.T) {
 			}
 			return body
 		}, reason: check.RevocationInvalid, detail: "for another certificate"},
+		{name: "for the same serial and key under another name", answer: func([]byte) []byte {
+			renamed := *a.cert
+			renamed.RawSubject = deep.cert.RawSubject
+			body, err := ocsp.CreateResponse(&renamed, a.cert, good, a.key)
+			if err != nil {
+				t.Error(err)
+			}
+			return body
+		}, reason: check.RevocationInvalid, detail: "for another certificate"},
 		{name: "by another authority of the same name", answer: by(stranger.cert, stranger.key, false, nil), reason: check.RevocationInvalid, detail: "the signature of the answer"},
 		{name: "by a delegate of another authority", answer: by(foreign, foreignKey, true, nil), reason: check.RevocationInvalid, detail: "not appointed by the issuer"},
 		{name: "by a delegate of an authority below", answer: by(grandchild, grandchildKey, true, nil), reason: check.RevocationInvalid, detail: "not appointed by the issuer but by"},
