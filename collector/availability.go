@@ -76,7 +76,7 @@ func hasService(cat history.Catalogue, id string) bool {
 func runAvailability(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	fs := newFlags("availability", "Shows how available services were, as an interval: unknown seconds count as down for its lower end and as up for its\n"+
 		"upper one. Days are those of Vietnam, both inclusive.", stderr)
-	data := fs.String("data", "", "folder of the state `DIR`")
+	data := fs.String("data", "", "folder `DIR` of the state")
 	from := fs.String("from", "", "first day, `YYYY-MM-DD`")
 	to := fs.String("to", "", "last day, `YYYY-MM-DD`")
 	period := fs.String("period", "", "a reporting `PERIOD` instead: 2026, 2026-H1, 2026-9M, 2026-Q3, 2026-09 (NĐ 09/2019: the year begins on 15 December)")

@@ -334,8 +334,10 @@ func TestCommandLine(t *testing.T) {
 		{"an empty profile", []string{"profile", "check", bad}, exitFailed, []string{"units.yaml"}, nil},
 		{"profile of nothing", []string{"profile", "check", filepath.Join(bad, "none")}, exitUsage, nil, []string{"is no folder"}},
 		{"profile without a folder", []string{"profile", "check"}, exitUsage, nil, []string{"collector profile check DIR"}},
-		{"the plan of this machine", []string{"plan", "--machine", "may-chu-huyen"}, exitDone, []string{"for: may-chu-huyen", "thu_thap.tcp", "# + pc.host", "not_configured"}, nil},
-		{"the plan of nobody", []string{"plan", "--machine", "pc-x"}, exitUsage, nil, []string{"pc-x"}},
+		{"the plan of this machine", []string{"plan", "--data", t.TempDir(), "--machine", "may-chu-huyen"}, exitDone, []string{"for: may-chu-huyen", "thu_thap.tcp", "# + pc.host", "not_configured"}, nil},
+		{"the plan of nobody", []string{"plan", "--data", t.TempDir(), "--machine", "pc-x"}, exitUsage, nil, []string{"pc-x"}},
+		{"options behind words", []string{"profile", "check", "../deploy/profiles/tu-ky-2023", "-errors"}, exitDone, []string{"0 errors"}, nil},
+		{"help behind words", []string{"profile", "check", "--help"}, exitDone, nil, []string{"collector profile check DIR"}},
 		{"no machine", []string{"plan"}, exitUsage, nil, []string{"--machine NAME is missing"}},
 		{"no unit", []string{"token", "--data", bad}, exitUsage, nil, []string{"--unit ID is missing"}},
 		{"no time", []string{"availability"}, exitUsage, nil, []string{"--from D --to D, or --period P"}},
@@ -423,5 +425,60 @@ func TestWebConfig(t *testing.T) {
 		if got := ask(tt.set); got != tt.want {
 			t.Errorf("%s: %d, want %d", tt.name, got, tt.want)
 		}
+	}
+}
+
+// What was said to the running collector by a flag holds for the commands that work on its state afterwards, too.
+func TestOfflineCommandsTakeTheProfileOfTheLastRun(t *testing.T) {
+	own := filepath.Join(t.TempDir(), "own")
+	if err := os.CopyFS(own, os.DirFS("../deploy/profiles/tu-ky-2023")); err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(own, "services.yaml")
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = bytes.Replace(text, []byte("kind: host, every: 30s"), []byte("kind: host, every: 45s"), 1)
+	if err := os.WriteFile(name, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "state")
+	c := start(t, dir, "--profile", own)
+	do := func(args ...string) string {
+		t.Helper()
+		var out, errs bytes.Buffer
+		if code := run(t.Context(), append(args, "--data", dir), &out, &errs); code != exitDone {
+			t.Fatalf("%v exits %d: %s", args, code, errs.String())
+		}
+		return out.String() + errs.String()
+	}
+	if got := do("plan", "--machine", "may-chu-huyen"); !strings.Contains(got, "every: 45s") || !strings.Contains(got, strings.TrimPrefix(c.agent, "https://")) {
+		t.Errorf("beside the running collector the plan is\n%s", got)
+	}
+	if got := do("token", "--unit", "xa-tu-ky"); !strings.Contains(got, c.agent+" ") || !strings.Contains(got, "Only this machine itself") {
+		t.Errorf("a token says\n%s", got)
+	}
+	c.stop()
+	leaves := func() int64 {
+		var a figuresAnswer
+		if err := json.Unmarshal([]byte(do("availability", "--from", "2020-01-01", "--to", "2020-01-02", "--json")), &a); err != nil {
+			t.Fatal(err)
+		}
+		return a.Leaves
+	}
+	before := leaves()
+	if got := do("plan", "--machine", "may-chu-huyen"); !strings.Contains(got, "every: 45s") {
+		t.Errorf("without a running collector the plan is\n%s", got)
+	}
+	if after := leaves(); after != before {
+		t.Errorf("commands that only read added %d leaves to the log", after-before)
+	}
+	if err := os.RemoveAll(own); err != nil {
+		t.Fatal(err)
+	}
+	var out, errs bytes.Buffer
+	if code := run(t.Context(), []string{"availability", "--data", dir, "--from", "2020-01-01", "--to", "2020-01-02"}, &out, &errs); code == exitDone || !strings.Contains(errs.String(), own) {
+		t.Errorf("with the profile gone the command exits %d and says %s", code, errs.String())
 	}
 }

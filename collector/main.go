@@ -40,7 +40,7 @@ func commands() []command {
 		{"link", "[--data DIR]", "a fresh one-time link to the board", runLink},
 		{"token", "--unit ID [--machine NAME]", "a token with which one machine of the unit enrols", runToken},
 		{"profile", "check DIR", "what is to be mended in a profile, by file and line", runProfile},
-		{"plan", "--machine NAME [--profile DIR]", "what that machine would be told, and why", runPlan},
+		{"plan", "--machine NAME [--data DIR | --profile DIR]", "what that machine would be told, and why", runPlan},
 		{"availability", "--from D --to D | --period P [--service ID] [--unit ID] [--json]", "the figures of services and units", runAvailability},
 		{"rebuild", "[--data DIR]", "make history and series again from the evidence", runRebuild},
 		{"version", "", "which program this is", runVersion},

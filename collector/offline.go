@@ -1,11 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
 )
 
 // withCenter asks the collector that runs on the state folder; where none runs, it opens the folder and works on it.
@@ -17,7 +21,7 @@ func withCenter(ctx context.Context, data string, stderr io.Writer, ask func(dir
 	if err := ask(dir); !errors.Is(err, errNotRunning) {
 		return err
 	}
-	s, err := newSetup(data, "", stderr, false)
+	s, err := offlineSetup(data, stderr)
 	if err != nil {
 		return err
 	}
@@ -26,6 +30,57 @@ func withCenter(ctx context.Context, data string, stderr io.Writer, ask func(dir
 		return err
 	}
 	return errors.Join(work(c), c.close())
+}
+
+// offlineSetup is the setup of a command that works on the state folder itself: with the profile that the collector had
+// when it ran last, so that its figures are the same and no other profile gets into the log.
+func offlineSetup(data string, stderr io.Writer) (setup, error) {
+	s, err := newSetup(data, "", stderr, false)
+	if err != nil {
+		return s, err
+	}
+	if last, ok, err := readLast(s.dir); err != nil {
+		return s, err
+	} else if ok {
+		s.config.Profile = last.Profile
+	}
+	return s, nil
+}
+
+// lastFile holds what the collector of a state folder ran with last.
+const lastFile = "last.json"
+
+// A lastRun is what offline commands cannot see otherwise, because it may have been said by a flag.
+type lastRun struct {
+	Profile string `json:"profile"` // absolute folder; "" is the sample in the program
+}
+
+func readLast(dir string) (l lastRun, ok bool, err error) {
+	b, err := os.ReadFile(filepath.Join(dir, lastFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return l, false, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(b, &l)
+	}
+	if err != nil {
+		return l, false, fmt.Errorf("what the collector ran with last: %s: %w; start it once, which writes the file again", filepath.Join(dir, lastFile), err)
+	}
+	return l, true, nil
+}
+
+// keepLast writes down the profile in use, and says so when it is another one than at the last run.
+func (s setup) keepLast() error {
+	if last, ok, err := readLast(s.dir); err == nil && ok && last.Profile != s.config.Profile {
+		name := func(p string) string { return cmp.Or(p, "the sample in the program") }
+		s.log.Warn("the profile is another one than at the last run: name the one to use with --profile, or as `profile` in collector.yaml",
+			"was", name(last.Profile), "is", name(s.config.Profile))
+	}
+	b, err := json.Marshal(lastRun{Profile: s.config.Profile})
+	if err != nil {
+		return err
+	}
+	return replaceFile(filepath.Join(s.dir, lastFile), b)
 }
 
 func printJSON(stdout, stderr io.Writer, v any) int {

@@ -19,11 +19,11 @@ import (
 
 func runRebuild(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	fs := newFlags("rebuild", "Makes history and series again from the evidence, which is the only truth. It refuses while the collector runs.", stderr)
-	data := fs.String("data", "", "folder of the state `DIR`")
+	data := fs.String("data", "", "folder `DIR` of the state")
 	if ok, code := parse(fs, args); !ok {
 		return code
 	}
-	s, err := newSetup(*data, "", stderr, false)
+	s, err := offlineSetup(*data, stderr)
 	if err != nil {
 		fmt.Fprintf(stderr, "collector rebuild: %v\n", err)
 		return exitUsage

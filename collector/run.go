@@ -37,7 +37,7 @@ func runRun(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	fs := newFlags("run", "Starts the centre of a district with everything embedded: time series, history, evidence, board, and an agent for this\n"+
 		"machine. Without options it takes the sample profile and keeps its state in $XDG_STATE_HOME/egovmon.", stderr)
-	data := fs.String("data", "", "folder of the state `DIR`")
+	data := fs.String("data", "", "folder `DIR` of the state")
 	file := fs.String("config", "", "configuration `FILE`; default collector.yaml in the state folder, which may be missing")
 	prof := fs.String("profile", "", "folder `DIR` of the district's profile; default the sample in the program")
 	listen := fs.String("listen", "", "`ADDR` of board, PromQL API and /metrics; default "+defaultListen+"; port 0 takes a free one")
@@ -52,6 +52,12 @@ func runRun(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitUsage
 	}
 	overrule(&s.config.Profile, *prof, "")
+	if s.config.Profile != "" {
+		if s.config.Profile, err = filepath.Abs(s.config.Profile); err != nil {
+			fmt.Fprintf(stderr, "collector: %v\n", err)
+			return exitUsage
+		}
+	}
 	overrule(&s.config.Listen, *listen, defaultListen)
 	overrule(&s.config.Agents, *agents, defaultAgents)
 	if _, err := openProfile(s.config.Profile); err != nil {
@@ -103,6 +109,9 @@ func serveCenter(ctx context.Context, s setup, stdout io.Writer) (err error) {
 			err = e
 		}
 	}()
+	if err := s.keepLast(); err != nil {
+		return err
+	}
 	agents, err := net.Listen("tcp", s.config.Agents)
 	if err != nil {
 		return fmt.Errorf("%s for agents: %w; name another address with --agents", s.config.Agents, err)

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/url"
 	"time"
 
 	"egovmon/collector/profile"
@@ -19,10 +22,11 @@ type tokenRequest struct {
 
 // A tokenAnswer is one, for the person who carries it to the machine.
 type tokenAnswer struct {
-	Token   string    `json:"token"`
-	Unit    string    `json:"unit"`
-	Machine string    `json:"machine"`
-	Expires time.Time `json:"expires"`
+	Token     string    `json:"token"`
+	Unit      string    `json:"unit"`
+	Machine   string    `json:"machine"`
+	Expires   time.Time `json:"expires"`
+	Collector string    `json:"collector"` // URL for agents; its host is ADDRESS where the collector cannot know it
 }
 
 // newToken makes a token. A machine that the profile does not have becomes one of the unit when it enrols.
@@ -39,12 +43,35 @@ func (c *center) newToken(req tokenRequest) (tokenAnswer, error) {
 	if err != nil {
 		return tokenAnswer{}, err
 	}
-	return tokenAnswer{Token: inv.Token.String(), Unit: inv.Unit, Machine: inv.Machine, Expires: inv.Expires}, nil
+	return tokenAnswer{Token: inv.Token.String(), Unit: inv.Unit, Machine: inv.Machine, Expires: inv.Expires, Collector: c.agentsURL()}, nil
+}
+
+// agentsURL is where other machines reach this collector, as far as it knows.
+func (c *center) agentsURL() string {
+	bound, port, err := net.SplitHostPort(cmp.Or(c.config.Agents, defaultAgents))
+	if err != nil {
+		return "https://ADDRESS:19443"
+	}
+	if _, p, err := net.SplitHostPort(c.builtins()["collector.agents"]); err == nil {
+		port = p // of the listener, where the configuration says 0
+	}
+	name := "ADDRESS"
+	if len(c.config.Names) > 0 {
+		name = c.config.Names[0]
+	} else if loopback(bound) {
+		name = bound
+	}
+	return "https://" + net.JoinHostPort(name, port)
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 func runToken(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	fs := newFlags("token", "Makes a token with which one machine of a unit enrols: good once, for 72 hours.", stderr)
-	data := fs.String("data", "", "folder of the state `DIR`")
+	data := fs.String("data", "", "folder `DIR` of the state")
 	unit := fs.String("unit", "", "the unit's `ID` in the profile, e.g. xa-an-thanh")
 	machine := fs.String("machine", "", "the machine's `NAME`; default the unit's next machine without an identity")
 	asJSON := fs.Bool("json", false, "write one JSON object")
@@ -70,14 +97,17 @@ func runToken(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 		return printJSON(stdout, stderr, a)
 	}
 	fmt.Fprintf(stdout, "%s\n", a.Token)
-	fmt.Fprintf(stderr, "For machine %s of unit %s, once, until %s. On that machine:\n  agent enrol --collector https://ADDRESS:19443 --token %s\n",
-		a.Machine, a.Unit, a.Expires.In(profile.Zone()).Format("15:04 02/01/2006"), a.Token)
+	fmt.Fprintf(stderr, "For machine %s of unit %s, once, until %s. On that machine:\n  agent enrol --collector %s --token %s\n",
+		a.Machine, a.Unit, a.Expires.In(profile.Zone()).Format("15:04 02/01/2006"), a.Collector, a.Token)
+	if u, err := url.Parse(a.Collector); err == nil && loopback(u.Hostname()) {
+		fmt.Fprintln(stderr, "Only this machine itself can reach that address: for others, set agents and names in collector.yaml and start the collector again.")
+	}
 	return exitDone
 }
 
 func runLink(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	fs := newFlags("link", "Prints a fresh one-time link to the board of the collector that runs, good for 15 minutes.", stderr)
-	data := fs.String("data", "", "folder of the state `DIR`")
+	data := fs.String("data", "", "folder `DIR` of the state")
 	if ok, code := parse(fs, args); !ok {
 		return code
 	}

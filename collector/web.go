@@ -18,6 +18,7 @@ const (
 	pathLink         = "/api/local/link"
 	pathToken        = "/api/local/token"
 	pathAvailability = "/api/local/availability"
+	pathPlan         = "/api/local/plan"
 )
 
 // web makes the server of board, PromQL API and metrics on a listener.
@@ -51,6 +52,15 @@ func (c *center) web(acc *access.Access, own *lateAgent, asked chan<- struct{}, 
 		}
 		f, err := c.figures(r.Context(), req)
 		answer(w, f, err)
+	})
+	mux.HandleFunc("POST "+pathPlan, func(w http.ResponseWriter, r *http.Request) {
+		var req planRequest
+		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4<<10)).Decode(&req); err != nil {
+			answer(w, nil, fmt.Errorf("the request cannot be read: %w", err))
+			return
+		}
+		p, err := c.wouldPlan(req)
+		answer(w, p, err)
 	})
 	inner := acc.Middleware(mux)
 	s := &http.Server{Handler: asWebUser(inner), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute,
