@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/http/cookiejar"
@@ -13,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -480,5 +482,31 @@ func TestOfflineCommandsTakeTheProfileOfTheLastRun(t *testing.T) {
 	var out, errs bytes.Buffer
 	if code := run(t.Context(), []string{"availability", "--data", dir, "--from", "2020-01-01", "--to", "2020-01-02"}, &out, &errs); code == exitDone || !strings.Contains(errs.String(), own) {
 		t.Errorf("with the profile gone the command exits %d and says %s", code, errs.String())
+	}
+}
+
+func TestStateIsForItsOwnerOnly(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows has access lists instead of modes")
+	}
+	dir := filepath.Join(t.TempDir(), "state")
+	start(t, dir).stop()
+	files := 0
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		if info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s has mode %v", path, info.Mode())
+		}
+		files++
+		return nil
+	})
+	if err != nil || files < 10 {
+		t.Errorf("%d files, %v", files, err)
 	}
 }

@@ -49,6 +49,7 @@ func commands() []command {
 
 // run is main without the process: it reads the arguments, writes to stdout and stderr and returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	keepPrivate()
 	if len(args) == 0 || strings.HasPrefix(args[0], "-") && !isHelp(args[0]) && args[0] != "--version" {
 		return runRun(ctx, args, stdout, stderr)
 	}
