@@ -98,8 +98,8 @@ var reasons = sync.OnceValue(func() map[check.Reason]both {
 		Text{"The evidence has expired", "", "Enter a document that is in force."})
 	add(check.ClockUnproven, Text{"Đồng hồ máy đo chưa được xác nhận", "", "Bật đồng bộ thời gian trên máy đo."},
 		Text{"The probe's clock is not confirmed", "", "Switch time synchronisation on at the probe."})
-	add(check.NotPlanned, Text{"Không có trong kế hoạch đo", "", "Bổ sung phép kiểm tra vào hồ sơ của huyện."},
-		Text{"No plan covered it", "", "Add a check to the profile."})
+	add(check.NotPlanned, Text{"Không có trong kế hoạch đo", "", "Ghi danh máy đo ở đủ đơn vị sử dụng, hoặc bổ sung phép kiểm tra vào hồ sơ của huyện."},
+		Text{"No plan covered it", "", "Enrol a probe in enough of the units that use it, or add a check to the profile."})
 	add(check.Silent, Text{"Chưa nhận được số liệu", "", "Kiểm tra máy đo có bật và có mạng không."},
 		Text{"Nothing has arrived", "", "See whether the probe is on and has a network."})
 	add(check.IdentityCloned, Text{"Hai máy dùng chung một danh tính", "", "Ghi danh lại một trong hai máy."},
