@@ -93,8 +93,13 @@ func (s *set) check(ck *CheckState, c collect, labels []*dto.LabelPair) {
 	}
 }
 
-// certificates adds what the kinds with a TLS handshake saw of the chain, whether or not it verified.
+// certificates adds what the kinds that judge a server's chain saw of it, whether or not it verified. Other certificates,
+// of an OCSP answer or a time stamp, are among the facts alone.
 func (s *set) certificates(r *check.Result, labels []*dto.LabelPair) {
+	valid, judged := r.Facts.Get("chain_valid_code")
+	if !judged {
+		return
+	}
 	for _, p := range [...]struct{ position, fact string }{
 		{"leaf", "cert_not_after_unix"}, {"intermediate", "intermediate_not_after_unix"}, {"root", "root_not_after_unix"},
 	} {
@@ -102,9 +107,7 @@ func (s *set) certificates(r *check.Result, labels []*dto.LabelPair) {
 			s.add(CertNotAfter, v, s.with(labels, LabelPosition, p.position)...)
 		}
 	}
-	if v, ok := r.Facts.Get("chain_valid_code"); ok {
-		s.add(ChainValid, v, labels...)
-	}
+	s.add(ChainValid, valid, labels...)
 }
 
 // facts adds every number that the run saw, and the loss of packets under a name of its own.
