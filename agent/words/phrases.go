@@ -191,5 +191,24 @@ var phrases = sync.OnceValue(func() map[string][2]string {
 		"alert.ack.at":        {"Đã xác nhận lúc %s.", "Acknowledged at %s."},
 		"alert.step":          {"Báo đến: %s, vì chưa có người xác nhận.", "Told: %s, because nobody has acknowledged it."},
 		"alert.id":            {"Mã sự cố: %s", "Incident: %s"},
+
+		// the four layers ("4 lớp"): states of controls, and what is said beside them
+		"control.pass":       {"Đạt", "Met"},
+		"control.partial":    {"Đạt một phần", "Met in part"},
+		"control.fail":       {"Không đạt", "Not met"},
+		"control.na":         {"Không áp dụng", "Not applicable"},
+		"control.unknown":    {"Không đo được", "Not measurable"},
+		"control.expired":    {"Hết hạn", "Expired"},
+		"control.missing":    {"Chưa có minh chứng", "No evidence yet"},
+		"control.measured":   {"Đo trên máy", "Measured on machines"},
+		"control.attested":   {"Minh chứng bằng văn bản", "Attested by document"},
+		"control.left":       {"còn %d ngày", "%d days left"},
+		"control.until":      {"hiệu lực đến %s", "valid until %s"},
+		"control.unapproved": {"Chưa có người thứ hai duyệt", "Not approved by a second person"},
+		"control.dependent":  {"Đơn vị đánh giá trùng với đơn vị giám sát của lớp 2", "Assessed by the organisation that monitors in layer 2"},
+		"control.layer1":     {"Lớp 1: lực lượng tại chỗ", "Layer 1: on-site force"},
+		"control.layer2":     {"Lớp 2: giám sát, bảo vệ chuyên nghiệp", "Layer 2: professional monitoring"},
+		"control.layer3":     {"Lớp 3: kiểm tra, đánh giá độc lập", "Layer 3: independent assessment"},
+		"control.layer4":     {"Lớp 4: kết nối, chia sẻ với hệ thống quốc gia", "Layer 4: sharing with the national system"},
 	}
 })
