@@ -1,0 +1,142 @@
+package prometheus_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// need finds a program of a Debian package, or skips.
+func need(t *testing.T, program, pkg string) string {
+	t.Helper()
+	path, err := exec.LookPath(program)
+	if err != nil {
+		t.Skipf("%s is missing: apt-get install %s", program, pkg)
+	}
+	return path
+}
+
+// freeAddr is an address on loopback that nothing listens on.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// start runs a program until the end of the test and returns once ready answers 200.
+func start(t *testing.T, ready, program string, args ...string) {
+	t.Helper()
+	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(program, args...)
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		_ = cmd.Wait()
+		close(ended)
+	}()
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		<-ended
+		_ = log.Close()
+	})
+	until(t, func() string {
+		select {
+		case <-ended:
+			text, _ := os.ReadFile(log.Name())
+			t.Fatalf("%s ended:\n%s", program, text)
+		default:
+		}
+		resp, err := http.Get(ready)
+		if err != nil {
+			return err.Error()
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			return resp.Status
+		}
+		return ""
+	})
+}
+
+// until asks again and again until nothing is missing any more; it gives up after two minutes, which is far more than
+// any of this takes.
+func until(t *testing.T, missing func() string) {
+	t.Helper()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(2 * time.Minute)
+	for {
+		what := missing()
+		if what == "" {
+			return
+		}
+		select {
+		case <-deadline:
+			t.Fatalf("still missing: %s", what)
+		case <-tick.C:
+		}
+	}
+}
+
+// A found is one series of an answer.
+type found struct {
+	Metric map[string]string `json:"metric"`
+	Value  [2]any            `json:"value"`
+	Values [][2]any          `json:"values"`
+}
+
+// ask asks a Prometheus HTTP API.
+func ask(t *testing.T, base, path string, q url.Values) ([]found, error) {
+	t.Helper()
+	resp, err := http.Get(base + path + "?" + q.Encode())
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return nil, err
+	}
+	var a struct {
+		Status, Error string
+		Data          struct{ Result []found }
+	}
+	if err := json.Unmarshal(body, &a); err != nil || a.Status != "success" {
+		return nil, fmt.Errorf("%s: %s", resp.Status, body)
+	}
+	return a.Data.Result, nil
+}
+
+// line writes a series in one line, without what tells where it was scraped from.
+func line(f found) string {
+	var parts []string
+	for _, k := range []string{"__name__", "alertname", "check", "instance", "job", "machine", "service", "state", "unit"} {
+		if v, ok := f.Metric[k]; ok {
+			parts = append(parts, k+"="+v)
+		}
+	}
+	return fmt.Sprintf("%s %v", strings.Join(parts, " "), f.Value[1])
+}
+
+func sorted(set map[string]bool) []string { return slices.Sorted(maps.Keys(set)) }
