@@ -510,3 +510,28 @@ func TestStateIsForItsOwnerOnly(t *testing.T) {
 		t.Errorf("%d files, %v", files, err)
 	}
 }
+
+// The index of history may lie behind the log after a kill; figures must not.
+func TestFiguresWithoutAnIndexAreThoseOfTheLog(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	c := start(t, dir)
+	eventually(t, "this machine's results in PromQL", func() bool {
+		return c.query("egovmon_check_success")["may-chu-huyen thu_thap.tcp"] != ""
+	})
+	c.stop()
+	if err := index.Remove(filepath.Join(dir, indexFile)); err != nil {
+		t.Fatal(err)
+	}
+	var out, errs bytes.Buffer
+	if code := run(t.Context(), []string{"availability", "--data", dir, "--from", "2020-01-01", "--to", "2099-12-31",
+		"--service", "thu_thap", "--unit", "huyen-tu-ky", "--json"}, &out, &errs); code != exitDone {
+		t.Fatalf("availability exits %d: %s", code, errs.String())
+	}
+	var a figuresAnswer
+	if err := json.Unmarshal(out.Bytes(), &a); err != nil {
+		t.Fatal(err)
+	}
+	if len(a.Rows) != 1 || a.Rows[0].Calendars[0].Account.Up == 0 {
+		t.Errorf("nothing was up: %s", out.String())
+	}
+}

@@ -10,6 +10,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // withCenter asks the collector that runs on the state folder; where none runs, it opens the folder and works on it.
@@ -29,7 +31,23 @@ func withCenter(ctx context.Context, data string, stderr io.Writer, ask func(dir
 	if err != nil {
 		return err
 	}
-	return errors.Join(work(c), c.close())
+	if err = c.catchUp(ctx); err == nil {
+		err = work(c)
+	}
+	return errors.Join(err, c.close())
+}
+
+// catchUp brings into history and series what the log holds and a kill, or a rebuild that was broken off, kept out.
+func (c *center) catchUp(ctx context.Context) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return c.intake.Run(ctx) })
+	g.Go(func() error {
+		defer stop()
+		return c.intake.Flush(ctx)
+	})
+	return g.Wait()
 }
 
 // offlineSetup is the setup of a command that works on the state folder itself: with the profile that the collector had

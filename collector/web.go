@@ -50,6 +50,10 @@ func (c *center) web(acc *access.Access, own *lateAgent, asked chan<- struct{}, 
 			answer(w, nil, fmt.Errorf("the request cannot be read: %w", err))
 			return
 		}
+		// What is in the log is in the figures.
+		if err := c.intake.Flush(r.Context()); err != nil {
+			return // nobody waits any more
+		}
 		f, err := c.figures(r.Context(), req)
 		answer(w, f, err)
 	})
