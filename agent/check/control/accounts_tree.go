@@ -109,13 +109,15 @@ type sudoRules struct {
 	whom         []string // user, %group, %#gid, #uid or ALL
 	passwordless int
 	aliases      map[string][]string // of users
+	commands     map[string]bool     // aliases of commands that hold ALL
 }
 
 const maxSudoers = 256 // files
 
 // sudoRules reads sudoers(5) with what it includes. A system without sudo has none.
 func (t tree) sudoRules() (sudoRules, error) {
-	s := sudoRules{aliases: map[string][]string{}}
+	s := sudoRules{aliases: map[string][]string{}, commands: map[string]bool{}}
+	var lines []string
 	queue := []string{"etc/sudoers"}
 	for n := 0; n < len(queue); n++ {
 		if n >= maxSudoers {
@@ -131,8 +133,14 @@ func (t tree) sudoRules() (sudoRules, error) {
 				return s, err
 			}
 			queue = append(queue, more...)
-			s.add(line)
+			lines = append(lines, line)
 		}
+	}
+	for _, line := range lines {
+		s.alias(line)
+	}
+	for _, line := range lines {
+		s.add(line)
 	}
 	return s, nil
 }
@@ -181,16 +189,25 @@ func (t tree) sudoIncludes(line string) (files []string, err error) {
 	return nil, nil
 }
 
-// add takes in one line: an alias of users, a default, or who may do what where.
+// alias takes in the names that a line gives to users and commands. A name may be used before it is given.
+func (s *sudoRules) alias(line string) {
+	word, rest, _ := strings.Cut(line, " ")
+	for def := range strings.SplitSeq(rest, ":") {
+		name, list, ok := strings.Cut(def, "=")
+		switch {
+		case !ok:
+		case word == "User_Alias":
+			s.aliases[strings.TrimSpace(name)] = words(list)
+		case word == "Cmnd_Alias" && slices.ContainsFunc(words(list), func(w string) bool { return w == "ALL" || s.commands[w] }):
+			s.commands[strings.TrimSpace(name)] = true
+		}
+	}
+}
+
+// add takes in one line: a default, or who may do what where.
 func (s *sudoRules) add(line string) {
 	word, rest, _ := strings.Cut(line, " ")
 	switch {
-	case word == "User_Alias":
-		for def := range strings.SplitSeq(rest, ":") {
-			if name, list, ok := strings.Cut(def, "="); ok {
-				s.aliases[strings.TrimSpace(name)] = words(list)
-			}
-		}
 	case strings.HasPrefix(word, "Defaults"):
 		if slices.Contains(words(rest), "!authenticate") {
 			s.passwordless++
@@ -205,7 +222,7 @@ func (s *sudoRules) add(line string) {
 		if len(users) > 1 {
 			users = users[:len(users)-1] // the last is where
 		}
-		if all, free := allows(what); all {
+		if all, free := s.allows(what); all {
 			s.whom = append(s.whom, users...)
 			if free {
 				s.passwordless++
@@ -216,7 +233,7 @@ func (s *sudoRules) add(line string) {
 
 // allows reports whether a list of commands holds ALL, and whether that needs no password. Tags hold on to the end of
 // the list.
-func allows(what string) (all, free bool) {
+func (s *sudoRules) allows(what string) (all, free bool) {
 	for {
 		open := strings.IndexByte(what, '(')
 		end := strings.IndexByte(what, ')')
@@ -227,12 +244,12 @@ func allows(what string) (all, free bool) {
 	}
 	tag := false
 	for _, w := range strings.FieldsFunc(strings.ReplaceAll(what, ":", ": "), func(r rune) bool { return r == ',' || r == ' ' || r == '\t' }) {
-		switch w {
-		case "NOPASSWD:":
+		switch {
+		case w == "NOPASSWD:":
 			tag = true
-		case "PASSWD:":
+		case w == "PASSWD:":
 			tag = false
-		case "ALL":
+		case w == "ALL" || s.commands[w]:
 			all, free = true, free || tag
 		}
 	}

@@ -256,6 +256,44 @@ func TestHugeFiles(t *testing.T) {
 	}
 }
 
+// TestSudoRules reads lines of sudoers(5) one way and the other.
+func TestSudoRules(t *testing.T) {
+	tests := []struct {
+		name, text   string
+		admins       float64 // root is one
+		passwordless float64
+	}{
+		{"nothing", "# ALL ALL=(ALL) ALL", 1, 0},
+		{"one", "lan ALL=(ALL:ALL) ALL", 2, 0},
+		{"two users of one rule", "lan, vanthu ALL = ALL", 3, 0},
+		{"without a password", "lan ALL=(ALL) NOPASSWD:ALL", 2, 1},
+		{"two tags", "lan ALL=(ALL) SETENV:NOPASSWD: /bin/ls, ALL", 2, 1},
+		{"the tag ends", "lan ALL=NOPASSWD: /bin/ls, PASSWD: ALL", 2, 0},
+		{"some commands", "lan ALL=NOPASSWD: /bin/ls", 1, 0},
+		{"commands by a name given later", "lan ALL=NOPASSWD: EVERY\nCmnd_Alias EVERY = ALL", 2, 1},
+		{"a name of a name", "Cmnd_Alias EVERY = ALL\nCmnd_Alias MORE = /bin/ls, EVERY\nlan ALL=MORE", 2, 0},
+		{"users by a name", "User_Alias IT = lan : HELP = vanthu\nHELP ALL=ALL", 2, 0},
+		{"a name that holds itself", "User_Alias IT = IT, lan\nIT ALL=ALL", 2, 0},
+		{"everybody", "ALL ALL=(ALL) ALL", 4, 0},
+		{"by number", "#1001 ALL=(ALL) ALL", 2, 0},
+		{"by group number", "%#1001 ALL=(ALL) ALL", 2, 0},
+		{"by group", "%users ALL=(ALL) ALL", 3, 0},
+		{"nobody is asked", "Defaults:lan !authenticate", 1, 1},
+		{"a comment behind", "lan ALL=(ALL) /bin/ls # ALL", 1, 0},
+		{"continued", "lan ALL = \\\n ALL", 2, 0},
+		{"not a rule", "lan", 1, 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			m := readTree(t)
+			m["etc/group"] = &fstest.MapFile{Data: []byte("users:x:100:vanthu,lan\nvanthu:x:1001:\n")}
+			m["etc/sudoers"] = &fstest.MapFile{Data: []byte(tt.text + "\n")}
+			r := judged(t, tree{root: m, zone: time.UTC}.system(), check.Options{"id": "m10"})
+			wantFacts(t, r, map[string]float64{"administrators_count": tt.admins, "passwordless_count": tt.passwordless})
+		})
+	}
+}
+
 // TestErrorsHideNames finds no path in what a person reads.
 func TestErrorsHideNames(t *testing.T) {
 	err := bare(&fs.PathError{Op: "open", Path: "/home/lan/x", Err: fs.ErrPermission})
