@@ -8,6 +8,7 @@ import (
 
 	"egovmon/agent/check"
 	"egovmon/collector/profile"
+	"egovmon/deploy/profiles"
 )
 
 func date(s string) profile.Date {
@@ -256,6 +257,55 @@ func TestControls(t *testing.T) {
 		ids = append(ids, c.ID+c.Basis)
 	}
 	if diff := cmp.Diff([]string{"m04", "a02new", "a07"}, ids); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+}
+
+// TestShippedCatalogue puts the law set of the sample profile that is in force into a matrix, with a document for every
+// attested control.
+func TestShippedCatalogue(t *testing.T) {
+	files, err := profiles.Embedded(profiles.Default)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := profile.Load(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	controls := Controls(p.LawAt(testNow), testNow)
+	if len(controls) == 0 {
+		t.Fatal("no law set is in force")
+	}
+	unit := p.UnitsAt(testNow)[0].ID
+	s := Setting{Controls: controls, Unit: func(id string) bool { _, ok := p.Unit(id); return ok }, By: "lan@tuky", Now: testNow}
+	var documents []Attestation
+	want := Tally{}
+	for _, c := range controls {
+		if c.Kind != kindAttested {
+			want[Unknown] += len(c.Layers)
+			continue
+		}
+		f := rules()
+		f.Control, f.Unit, f.Organisation = c.ID, unit, "organisation of "+c.ID
+		a, err := New(f, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		documents = append(documents, a)
+		want[Pass] += len(c.Layers)
+	}
+	got := Tally{}
+	for i, l := range NewMatrix([]string{unit}, controls, nil, documents, testNow).Units[0].Layers {
+		if l.Measured.Tally[Pass] > 0 || l.Attested.Tally[Unknown] > 0 {
+			t.Errorf("layer %d mixes what is measured and what is attested: %v, %v", i+1, l.Measured.Tally, l.Attested.Tally)
+		}
+		if len(l.Attested.Cells) == 0 {
+			t.Errorf("layer %d has no attested control", i+1)
+		}
+		got[Unknown] += l.Measured.Tally[Unknown]
+		got[Pass] += l.Attested.Tally[Pass]
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}
 }
