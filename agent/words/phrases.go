@@ -53,6 +53,23 @@ var phrases = sync.OnceValue(func() map[string][2]string {
 		"collector.state":  {"Dữ liệu nằm ở", "State is kept in"},
 		"collector.stop":   {"Liên kết dùng một lần, hiệu lực 15 phút; lấy liên kết mới: collector link. Dừng bằng Ctrl-C.", "The link works once, within 15 minutes; for a new one: collector link. Stop with Ctrl-C."},
 
+		// the fleet: what is the matter with a machine
+		"fleet.ok":             {"Đang chạy và gửi số liệu", "Running and reporting"},
+		"fleet.outside_nomad":  {"Gửi số liệu, nhưng cài ngoài Nomad", "Reporting, but installed outside Nomad"},
+		"fleet.nomad_link":     {"Gửi số liệu; chỉ mất liên lạc với Nomad", "Reporting; only its link to Nomad is cut"},
+		"fleet.shut_down":      {"Đã tắt máy, có báo trước", "Switched off, as it announced"},
+		"fleet.stopped":        {"Phần mềm đã được dừng, có báo trước", "The agent was stopped, as it announced"},
+		"fleet.agent_starting": {"Nomad đang khởi động phần mềm", "Nomad is starting the agent"},
+		"fleet.agent_drained":  {"Máy đã được rút khỏi Nomad", "The machine was drained in Nomad"},
+		"fleet.unknown":        {"Chưa đủ thời gian để biết", "Too early to say"},
+		"fleet.machine_away":   {"Máy tắt hoặc mất đường truyền", "The machine is off or its line is cut"},
+		"fleet.silent":         {"Không còn gửi số liệu, chưa rõ vì sao", "No longer reporting, for reasons unknown"},
+		"fleet.cut_off":        {"Phần mềm chạy nhưng không gửi được về huyện", "The agent runs and does not reach the district"},
+		"fleet.agent_fault":    {"Máy chạy nhưng phần mềm không chạy", "The machine runs, its agent does not"},
+		"fleet.never_reported": {"Đã ghi danh, chưa gửi số liệu lần nào", "Enrolled, and has never reported"},
+		"fleet.never_enrolled": {"Chưa ghi danh", "Not enrolled"},
+		"fleet.unexpected":     {"Không có trong hồ sơ huyện", "Not in the district's profile"},
+
 		// collector availability
 		"figures.title":    {"Tính sẵn sàng từ %s đến trước %s", "Availability from %s until before %s"},
 		"figures.counted":  {"Tính đến %s; phần sau chưa diễn ra.", "Counted until %s; the rest has not happened yet."},
