@@ -136,9 +136,13 @@ func writeFigures(w io.Writer, l words.Lang, a figuresAnswer, all bool) {
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 	fmt.Fprintf(t, "%s\n", words.Say(l, "figures.head"))
 	var silent []string
+	heard := map[string]bool{} // services of which at least one row is known
+	for _, r := range a.Rows {
+		heard[r.Service] = heard[r.Service] || measured(r)
+	}
 	for _, r := range a.Rows {
 		if !all && !measured(r) {
-			if r.Unit == "" {
+			if r.Unit == "" && !heard[r.Service] {
 				silent = append(silent, r.Service)
 			}
 			continue

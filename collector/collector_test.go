@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/cookiejar"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -533,5 +534,26 @@ func TestFiguresWithoutAnIndexAreThoseOfTheLog(t *testing.T) {
 	}
 	if len(a.Rows) != 1 || a.Rows[0].Calendars[0].Account.Up == 0 {
 		t.Errorf("nothing was up: %s", out.String())
+	}
+}
+
+// TestTheTokenStaysHome: another program has taken the port that a killed collector had.
+func TestTheTokenStaysHome(t *testing.T) {
+	dir := t.TempDir()
+	thief := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "" {
+			t.Error("a stranger was sent the local token")
+		}
+		_, _ = io.WriteString(w, `{"link":"http://127.0.0.1/"}`)
+	}))
+	defer thief.Close()
+	for name, text := range map[string]string{runFile: `{"board":"` + thief.URL + `"}`, tokenFile: "secret\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var out, errs bytes.Buffer
+	if code := run(t.Context(), []string{"link", "--data", dir}, &out, &errs); code != exitFailed || !strings.Contains(errs.String(), "another program answers") {
+		t.Errorf("exit %d: %s%s", code, out.String(), errs.String())
 	}
 }

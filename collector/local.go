@@ -3,7 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -60,15 +64,19 @@ func call(ctx context.Context, dir, method, path string, in, out any) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
+	secret, client := strings.TrimSpace(string(token)), localClient()
+	if err := prove(ctx, client, r.Board, secret); err != nil {
+		return err
+	}
 	req, err := http.NewRequestWithContext(ctx, method, r.Board+path, body)
 	if err != nil {
 		return err
 	}
-	req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
+	req.Header.Set("Authorization", "Bearer "+secret)
 	if in != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	resp, err := localClient().Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
 		return fmt.Errorf("%w (%v)", errNotRunning, err)
 	}
@@ -81,6 +89,45 @@ func call(ctx context.Context, dir, method, path string, in, out any) error {
 		return fmt.Errorf("the collector answers %s: %s", resp.Status, strings.TrimSpace(string(text[:min(len(text), 2000)])))
 	}
 	return json.Unmarshal(text, out)
+}
+
+// pathProve answers who knows the local token, without a token: see prove.
+const pathProve = "/api/local/prove"
+
+// prove makes sure that the collector of this state folder answers at base, before it is sent the token: after a kill,
+// another program may have taken its port.
+func prove(ctx context.Context, client *http.Client, base, token string) error {
+	nonce := rand.Text()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+pathProve+"?nonce="+nonce, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return fmt.Errorf("%w (%v)", errNotRunning, err)
+	}
+	defer resp.Body.Close()
+	got, err := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
+	if err != nil || !hmac.Equal(got, proof(token, nonce)) {
+		return fmt.Errorf("%w (another program answers at %s)", errNotRunning, base)
+	}
+	return nil
+}
+
+// proof is what only the holder of the token can answer to a nonce: HMAC-SHA-256, in hex.
+func proof(token, nonce string) []byte {
+	m := hmac.New(sha256.New, []byte(token))
+	m.Write([]byte("egovmon-local/1 " + nonce))
+	return []byte(hex.EncodeToString(m.Sum(nil)))
+}
+
+// answerProof answers prove.
+func answerProof(token string, w http.ResponseWriter, r *http.Request) {
+	if nonce := r.URL.Query().Get("nonce"); len(nonce) >= 16 && len(nonce) <= 64 {
+		_, _ = w.Write(proof(token, nonce))
+		return
+	}
+	http.Error(w, "a nonce of 16 to 64 letters is needed", http.StatusBadRequest)
 }
 
 // localClient trusts whatever certificate the board shows: it is this machine's own, found by a file that only its

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -195,11 +196,8 @@ func (c *center) announce(acc *access.Access, base string, agents net.Addr, w io
 	}
 	vi, en := words.VI, words.EN
 	p := c.district()
-	name := p.District
-	if u, ok := p.Unit(p.District); ok {
-		name = u.NameAt(c.now()).VI
-	}
-	fmt.Fprintf(w, "%s\n%s\n\n", words.Say(vi, "collector.ready", name), words.Say(en, "collector.ready", name))
+	name := unitName(p, p.District, c.now())
+	fmt.Fprintf(w, "%s\n%s\n\n", words.Say(vi, "collector.ready", name.VI), words.Say(en, "collector.ready", cmp.Or(name.EN, name.VI)))
 	fmt.Fprintf(w, "  %-24s %s\n", words.Say(vi, "collector.board"), link)
 	fmt.Fprintf(w, "  %-24s %s/api/v1/   (%s %s)\n", "PromQL", base, words.Say(vi, "collector.token"), filepath.Join(c.dir, tokenFile))
 	fmt.Fprintf(w, "  %-24s %s/metrics\n", "Prometheus", base)

@@ -79,7 +79,7 @@ func (s *source) standing(p *profile.Profile, now time.Time) (history.Catalogue,
 	if s.of == p && now.Sub(s.terms).Abs() < termsFor {
 		return s.cat, s.missing
 	}
-	s.cat, s.of, s.terms = catalogue(p, now.Add(-viewBack), now.Add(2*termsFor)), p, now
+	s.cat, s.of, s.terms = catalogue(p, now.Add(-viewBack-time.Hour), now.Add(2*termsFor)), p, now
 	s.missing = nil
 	for _, svc := range p.ServicesAt(now) {
 		if names := notConfigured(p, &svc, now); len(names) > 0 {

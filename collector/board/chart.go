@@ -96,7 +96,7 @@ func newChart(l words.Lang, newestFirst []Entry) chart {
 
 // bar draws one result: its phases from the bottom up, what they leave of its whole time on top, and its state.
 func (c *chart) bar(l words.Lang, r *Result, x int, longest time.Duration) {
-	title := words.Clock(r.Slot) + " · " + words.State(l, shown(r).State()) + " · " + words.Milliseconds(l, r.Took)
+	title := words.Clock(made(r)) + " · " + words.State(l, shown(r).State()) + " · " + words.Milliseconds(l, r.Took)
 	y, left := float64(chartHeight), r.Took
 	draw := func(name, class string, took time.Duration) {
 		took = min(max(0, took), left)

@@ -159,6 +159,14 @@ func shown(r *Result) check.Reason {
 	return r.Reason
 }
 
+// made is when a result was measured, which may be long after the slot began that it speaks for.
+func made(r *Result) time.Time {
+	if r.Start.IsZero() {
+		return r.Slot
+	}
+	return r.Start
+}
+
 func lineFor(l words.Lang, now time.Time, e Entry) lineOf {
 	span := func(from, to time.Time) string {
 		if words.Date(from) != words.Date(to) {
@@ -170,7 +178,7 @@ func lineFor(l words.Lang, now time.Time, e Entry) lineOf {
 	case e.Result != nil:
 		r := e.Result
 		why := shown(r)
-		line := lineOf{Class: "result", Sign: signOf(l, why.State()), Time: clockAt(l, r.Slot, now), Detail: r.Detail,
+		line := lineOf{Class: "result", Sign: signOf(l, why.State()), Time: clockAt(l, made(r), now), Detail: r.Detail,
 			Took: words.Milliseconds(l, r.Took), Attempts: words.Number(l, int64(r.Attempts))}
 		if why != check.OK {
 			line.Reason = words.Reason(l, why).Title
