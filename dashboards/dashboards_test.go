@@ -44,10 +44,10 @@ func TestFiles(t *testing.T) {
 }
 
 // decoded reads the committed files strictly: an unknown or missing field of a panel is an error.
-func decoded(t *testing.T) map[string]dashboard.Dashboard {
+func decoded(t *testing.T) map[string]classic {
 	t.Helper()
 	plugins.RegisterDefaultPlugins()
-	all := map[string]dashboard.Dashboard{}
+	all := map[string]classic{}
 	found, err := fs.Glob(os.DirFS("."), "*/*.json")
 	if err != nil || len(found) == 0 {
 		t.Fatal("no dashboards", err)
@@ -58,10 +58,10 @@ func decoded(t *testing.T) map[string]dashboard.Dashboard {
 			t.Fatal(err)
 		}
 		// Strict decoding returns an empty error for success, and then leaves out what it has decoded.
-		if err := new(dashboard.Dashboard).UnmarshalJSONStrict(text); err != nil && err.Error() != "" {
+		if err := new(classic).UnmarshalJSONStrict(text); err != nil && err.Error() != "" {
 			t.Errorf("%s: %v", name, err)
 		}
-		d := dashboard.Dashboard{}
+		d := classic{}
 		if err := json.Unmarshal(text, &d); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -71,7 +71,7 @@ func decoded(t *testing.T) map[string]dashboard.Dashboard {
 }
 
 // panelsOf lists the panels of a dashboard, those in folded rows too, with the rows apart.
-func panelsOf(d dashboard.Dashboard) (panels []dashboard.Panel, rows []dashboard.RowPanel) {
+func panelsOf(d classic) (panels []dashboard.Panel, rows []dashboard.RowPanel) {
 	for _, p := range d.Panels {
 		if p.Panel != nil {
 			panels = append(panels, *p.Panel)
@@ -103,7 +103,7 @@ func exprsOf(t *testing.T, p dashboard.Panel) []string {
 // TestForm holds the dashboards to what Grafana shows rightly and people can read.
 func TestForm(t *testing.T) {
 	all := decoded(t)
-	uids := map[string]dashboard.Dashboard{}
+	uids := map[string]classic{}
 	for name, d := range all {
 		if other, ok := uids[*d.Uid]; ok {
 			t.Errorf("%s and %q have one uid", name, *other.Title)
@@ -142,7 +142,7 @@ func TestForm(t *testing.T) {
 }
 
 // form checks one panel.
-func form(t *testing.T, d dashboard.Dashboard, p *dashboard.Panel, uids map[string]dashboard.Dashboard) {
+func form(t *testing.T, d classic, p *dashboard.Panel, uids map[string]classic) {
 	t.Helper()
 	f := p.FieldConfig.Defaults
 	if *p.Title == "" || len(*p.Description) < 10 || f.NoValue == nil || f.Color == nil || len(p.Targets) == 0 {
@@ -181,7 +181,7 @@ func form(t *testing.T, d dashboard.Dashboard, p *dashboard.Panel, uids map[stri
 
 // leads checks that a link opens a dashboard of the same language, keeps data source and time, and sets variables that
 // are there.
-func leads(t *testing.T, from dashboard.Dashboard, panel, to string, uids map[string]dashboard.Dashboard) {
+func leads(t *testing.T, from classic, panel, to string, uids map[string]classic) {
 	t.Helper()
 	path, query, _ := strings.Cut(to, "?")
 	target, ok := uids[strings.TrimPrefix(path, "/d/")]
@@ -192,7 +192,7 @@ func leads(t *testing.T, from dashboard.Dashboard, panel, to string, uids map[st
 	if !strings.Contains(query, "${ds:queryparam}") || !strings.Contains(query, "${__url_time_range}") {
 		t.Errorf("panel %q links to %q without data source or time", panel, to)
 	}
-	has := func(d dashboard.Dashboard, name string) bool {
+	has := func(d classic, name string) bool {
 		return slices.ContainsFunc(d.Templating.List, func(v dashboard.VariableModel) bool { return v.Name == name })
 	}
 	for part := range strings.SplitSeq(query, "&") {
@@ -208,7 +208,7 @@ func leads(t *testing.T, from dashboard.Dashboard, panel, to string, uids map[st
 }
 
 // overlaps checks that nothing lies over anything or stands out of the grid.
-func overlaps(t *testing.T, d dashboard.Dashboard) {
+func overlaps(t *testing.T, d classic) {
 	t.Helper()
 	taken := map[[2]uint32]string{}
 	place := func(title string, g *dashboard.GridPos, taken map[[2]uint32]string) {

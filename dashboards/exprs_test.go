@@ -13,7 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
-	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/promql/parser"
 	"go.yaml.in/yaml/v4"
 
@@ -113,7 +113,7 @@ func (k known) check(expr string) error {
 		switch n := n.(type) {
 		case *parser.VectorSelector:
 			for _, m := range n.LabelMatchers {
-				if m.Name != labels.MetricName && !k[n.Name][m.Name] {
+				if m.Name != model.MetricNameLabel && !k[n.Name][m.Name] {
 					errs = append(errs, fmt.Sprintf("%s has no label %s", n.Name, m.Name))
 				}
 			}

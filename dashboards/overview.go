@@ -88,14 +88,20 @@ func servicesOverTime() panel {
 }
 
 func abnormal() panel {
-	return panel{look: lookTable, w: 12, h: 10, title: text{"Đang không bình thường", "Not as it should be"},
-		about: text{"Các hệ thống hiện không ở trạng thái bình thường, xét chung toàn địa bàn. Trống là không có gì.",
-			"Systems that are not up now, judged for the district. Empty means none."},
-		queries: []query{{expr: fmt.Sprintf(`max by (service, state) (%s{state!="up",%s}) == 1`, exporter.ServiceState, whole), empty: true}},
+	view := func(v string) query {
+		return query{expr: fmt.Sprintf(`max by (service) (%s{view="%s",service=~"$service"}) and on (service) max by (service) (%s{state!="up",%s}) == 1`,
+			exporter.ServiceVantages, v, exporter.ServiceState, whole), empty: true}
+	}
+	return panel{look: lookTable, w: 12, h: 10, join: "service", title: text{"Đang không bình thường", "Not as it should be"},
+		about: text{"Các hệ thống hiện không ở trạng thái bình thường, xét chung toàn địa bàn, và bao nhiêu đơn vị thấy hỏng trong số đơn vị đo được. Trống là không có gì.",
+			"Systems that are not up now, judged for the district, and how many units see a failure of those that could measure. Empty means none."},
+		queries: []query{{expr: fmt.Sprintf(`max by (service, state) (%s{state!="up",%s}) == 1`, exporter.ServiceState, whole), empty: true}, view("failing"), view("fresh")},
 		none:    text{"Không có", "None"},
 		columns: []column{
 			{field: "service", title: text{"Hệ thống", "System"}, link: Overview + "?var-service=${__value.raw}"},
 			{field: "state", title: text{"Trạng thái", "State"}, mappings: stateWords},
+			{field: "Value #B", title: text{"Đơn vị thấy hỏng", "Units that see it fail"}, decimals: new(0.0)},
+			{field: "Value #C", title: text{"Đơn vị đo được", "Units that could tell"}, decimals: new(0.0)},
 		}}
 }
 
@@ -142,6 +148,8 @@ func availability() panel {
 	of := func(family, more string) query {
 		return query{expr: fmt.Sprintf(`max by (service) (%s{%swindow="30d",calendar="$calendar",service=~"$service"})`, family, more)}
 	}
+	down := of(exporter.ServiceSeconds, `account="down",`)
+	down.empty = true
 	agreed := of(exporter.ServiceObjective, "")
 	agreed.empty = true
 	percent := func(field string, title text, steps ...step) column {
@@ -150,11 +158,12 @@ func availability() panel {
 	return panel{look: lookTable, w: 12, h: 16, join: "service", title: text{"30 ngày qua", "Last 30 days"},
 		about: text{"Tính sẵn sàng là một khoảng: cận dưới coi mọi lúc không xác định là gián đoạn, cận trên coi là hoạt động. Luôn đọc cùng độ phủ đo. Mục tiêu là của hồ sơ địa bàn. Số liệu kiểm toán lấy từ lệnh collector availability.",
 			"Availability is an interval: the lower bound takes all that is unknown as down, the upper as up. Read it with the coverage. Objectives are the profile's. Figures for an audit come from the command collector availability."},
-		queries: []query{of(exporter.ServiceAvail, `bound="lower",`), of(exporter.ServiceAvail, `bound="upper",`), of(exporter.ServiceCoverage, ""), agreed},
+		queries: []query{of(exporter.ServiceAvail, `bound="lower",`), of(exporter.ServiceAvail, `bound="upper",`), of(exporter.ServiceCoverage, ""), agreed, down},
 		columns: []column{{field: "service", title: text{"Hệ thống", "System"}},
 			percent("Value #A", text{"Cận dưới", "Lower"}), percent("Value #B", text{"Cận trên", "Upper"}),
 			percent("Value #C", text{"Độ phủ đo", "Coverage"}, step{color: amber}, step{coverageLow, blue}),
-			percent("Value #D", text{"Mục tiêu", "Objective"})}}
+			percent("Value #D", text{"Mục tiêu", "Objective"}),
+			{field: "Value #E", title: text{"Gián đoạn", "Down"}, unit: "s", decimals: new(0.0)}}}
 }
 
 // hourlyHistory shows each hour's availability; hours of which nothing is known stay empty.

@@ -31,7 +31,7 @@ func localUID(uid string, l words.Lang) string {
 }
 
 // render makes Grafana's model of the board in a language.
-func (b board) render(l words.Lang) dashboard.Dashboard {
+func (b board) render(l words.Lang) classic {
 	d := dashboard.NewDashboard()
 	d.Uid = new(localUID(b.uid, l))
 	d.Title = new(b.title.in(l))
