@@ -1,0 +1,155 @@
+package report
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+
+	"egovmon/collector/history"
+)
+
+// Version names the form of a Model as JSON.
+const Version = "egovmon-report/1"
+
+// maxJSON is the most bytes that [Read] takes.
+const maxJSON = 256 << 20
+
+// A Model is everything that a report says. Its figures stand under the same names as in the answer of
+// `collector availability --json`.
+type Model struct {
+	Version   string    `json:"version"`
+	Period    string    `json:"period,omitempty"` // as profile.ParsePeriod reads it; "" for a range of days
+	Rule      string    `json:"rule"`             // of accounting: votes/1
+	From      time.Time `json:"from"`
+	To        time.Time `json:"to"`         // [From, To)
+	Counted   time.Time `json:"counted_to"` // later seconds had not yet passed
+	Generated time.Time `json:"generated_at"`
+	Leaves    int64     `json:"log_leaves"` // size of the log that the figures follow from
+	Root      string    `json:"log_root"`   // its root hash, hex
+	Missing   []int     `json:"calendar_years_missing,omitempty"`
+	District  string    `json:"district"` // its name at the end of the period
+	Issuer    Issuer    `json:"issuer"`
+	Rows      []Row     `json:"rows"`    // by service: the service as a whole, then its units
+	Changes   []Change  `json:"changes"` // of plans, profile, targets, calendars and rules in the period
+	Log       Log       `json:"log"`
+}
+
+// An Issuer is the body whose report it is.
+type Issuer struct {
+	Parent     string   `json:"parent"`     // the body above, e.g. "Ủy ban nhân dân huyện Tứ Kỳ"
+	Body       string   `json:"body"`       // e.g. "Phòng Văn hóa và Thông tin"
+	Symbol     string   `json:"symbol"`     // behind the number: "BC-VHTT"
+	Recipients []string `json:"recipients"` // lines of Nơi nhận, before "Lưu"
+	Signer     string   `json:"signer"`     // the signer's title, e.g. "Trưởng phòng"; "" leaves it to the clerk
+}
+
+// A Row is one row of figures, with what it is called and what was asked of it.
+type Row struct {
+	history.Row
+	Name     string   `json:"name"`                // of the service, in Vietnamese
+	UnitName string   `json:"unit_name,omitempty"` // "" for the service as a whole
+	Targets  []Target `json:"targets,omitempty"`   // at most one a calendar
+}
+
+// Target returns what was asked of the row in a calendar.
+func (r Row) Target(calendar string) (Target, bool) {
+	for _, t := range r.Targets {
+		if t.Calendar == calendar {
+			return t, true
+		}
+	}
+	return Target{}, false
+}
+
+// measured reports whether any second of the row is known.
+func (r Row) measured() bool {
+	for _, c := range r.Calendars {
+		if known(c.Account) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// known returns the seconds of which the state is known.
+func known(a history.Account) int64 { return a.Up + a.Degraded + a.Down }
+
+// A Target is the objective of a service in one calendar.
+type Target struct {
+	Calendar  string  `json:"calendar"`
+	Objective float64 `json:"objective"` // least share of seconds up
+	Basis     string  `json:"basis"`
+	Verdict   Verdict `json:"verdict"`
+}
+
+// A Verdict says whether a target was met.
+type Verdict string
+
+// The verdicts. An interval that has the objective inside it allows no other word than Unsaid.
+const (
+	Met    Verdict = "met"
+	NotMet Verdict = "not_met"
+	Unsaid Verdict = "cannot_be_said"
+)
+
+// Judge compares an availability with an objective: met when even its lower end reaches it, not met when not even its
+// upper end does.
+func Judge(f history.Figures, objective float64) Verdict {
+	switch {
+	case f.Lower == nil || f.Upper == nil:
+		return Unsaid
+	case *f.Lower >= objective:
+		return Met
+	case *f.Upper < objective:
+		return NotMet
+	}
+	return Unsaid
+}
+
+// A Change is a leaf of the log that changed what was measured, or how it counts.
+type Change struct {
+	Leaf int64  `json:"leaf"`
+	Type string `json:"type"` // of the leaf
+	What string `json:"what"` // file, machine or name
+	// The leaf itself names no time. It was recorded between these two, the times of its neighbours in the log; zero where
+	// there is none.
+	After  time.Time `json:"after,omitzero"`
+	Before time.Time `json:"before,omitzero"`
+}
+
+// A Log is the state of the transparency log that the figures follow from.
+type Log struct {
+	Origin     string `json:"origin"`
+	Key        string `json:"key"`        // the log's verifier key
+	Checkpoint string `json:"checkpoint"` // the signed note
+}
+
+// JSON writes the Model for programs.
+func JSON(m Model) ([]byte, error) {
+	b, err := json.MarshalIndent(m, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("report: %w", err)
+	}
+	return append(b, '\n'), nil
+}
+
+// Read reads what [JSON] wrote.
+func Read(r io.Reader) (Model, error) {
+	b, err := io.ReadAll(io.LimitReader(r, maxJSON+1))
+	if err != nil {
+		return Model{}, fmt.Errorf("report: %w", err)
+	}
+	if len(b) > maxJSON {
+		return Model{}, fmt.Errorf("report: more than %d bytes: this is no report of this program", maxJSON)
+	}
+	var m Model
+	if err := json.NewDecoder(bytes.NewReader(b)).Decode(&m); err != nil {
+		return Model{}, fmt.Errorf("report: this is no report in JSON: %w", err)
+	}
+	if m.Version != Version {
+		return Model{}, fmt.Errorf("report: version %.40q, this program reads %q: use the program that wrote it, or a newer one", m.Version, Version)
+	}
+	return m, nil
+}
