@@ -17,10 +17,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"egovmon/agent/check/kinds"
+	"egovmon/collector/alert"
 	"egovmon/collector/board"
 	"egovmon/collector/enrol"
 	"egovmon/collector/evidence"
 	"egovmon/collector/history/index"
+	"egovmon/collector/incident"
 	"egovmon/collector/intake"
 	"egovmon/collector/profile"
 	"egovmon/collector/series"
@@ -60,6 +62,9 @@ type center struct {
 	live     *board.Live
 	metrics  *prometheus.Registry
 	cursor   *cursor // of series
+
+	incidents *incident.Manager
+	alerts    *alert.Sender
 
 	mu      sync.Mutex
 	profile *profile.Profile    // as its files say, with the machines that enrolled besides

@@ -12,6 +12,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
+	"egovmon/collector/alert"
 	"egovmon/collector/series"
 )
 
@@ -40,6 +41,8 @@ type config struct {
 	NodeMetrics *bool `yaml:"node_metrics"`
 	// Series bounds the embedded time series database.
 	Series seriesConfig `yaml:"series"`
+	// Alert says how people are told of incidents: a mail relay, webhooks. Without it incidents are shown on the board only.
+	Alert alert.Config `yaml:"alert"`
 	// RemoteWrite sends every sample on to other systems that speak Prometheus remote write.
 	RemoteWrite []remoteWrite `yaml:"remote_write"`
 }

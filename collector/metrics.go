@@ -34,9 +34,9 @@ func metadata() []series.Metadata {
 	return out
 }
 
-// metricsHandler answers /metrics and /probe.
-func (c *center) metricsHandler(own *lateAgent) http.Handler {
-	m := &metrics{c: c, own: own, plans: map[string]*plan.Plan{}}
+// handler answers /metrics and /probe.
+func (m *metrics) handler() http.Handler {
+	c := m.c
 	mux := http.NewServeMux()
 	gather := exporter.CollectorGatherer(m.state, c.metrics)
 	if c.config.showNode() {

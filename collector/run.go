@@ -127,6 +127,9 @@ func serveCenter(ctx context.Context, s setup, stdout io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := c.openAlerts(ctx); err != nil {
+		return err
+	}
 	c.params["collector.agents"] = dialable(agents.Addr())
 	asked := make(chan struct{}, 1)
 	var own lateAgent
@@ -148,6 +151,8 @@ func serveCenter(ctx context.Context, s setup, stdout io.Writer) (err error) {
 	g.Go(func() error { return c.follow(ctx, asked) })
 	g.Go(func() error { return c.saveCursor(ctx) })
 	g.Go(func() error { return c.rollUp(ctx) })
+	g.Go(func() error { return c.observe(ctx) })
+	g.Go(func() error { return c.alerts.Run(ctx) })
 	g.Go(func() error {
 		return serve(ctx, c.intake.HTTP(), func(h *http.Server) error { return h.ServeTLS(agents, "", "") })
 	})

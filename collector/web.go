@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"egovmon/agent/plan"
 	"egovmon/collector/access"
 	"egovmon/collector/board"
 	"egovmon/exporter"
@@ -24,12 +25,14 @@ const (
 // web makes the server of board, PromQL API and metrics on a listener.
 func (c *center) web(acc *access.Access, own *lateAgent, asked chan<- struct{}, l net.Listener) (*http.Server, net.Listener, error) {
 	pages := board.NewHandler(&source{c: c}, board.Options{Now: c.now, Logger: c.log})
-	metrics := c.metricsHandler(own)
+	m := &metrics{c: c, own: own, plans: map[string]*plan.Plan{}}
+	metrics := m.handler()
 	mux := http.NewServeMux()
 	mux.Handle("/", pages)
 	mux.Handle("/api/v1/", c.series.Handler())
 	mux.Handle("/metrics", metrics)
 	mux.Handle("/probe", metrics)
+	mux.HandleFunc("GET /api/sd", m.discover)
 	mux.Handle("/log/", http.StripPrefix("/log", c.store.Handler()))
 	mux.HandleFunc("POST "+pathLink, func(w http.ResponseWriter, r *http.Request) {
 		link, err := acc.Link(base(r))

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"path/filepath"
+	"time"
+
+	"egovmon/collector/alert"
+	"egovmon/collector/history/index"
+	"egovmon/collector/incident"
+	"egovmon/collector/verdict"
+)
+
+const (
+	incidentDir  = "incidents"
+	alertDir     = "alerts"
+	observeEvery = 2 * time.Second
+	observeBack  = 24 * time.Hour // how far the beginning of a fault is looked for
+)
+
+// openAlerts opens what tells people: the incidents, as the log has them, and the outbox.
+func (c *center) openAlerts(ctx context.Context) (err error) {
+	if err := c.config.Alert.Check(); err != nil {
+		return err
+	}
+	var told *alert.Sender
+	c.incidents, err = incident.Open(ctx, incident.Options{Dir: filepath.Join(c.dir, incidentDir), Log: c.store, Now: c.now, Logger: c.log,
+		Model: func(now time.Time) verdict.Model { return verdict.FromProfile(c.district(), now) },
+		Changed: func() {
+			if told != nil {
+				told.Wake()
+			}
+		}})
+	if err != nil {
+		return err
+	}
+	told, err = alert.New(alert.Options{Dir: filepath.Join(c.dir, alertDir), Config: c.config.Alert, Incidents: c.incidents.All,
+		Profile: c.district, Now: c.now, Logger: c.log})
+	c.alerts = told
+	return err
+}
+
+// observe judges every few seconds how services stand.
+func (c *center) observe(ctx context.Context) error {
+	t := time.NewTicker(observeEvery)
+	defer t.Stop()
+	src := &source{c: c}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+		}
+		now, p := c.now(), c.district()
+		cat, _ := src.standing(p, now)
+		standings, err := c.index.Now(ctx, cat, index.Moment{At: now, Back: observeBack, Hold: hold(p)})
+		if err == nil {
+			err = c.incidents.Observe(ctx, now, verdicts(standings))
+		}
+		if err != nil && ctx.Err() == nil {
+			c.log.Error("incidents cannot be judged", "err", err)
+		}
+	}
+}
+
+func verdicts(standings []index.Standing) []verdict.Standing {
+	out := make([]verdict.Standing, 0, len(standings))
+	for _, s := range standings {
+		out = append(out, verdict.Standing{Service: s.Service, Unit: s.Unit, State: s.State, Reason: s.Reason, Since: s.Since, Last: s.Last})
+	}
+	return out
+}
