@@ -59,7 +59,7 @@ type panel struct {
 	title, about text
 	w, h         uint32 // in Grafana's grid, 24 wide
 	queries      []query
-	unit         string // Grafana's, or suffix:… for one of ours
+	unit         string // Grafana's, or days or minutes
 	decimals     *float64
 	min, max     *float64
 	steps        []step
@@ -94,6 +94,24 @@ type column struct {
 	steps    []step
 	mappings func(words.Lang) []dashboard.ValueMapping
 	link     string
+}
+
+// Units whose names Grafana has in English only.
+const (
+	days    = "days"
+	minutes = "minutes"
+)
+
+// localUnit is a unit as Grafana takes it, with ours in a language.
+func localUnit(u string, l words.Lang) string {
+	switch u {
+	case days:
+		return "suffix:" + text{"ngày", "d"}.in(l)
+	case minutes:
+		return "suffix:" + text{"phút", "min"}.in(l)
+	default:
+		return u
+	}
 }
 
 // Colours that people with red-green blindness tell apart, also in print.

@@ -96,7 +96,7 @@ func (c column) override(l words.Lang) dashboard.DashboardFieldConfigSourceOverr
 		o.Properties = append(o.Properties, dashboard.DynamicConfigValue{Id: id, Value: v})
 	}
 	if c.unit != "" {
-		set("unit", c.unit)
+		set("unit", localUnit(c.unit, l))
 	}
 	if c.decimals != nil {
 		set("decimals", *c.decimals)

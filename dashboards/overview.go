@@ -182,5 +182,5 @@ func certificates(matchers string) panel {
 		queries: []query{{expr: "sort(" + daysLeft("service, check, position", matchers) + ")", empty: true}},
 		columns: []column{{field: "service", title: text{"Hệ thống", "System"}}, {field: "check", title: text{"Phép kiểm tra", "Check"}},
 			{field: "position", title: text{"Vị trí", "Position"}},
-			{field: "Value", title: text{"Còn lại", "Left"}, unit: "suffix: ngày", decimals: new(0.0), steps: []step{{color: red}, {certVerySoon, amber}, {certSoonDays, blue}}}}}
+			{field: "Value", title: text{"Còn lại", "Left"}, unit: days, decimals: new(0.0), steps: []step{{color: red}, {certVerySoon, amber}, {certSoonDays, blue}}}}}
 }

@@ -141,7 +141,7 @@ func (p panel) render(l words.Lang) dashboard.Panel {
 	f := &d.FieldConfig.Defaults
 	f.NoValue, f.Decimals, f.Min, f.Max = new(none.in(l)), p.decimals, p.min, p.max
 	if p.unit != "" {
-		f.Unit = new(p.unit)
+		f.Unit = new(localUnit(p.unit, l))
 	}
 	if len(p.steps) > 0 {
 		f.Thresholds = thresholds(p.steps)

@@ -72,7 +72,7 @@ func machines() panel {
 			{expr: fmt.Sprintf("sum by (machine) (increase(%s{%s}[1h]))", exporter.AgentRefused, fleet), empty: true},
 		},
 		columns: []column{{field: "machine", title: text{"Máy", "Machine"}, link: System + "?var-machine=${__value.raw}"},
-			{field: "Value #A", title: text{"Im lặng", "Silent for"}, unit: "suffix: phút", decimals: new(0.0), steps: []step{{color: blue}, {silentAfter / 60, purple}}},
+			{field: "Value #A", title: text{"Im lặng", "Silent for"}, unit: minutes, decimals: new(0.0), steps: []step{{color: blue}, {silentAfter / 60, purple}}},
 			{field: "Value #B", title: text{"Bị từ chối", "Refused"}, decimals: new(0.0), steps: []step{{color: faint}, {1, amber}}}}}
 }
 
@@ -121,19 +121,19 @@ func agentPanels() []panel {
 }
 
 func agentsTable() panel {
-	days := func(expr string) query { return query{expr: expr, empty: true} }
+	maybe := func(expr string) query { return query{expr: expr, empty: true} }
 	return panel{look: lookTable, w: 24, h: 8, join: "machine", title: text{"Kế hoạch và chứng thư số của tác tử", "Plans and certificates of agents"},
 		about: text{"Phiên bản kế hoạch đang chạy, áp dụng từ bao nhiêu ngày, chứng thư số còn bao nhiêu ngày. Của tác tử trong máy chủ và các tác tử được lấy số liệu trực tiếp.",
 			"Version of the plan at work, how many days ago it was applied, days left of the certificate. Of the collector's own agent and of those scraped directly."},
 		queries: []query{
-			days(fmt.Sprintf("max by (machine) (%s{%s})", exporter.AgentPlanVersion, fleet)),
-			days(fmt.Sprintf("(time() - max by (machine) (%s{%s})) / 86400", exporter.AgentPlanApplied, fleet)),
-			days(fmt.Sprintf("(min by (machine) (%s{%s}) - time()) / 86400", exporter.AgentCertNotAfter, fleet)),
+			maybe(fmt.Sprintf("max by (machine) (%s{%s})", exporter.AgentPlanVersion, fleet)),
+			maybe(fmt.Sprintf("(time() - max by (machine) (%s{%s})) / 86400", exporter.AgentPlanApplied, fleet)),
+			maybe(fmt.Sprintf("(min by (machine) (%s{%s}) - time()) / 86400", exporter.AgentCertNotAfter, fleet)),
 		},
 		columns: []column{{field: "machine", title: text{"Máy", "Machine"}},
 			{field: "Value #A", title: text{"Phiên bản kế hoạch", "Plan version"}, decimals: new(0.0)},
-			{field: "Value #B", title: text{"Áp dụng cách đây", "Applied ago"}, unit: "suffix: ngày", decimals: new(1.0)},
-			{field: "Value #C", title: text{"Chứng thư số còn", "Certificate left"}, unit: "suffix: ngày", decimals: new(0.0), steps: []step{{color: red}, {7, amber}, {certSoonDays, blue}}}}}
+			{field: "Value #B", title: text{"Áp dụng cách đây", "Applied ago"}, unit: days, decimals: new(1.0)},
+			{field: "Value #C", title: text{"Chứng thư số còn", "Certificate left"}, unit: days, decimals: new(0.0), steps: []step{{color: red}, {7, amber}, {certSoonDays, blue}}}}}
 }
 
 func storePanels() []panel {

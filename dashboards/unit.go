@@ -47,7 +47,7 @@ func unitStats() []panel {
 				"Machines of the unit heard of within 30 minutes. 0 means that the whole unit is silent: no power, no line, or switched off."},
 			link:    System,
 			queries: []query{{expr: fmt.Sprintf(`sum(time() - max by (machine) (%s{unit="$unit"}) <= bool %d)`, exporter.AgentLastContact, silentAfter)}}},
-		{look: lookStat, w: 4, h: 4, title: text{"Liên lạc gần nhất", "Last heard of"}, unit: "suffix: phút", decimals: new(0.0),
+		{look: lookStat, w: 4, h: 4, title: text{"Liên lạc gần nhất", "Last heard of"}, unit: minutes, decimals: new(0.0),
 			steps:   []step{{color: blue}, {silentAfter / 60, purple}},
 			about:   text{"Số phút từ lần liên lạc gần nhất của máy nào đó thuộc đơn vị.", "Minutes since any machine of the unit was heard of."},
 			queries: []query{{expr: fmt.Sprintf(`(time() - max(%s{unit="$unit"})) / 60`, exporter.AgentLastContact)}}},
@@ -77,7 +77,7 @@ func lastRuns() panel {
 		queries: []query{{expr: fmt.Sprintf("sort_desc((time() - max by (machine, service, check) (%s{%s})) / 60)", exporter.CheckLastRun, here)}},
 		columns: []column{{field: "machine", title: text{"Máy", "Machine"}}, {field: "service", title: text{"Hệ thống", "System"}},
 			{field: "check", title: text{"Phép kiểm tra", "Check"}},
-			{field: "Value", title: text{"Cách đây", "Ago"}, unit: "suffix: phút", decimals: new(0.0), steps: []step{{color: blue}, {silentAfter / 60, purple}}}}}
+			{field: "Value", title: text{"Cách đây", "Ago"}, unit: minutes, decimals: new(0.0), steps: []step{{color: blue}, {silentAfter / 60, purple}}}}}
 }
 
 func durations() panel {
