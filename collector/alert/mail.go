@@ -31,6 +31,7 @@ type mailer struct {
 	config MailConfig
 	roots  *x509.CertPool // nil for the system's
 	from   *mail.Address
+	within time.Duration
 }
 
 func newMailer(c MailConfig) (*mailer, error) {
@@ -38,7 +39,7 @@ func newMailer(c MailConfig) (*mailer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("alert: mail: from: %w", err)
 	}
-	m := &mailer{config: c, from: from}
+	m := &mailer{config: c, from: from, within: mailTimeout}
 	if m.roots, err = rootsOf(c.CAFile); err != nil {
 		return nil, fmt.Errorf("alert: mail: %w", err)
 	}
@@ -56,10 +57,10 @@ func (m *mailer) send(ctx context.Context, to string, c Content) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, mailTimeout)
+	ctx, cancel := context.WithTimeout(ctx, m.within)
 	defer cancel()
-	options := []gomail.Option{gomail.WithPort(m.config.Port), gomail.WithTimeout(mailTimeout), gomail.WithDialContextFunc(dial(ctx)),
-		gomail.WithoutNoop(), gomail.WithTLSPolicy(gomail.TLSMandatory)}
+	options := []gomail.Option{gomail.WithPort(m.config.Port), gomail.WithTimeout(m.within), gomail.WithDialContextFunc(dial(ctx)),
+		gomail.WithoutNoop(), gomail.WithoutSMTPUTF8(), gomail.WithTLSPolicy(gomail.TLSMandatory)}
 	if m.config.STARTTLS == TLSNone {
 		options = append(options, gomail.WithTLSPolicy(gomail.NoTLS))
 	}
@@ -77,7 +78,7 @@ func (m *mailer) send(ctx context.Context, to string, c Content) error {
 	}
 	err = client.DialAndSendWithContext(ctx, letter)
 	if err != nil && ctx.Err() != nil {
-		return fmt.Errorf("relay %s: no answer within %v: %w", m.config.Host, mailTimeout, ctx.Err())
+		return fmt.Errorf("relay %s: no answer within %v: %w", m.config.Host, m.within, ctx.Err())
 	}
 	var failed *gomail.SendError
 	if err != nil && letter.IsDelivered() && !errors.As(err, &failed) {
