@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -274,9 +275,7 @@ func relay(t *testing.T, answers map[string]string) *net.TCPAddr {
 func TestRelayFaults(t *testing.T) {
 	good := func(change map[string]string) map[string]string {
 		a := map[string]string{"hello": "220 r ESMTP\r\n", "EHLO": "250 r\r\n", "MAIL": "250 ok\r\n", "RCPT": "250 ok\r\n", "DATA": "354 go\r\n", ".": "250 taken\r\n", "QUIT": "221 bye\r\n", "RSET": "250 ok\r\n"}
-		for k, v := range change {
-			a[k] = v
-		}
+		maps.Copy(a, change)
 		return a
 	}
 	tests := []struct {

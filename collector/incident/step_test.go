@@ -44,7 +44,7 @@ func newWorld(t *testing.T) *world {
 func (w *world) slot(told string) {
 	w.t.Helper()
 	w.now = w.now.Add(every)
-	for _, word := range strings.Fields(told) {
+	for word := range strings.FieldsSeq(told) {
 		name, what, _ := strings.Cut(word, "=")
 		state, reason, _ := strings.Cut(what, ":")
 		service, unit, _ := strings.Cut(name, "@")
