@@ -15,6 +15,9 @@ import (
 )
 
 func main() {
+	if code, ok := underManager(os.Args[1:]); ok {
+		os.Exit(code)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
@@ -42,6 +45,7 @@ func commands() []command {
 		{"doctor", "[--data DIR] [--lang vi|en] [--json]", "why can't this machine reach what it should?", runDoctor},
 		{"kinds", "[KIND] [--json]", "the kinds of check and their options", runKinds},
 		{"journal", "verify|show [--data DIR]", "look at what this machine has recorded", runJournal},
+		{"service", "install|remove|status [--data DIR]", "have the system run the agent, from the start of the machine on", runService},
 		{"version", "", "which program this is", runVersion},
 	}
 }

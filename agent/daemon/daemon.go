@@ -38,6 +38,17 @@ const (
 	idleTimeout = 2 * time.Minute
 )
 
+// ErrShutdown is the cause (see [context.WithCancelCause]) to end Run with when the machine is being switched off.
+var ErrShutdown = errors.New("the machine is being switched off")
+
+// endCause is what the journal's end and the goodbye say of a context that ended.
+func endCause(ctx context.Context) string {
+	if errors.Is(context.Cause(ctx), ErrShutdown) {
+		return "shutdown"
+	}
+	return "stop"
+}
+
 // Options are what an agent is made of.
 type Options struct {
 	Dir      string // data folder; made with mode 0700
@@ -225,23 +236,24 @@ func (d *Daemon) Run(ctx context.Context) error {
 		g.Go(func() error { return serve(gctx, d.server, d.listen) })
 	}
 	err := g.Wait()
-	if e := d.journal.Close("stop", d.o.Now()); e != nil && err == nil {
+	cause := endCause(ctx)
+	if e := d.journal.Close(cause, d.o.Now()); e != nil && err == nil {
 		err = e
 	}
-	d.goodbye(ctx)
+	d.goodbye(ctx, cause)
 	d.client.CloseIdleConnections()
 	return err
 }
 
 // goodbye sends the last batches and tells the collector that this stop is meant.
-func (d *Daemon) goodbye(ctx context.Context) {
+func (d *Daemon) goodbye(ctx context.Context, cause string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	if err := d.pusher.Round(ctx); err != nil {
 		d.log.Info("what was recorded last is sent at the next start", "err", err)
 		return
 	}
-	if err := d.pusher.Goodbye(ctx, "stop"); err != nil {
+	if err := d.pusher.Goodbye(ctx, cause); err != nil {
 		d.log.Info("the collector was not told of the stop", "err", err)
 	}
 }

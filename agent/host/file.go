@@ -74,6 +74,9 @@ func writePrivate(path string, data []byte) error {
 	}
 	_, err = f.Write(data)
 	if err == nil {
+		err = keepOwner(f, dir)
+	}
+	if err == nil {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err == nil {
