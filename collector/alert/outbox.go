@@ -132,10 +132,15 @@ func (o *outbox) put(r Record) error {
 	if err := writeFile(filepath.Join(o.dir, r.Key+recordSuffix), data); err != nil {
 		return fmt.Errorf("alert: outbox: %w", err)
 	}
+	o.remember(r)
+	return nil
+}
+
+// remember keeps a record until the program ends.
+func (o *outbox) remember(r Record) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.records[r.Key] = r
-	return nil
 }
 
 // prune removes the records that are old, and of incidents that are over.

@@ -210,6 +210,7 @@ func (s *Sender) try(ctx context.Context, m *Message, p *profile.Profile) bool {
 	s.counts[Count{m.Channel, result, 0}]++
 	s.mu.Unlock()
 	if e := s.outbox.put(r); e != nil {
+		s.outbox.remember(r)
 		s.opts.Logger.Error("alert: the result of an attempt cannot be kept; after a restart it may be made again", "message", m.Key, "err", e)
 	}
 	if err != nil {

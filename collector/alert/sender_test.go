@@ -194,6 +194,35 @@ func TestWhatCannotBeRememberedIsNotSent(t *testing.T) {
 	d.next()
 }
 
+func TestAResultThatCannotBeKeptIsRemembered(t *testing.T) {
+	d := newDesk(t)
+	d.town.opens("cong", at(23, 10, 0))
+	d.tell()
+	s := d.sender(hooks())
+	s.transports[ByWebhook] = breaker{s.transports[ByWebhook], d.dir}
+	s.send(t.Context(), ByWebhook)
+	d.next()
+	if err := os.MkdirAll(d.dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	d.set(d.clock().Add(time.Hour))
+	s.send(t.Context(), ByWebhook)
+	d.quiet()
+}
+
+// A breaker takes the outbox's folder away while a message is under way.
+type breaker struct {
+	transport
+	dir string
+}
+
+func (b breaker) send(ctx context.Context, to string, c Content) error {
+	if err := os.RemoveAll(b.dir); err != nil {
+		return err
+	}
+	return b.transport.send(ctx, to, c)
+}
+
 func TestOutboxRefusesWhatItCannotRead(t *testing.T) {
 	for name, text := range map[string]string{"torn": `{"version":1,"k`, "newer": `{"version":2,"key":"x"}`, "another's": `{"version":1,"key":"y"}`} {
 		dir := t.TempDir()

@@ -40,7 +40,7 @@ type call struct {
 	Why      string    `json:"why"`
 	Title    string    `json:"title"` // Vietnamese, one line
 	Text     string    `json:"text"`  // Vietnamese, then English
-	Items    []Payload `json:"incidents"`
+	Items    []Payload `json:"items"`
 }
 
 const callVersion = 1
