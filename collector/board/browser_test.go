@@ -63,6 +63,8 @@ func looks() []struct {
 	}{
 		{"first-start", "/", newcomer()},
 		{"district", "/", district()},
+		{"incidents", "/", troubled()},
+		{"incident", "/incident/20261123-000110-service-mail", troubled()},
 		{"service", "/service/mail", district()},
 		{"check", "/check/" + me + "/thu_thap.check", district()},
 	}
@@ -118,7 +120,7 @@ func TestLooks(t *testing.T) {
 	chromium(t)
 	for _, p := range looks() {
 		t.Run(p.name, func(t *testing.T) {
-			srv := httptest.NewServer(inFrame(NewHandler(p.src, Options{Now: func() time.Time { return noon }})))
+			srv := httptest.NewServer(inFrame(acking(p.src, nil)))
 			defer srv.Close()
 			dir := t.ArtifactDir()
 			for _, lang := range []string{"vi", "en"} {

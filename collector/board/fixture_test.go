@@ -207,3 +207,38 @@ func detail(service, kind string, every time.Duration, bad check.Reason) Detail 
 	}
 	return d
 }
+
+// troubled is the district with what its verdict made of it: two open incidents, of which one was noticed, closed ones,
+// and the four layers.
+func troubled() *fake {
+	f := district()
+	v := &f.view
+	var all []string
+	for _, u := range v.Units {
+		all = append(all, u.ID)
+	}
+	v.Incidents = []Incident{
+		{ID: "20261123-065510-line-xa-07", Kind: KindLine, Unit: "xa-07", Through: "inet", Carrier: "VNPT", State: check.Down, Reason: check.Timeout,
+			Since: noon.Add(-95 * time.Minute), Opened: noon.Add(-94 * time.Minute), Owner: Name{vhtt, vhttEN},
+			Services: []string{"inet", "tslcd", "hotich", "qlvb", "cong_h", "mail", "tthc"}, Units: []string{"xa-07"}, Votes: Votes{3, 1, 10},
+			Ack: Ack{"Nguyễn Thị Hoa", noon.Add(-80 * time.Minute), "đã gọi VNPT, hẹn 10 giờ có kết quả"}},
+		{ID: "20261123-000110-service-mail", Kind: KindService, Service: "mail", State: check.Down, Reason: check.TLSExpired,
+			Since: noon.Add(-(8*time.Hour + 29*time.Minute)), Opened: noon.Add(-8 * time.Hour), Services: []string{"mail"}, Units: all, Votes: Votes{0, 23, 1}},
+		{ID: "20261122-150000-service-qlvb", Kind: KindService, Service: "qlvb", State: check.Down, Reason: check.ConnectRefused,
+			Since: noon.Add(-17 * time.Hour), Opened: noon.Add(-17 * time.Hour), Closed: noon.Add(-16 * time.Hour), Restored: noon.Add(-16*time.Hour - time.Minute),
+			Services: []string{"qlvb"}, Units: all[:3], Votes: Votes{24, 0, 0}, Ack: Ack{"Trần Văn Bình", noon.Add(-17*time.Hour + 4*time.Minute), ""}},
+		{ID: "20261122-120000-fleet", Kind: KindFleet, State: check.Unknown, Reason: check.Silent, Since: noon.Add(-20 * time.Hour), Opened: noon.Add(-20 * time.Hour),
+			Closed: noon.Add(-19 * time.Hour), Withdrawn: true, Units: all},
+		{ID: "20261120-120000-service-pc", Kind: KindService, Service: "pc", State: check.Down, Reason: check.LowResource, Since: noon.Add(-70 * time.Hour),
+			Opened: noon.Add(-70 * time.Hour), Closed: noon.Add(-60 * time.Hour)},
+	}
+	for i, u := range v.Units {
+		v.Layers = append(v.Layers, UnitLayers{Unit: u.ID, Layers: [Layers]Layer{
+			{Controls{ControlPass: 4, ControlFail: i % 3, ControlUnknown: 2}, Controls{ControlPass: 3, ControlMissing: 1 + i%2}},
+			{Controls{ControlUnknown: 1}, Controls{ControlPass: 1, ControlExpired: i % 2}},
+			{Controls{}, Controls{ControlMissing: 2, ControlNA: i % 4}},
+			{Controls{ControlPartial: 1, ControlPass: 1}, Controls{ControlPass: 1}},
+		}})
+	}
+	return f
+}

@@ -37,10 +37,12 @@ type frontPage struct {
 	Tally    []tally // of the measured services, in the order people read states
 	Measured int
 	Missing  int // services that nobody measures
-	Trouble  []trouble
-	More     int  // troubles that are not shown
-	Held     bool // some cell shows the last known state
-	Compact  bool // cells have no room for words
+	Open     []incidentItem
+	Closed   []incidentItem // within the last day
+	Trouble  []trouble      // what no open incident is about
+	More     int            // troubles that are not shown
+	Held     bool           // some cell shows the last known state
+	Compact  bool           // cells have no room for words
 	Units    []Unit
 	UnitName []string
 	Rows     []row
@@ -55,6 +57,7 @@ type frontPage struct {
 	LogSize      string
 	LogRoot      string
 	LogRootFull  string
+	Layers       layersPart
 }
 
 type tally struct {
@@ -212,7 +215,7 @@ func checkLink(c CheckRef) string {
 	return "/check/" + url.PathEscape(c.Machine) + "/" + url.PathEscape(c.ID)
 }
 
-func newFront(l words.Lang, v View) frontPage {
+func newFront(l words.Lang, v View, mayAck bool) frontPage {
 	g := newGrid(l, v)
 	p := frontPage{District: v.District.in(l)}
 	for _, n := range v.Notices {
@@ -244,10 +247,12 @@ func newFront(l words.Lang, v View) frontPage {
 	}
 	p.Measured, p.Missing = len(p.Rows), len(v.Services)-len(p.Rows)
 	p.Tally = tallies(l, count)
+	p.Open, p.Closed = g.incidents(v, mayAck)
 	p.Trouble = g.troubles(v)
 	if n := len(p.Trouble); n > mostTroubles {
 		p.Trouble, p.More = p.Trouble[:mostTroubles], n-mostTroubles
 	}
+	p.Layers = newLayers(g, v.Layers)
 	p.agents(l, v, g)
 	if !v.Received.IsZero() {
 		p.Received = words.DateTime(l, v.Received)

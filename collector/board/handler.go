@@ -9,6 +9,7 @@ import (
 	"html/template"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -25,6 +26,12 @@ type Options struct {
 	// Fresh is how long one View is shown to everybody before the source is asked again. Default 1 s; less than 0 asks
 	// every time.
 	Fresh time.Duration
+	// Ack records that a user took note of an incident, with a note that may be empty; only one line comes, of at most 500
+	// bytes. An error that wraps incident.ErrUnknown or incident.ErrAcknowledged is said to the user; of others, that
+	// nothing was recorded. Nil: the board has no buttons.
+	Ack func(ctx context.Context, id, user, note string) error
+	// User names who acts in a request. Who has no name, nobody has while it is nil, gets no buttons.
+	User func(ctx context.Context) string
 }
 
 // Names of what a browser keeps or sends.
@@ -41,6 +48,8 @@ type handler struct {
 	now    func() time.Time
 	log    *slog.Logger
 	fresh  time.Duration
+	ack    func(ctx context.Context, id, user, note string) error
+	user   func(ctx context.Context) string
 	assets *assets
 	pages  *template.Template
 
@@ -53,12 +62,14 @@ type handler struct {
 //
 //	/                               the first page
 //	/service/{service}              one service in every unit
-//	/check/{machine}/{check}     what one check saw last
+//	/check/{machine}/{check}        what one check saw last
+//	/incident/{id}                  one incident
+//	/incident/{id}/ack              takes note of it (POST, form value note)
 //	/api/board                      a View
-//	/api/check/{machine}/{check} a Detail
+//	/api/check/{machine}/{check}    a Detail
 //	/assets/NAME                    style and script, named by their hash
 func NewHandler(src Source, o Options) http.Handler {
-	h := &handler{src: src, now: o.Now, log: o.Logger, fresh: o.Fresh, assets: loadAssets(), pages: parsePages()}
+	h := &handler{src: src, now: o.Now, log: o.Logger, fresh: o.Fresh, ack: o.Ack, user: o.User, assets: loadAssets(), pages: parsePages()}
 	if h.now == nil {
 		h.now = time.Now
 	}
@@ -68,10 +79,18 @@ func NewHandler(src Source, o Options) http.Handler {
 	if h.fresh == 0 {
 		h.fresh = time.Second
 	}
+	if h.user == nil {
+		h.user = func(context.Context) string { return "" }
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", h.front)
 	mux.HandleFunc("GET /service/{service}", h.service)
 	mux.HandleFunc("GET /check/{machine}/{check}", h.check)
+	mux.HandleFunc("GET /incident/{id}", h.incident)
+	if h.ack != nil {
+		mux.HandleFunc("GET /incident/{id}/ack", h.ackAddress)
+		mux.HandleFunc("POST /incident/{id}/ack", h.acknowledge)
+	}
 	mux.HandleFunc("GET /api/board", h.apiBoard)
 	mux.HandleFunc("GET /api/check/{machine}/{check}", h.apiCheck)
 	mux.HandleFunc("GET /assets/{name}", h.assets.serve)
@@ -105,7 +124,9 @@ func (h *handler) front(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	l := language(w, r)
-	h.write(w, r, http.StatusOK, frame{Title: v.District.in(l), Name: "front", District: v.District.in(l), Lang: l, Home: true, Body: newFront(l, v)})
+	p := newFront(l, v, h.mayAck(r))
+	form := slices.ContainsFunc(p.Open, func(i incidentItem) bool { return i.Form })
+	h.write(w, r, http.StatusOK, frame{Title: v.District.in(l), Name: "front", District: v.District.in(l), Lang: l, Home: true, Form: form, Body: p})
 }
 
 func (h *handler) service(w http.ResponseWriter, r *http.Request) {
@@ -195,19 +216,23 @@ type failedPage struct{ Title, What string }
 
 // A frame is what stands around every page.
 type frame struct {
-	Title    string
-	Name     string // of the template of Body
-	District string
-	Lang     words.Lang
-	Home     bool // the first page itself
-	Body     any
-
+	Title               string
+	Name                string // of the template of Body
+	District            string
+	Lang                words.Lang
+	Home                bool // the first page itself
+	Body                any
+	Form                bool // somebody may be writing: without scripts the page is not loaded again so soon
+	Still               bool // it answers a form and is not to be asked for again
 	Style, Script, Icon string
 	OtherLang           string // address of this page in the other language
 }
 
 // Say is words.Say in the frame's language, for templates.
 func (f frame) Say(key string, args ...any) string { return words.Say(f.Lang, key, args...) }
+
+// NoteChars is how much of a note a browser lets somebody write.
+func (f frame) NoteChars() int { return noteChars }
 
 // write renders a page, or with part=main only what changes of it, and answers 304 to who has it already.
 func (h *handler) write(w http.ResponseWriter, r *http.Request, status int, f frame) {
@@ -264,6 +289,11 @@ func language(w http.ResponseWriter, r *http.Request) words.Lang {
 			HttpOnly: true, Secure: r.TLS != nil, SameSite: http.SameSiteLaxMode})
 		return words.ParseLang(s)
 	}
+	return languageOf(r)
+}
+
+// languageOf is the remembered language.
+func languageOf(r *http.Request) words.Lang {
 	if c, err := r.Cookie(langCookie); err == nil {
 		return words.ParseLang(c.Value)
 	}

@@ -84,16 +84,17 @@ func textOf(n *html.Node) string {
 }
 
 func paths() []string {
-	return []string{"/", "/service/mail", "/service/tabmis", "/service/dien", "/check/" + me + "/thu_thap.check", "/check/" + me + "/lan.check", "/nowhere"}
+	return []string{"/", "/service/mail", "/service/tabmis", "/service/dien", "/check/" + me + "/thu_thap.check", "/check/" + me + "/lan.check", "/incident/20261123-000110-service-mail",
+		"/incident/20261122-150000-service-qlvb", "/incident/nothing", "/nowhere"}
 }
 
 // Every page is whole in both languages: no phrase is missing, ids are unique and what refers to an id finds it.
 func TestPagesAreWhole(t *testing.T) {
 	missing := regexp.MustCompile(`<[a-z]+\.[a-z.]+>|&lt;[a-z]+\.[a-z.]+&gt;|%![a-z]|ZgotmplZ|<no value>`)
-	for _, f := range []*fake{newcomer(), district(), {view: View{}}} {
+	for _, f := range []*fake{newcomer(), district(), troubled(), {view: View{}}} {
 		for _, path := range paths() {
 			for _, lang := range []string{"vi", "en"} {
-				w := get(handlerOf(f), path+"?lang="+lang)
+				w := get(acking(f, nil), path+"?lang="+lang)
 				if m := missing.FindString(w.Body.String()); m != "" {
 					t.Errorf("%s in %s: %s", path, lang, m)
 				}

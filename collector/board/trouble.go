@@ -38,22 +38,26 @@ type group struct {
 
 // troubles lists what is down, degraded or cannot be told, the worst first. A service that is so as a whole stands there
 // once. What is left is gathered by unit or by service, whichever says more in one line: a unit whose line is cut is one
-// trouble, and so is a service that fails in some of the units.
+// trouble, and so is a service that fails in some of the units. What an open incident is about is left out.
 func (g grid) troubles(v View) []trouble {
 	var out []trouble
 	var left []Cell
 	service := map[string]Service{}
+	known := newExplained(v.Incidents)
 	for _, s := range v.Services {
 		service[s.ID] = s
 		if !g.inView[s.ID] {
 			continue
 		}
 		if c, ok := g.cells[cellKey{s.ID, ""}]; ok && (c.State == check.Down || c.State == check.Degraded) {
+			if known.whole(g, c, v.Units) {
+				continue
+			}
 			out = append(out, g.trouble(group{c.State, c.Reason, "", s.ID}, []Cell{c}, service))
 			continue
 		}
 		for _, u := range v.Units {
-			if c, ok := g.cells[cellKey{s.ID, u.ID}]; ok && c.measured() && c.State != check.Up {
+			if c, ok := g.cells[cellKey{s.ID, u.ID}]; ok && c.measured() && c.State != check.Up && !known.cell(c) {
 				left = append(left, c)
 			}
 		}

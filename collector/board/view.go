@@ -31,6 +31,8 @@ type View struct {
 	Units         []Unit          `json:"units"`             // likewise
 	Cells         []Cell          `json:"cells"`             // in any order; what has none is not measured
 	NotConfigured []NotConfigured `json:"not_configured"`
+	Incidents     []Incident      `json:"incidents,omitempty"` // open ones and lately closed ones, in any order
+	Layers        []UnitLayers    `json:"layers,omitempty"`    // in the order in which units are shown; empty hides them
 	Agents        []Agent         `json:"agents"`
 	Log           Log             `json:"log"`
 	Notices       []Name          `json:"notices,omitempty"` // what the operator must know, in whole sentences
@@ -84,6 +86,91 @@ type CheckRef struct {
 	Machine string `json:"machine"`
 	ID      string `json:"id"`
 }
+
+// Kinds of incident, in the words of the verdict.
+const (
+	KindService = "service" // a service as a whole
+	KindLine    = "line"    // a unit's own line, or all that is heard of the unit
+	KindFleet   = "fleet"   // most units at once
+)
+
+// An Incident is one fault from its opening on.
+type Incident struct {
+	ID      string       `json:"id"`
+	Kind    string       `json:"kind"`              // one of the words above
+	Service string       `json:"service,omitempty"` // of KindService
+	Unit    string       `json:"unit,omitempty"`    // of KindLine
+	Through string       `json:"through,omitempty"` // of KindLine: the service that shows it; "" when nothing is heard
+	Carrier string       `json:"carrier,omitempty"` // of KindLine: who runs the line; "" is not known
+	State   check.State  `json:"-"`                 // Down, or Unknown for what fell silent; in JSON its word
+	Reason  check.Reason `json:"reason"`
+	Since   time.Time    `json:"since"` // the fault was first seen
+	Opened  time.Time    `json:"opened"`
+	Closed  time.Time    `json:"closed,omitzero"` // zero while it is open
+	// Restored is since when a closed one's component serves again.
+	Restored time.Time `json:"restored,omitzero"`
+	// Withdrawn: it was closed because nobody is to measure the component any more.
+	Withdrawn bool `json:"withdrawn,omitempty"`
+	// Owner answers for it. The zero Owner of a KindService is the service's.
+	Owner    Name     `json:"owner,omitzero"`
+	Services []string `json:"services,omitempty"` // what it hurts
+	Units    []string `json:"units,omitempty"`    // where
+	Votes    Votes    `json:"votes,omitzero"`
+	Ack      Ack      `json:"ack,omitzero"`
+}
+
+// MarshalJSON adds the word of the state.
+func (i Incident) MarshalJSON() ([]byte, error) {
+	type plain Incident
+	return json.Marshal(struct {
+		plain
+		State string `json:"state"`
+	}{plain(i), i.State.String()})
+}
+
+// Votes counts units by what they have of a component.
+type Votes struct {
+	Up      int `json:"up"` // degraded ones among them
+	Down    int `json:"down"`
+	Unknown int `json:"unknown"`
+}
+
+// An Ack is a person's word that an incident was noticed. The zero Ack is none.
+type Ack struct {
+	User string    `json:"user"`
+	At   time.Time `json:"at"`
+	Note string    `json:"note,omitempty"`
+}
+
+// Layers is how many layers the model "4 lớp" has.
+const Layers = 4
+
+// UnitLayers is how the controls of the four layers stand at one unit.
+type UnitLayers struct {
+	Unit   string        `json:"unit"`
+	Name   Name          `json:"name,omitzero"` // the zero Name is that of the View's unit
+	Layers [Layers]Layer `json:"layers"`        // layer 1 first
+}
+
+// A Layer counts the controls of one layer at one unit. What was measured and what a document attests are never added up.
+type Layer struct {
+	Measured Controls `json:"measured"`
+	Attested Controls `json:"attested"`
+}
+
+// Controls counts controls by state, one of the words below. What stands under another word counts as unknown.
+type Controls map[string]int
+
+// States of a control.
+const (
+	ControlPass    = "pass"    // Đạt
+	ControlNA      = "na"      // Không áp dụng
+	ControlPartial = "partial" // Đạt một phần
+	ControlFail    = "fail"    // Không đạt
+	ControlUnknown = "unknown" // Không đo được
+	ControlExpired = "expired" // Hết hạn
+	ControlMissing = "missing" // Chưa có minh chứng
+)
 
 // A NotConfigured is a service that lacks parameters of the profile.
 type NotConfigured struct {
