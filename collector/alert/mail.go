@@ -59,7 +59,7 @@ func (m *mailer) send(ctx context.Context, to string, c Content) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, m.within)
 	defer cancel()
-	options := []gomail.Option{gomail.WithPort(m.config.Port), gomail.WithTimeout(m.within+time.Second), gomail.WithDialContextFunc(dial(ctx)),
+	options := []gomail.Option{gomail.WithPort(m.config.Port), gomail.WithTimeout(m.within + time.Second), gomail.WithDialContextFunc(dial(ctx)),
 		gomail.WithoutNoop(), gomail.WithoutSMTPUTF8(), gomail.WithTLSPolicy(gomail.TLSMandatory)}
 	if m.config.STARTTLS == TLSNone {
 		options = append(options, gomail.WithTLSPolicy(gomail.NoTLS))
