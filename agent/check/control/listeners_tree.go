@@ -92,5 +92,5 @@ func socketAddress(s string) (netip.Addr, uint16, error) {
 		b[i], b[i+1], b[i+2], b[i+3] = b[i+3], b[i+2], b[i+1], b[i]
 	}
 	a, _ := netip.AddrFromSlice(b)
-	return a.Unmap(), uint16(n), nil
+	return a, uint16(n), nil
 }

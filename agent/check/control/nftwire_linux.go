@@ -116,14 +116,10 @@ func (r *nftRule) expression(b []byte) error {
 		return r.immediate(data)
 	case "target": // of iptables-nft
 		return attributes(data, func(kind uint16, d []byte) error {
-			if kind == nftaTargetName {
-				switch cstring(d) {
-				case "REJECT":
-					r.does = nftDropped
-				case "LOG", "NFLOG":
-				default:
-					r.always = false
-				}
+			if kind == nftaTargetName && cstring(d) == "REJECT" {
+				r.does = nftDropped
+			} else if kind == nftaTargetName {
+				r.always = false
 			}
 			return nil
 		})
