@@ -297,6 +297,9 @@ func TestDocuments(t *testing.T) {
 		if got.Document.Size != n || !bytes.Equal(got.Document.SHA256[:], h.Sum(nil)) || got.Stored != (n <= evidence.MaxBlob) || (len(log.entries[0].Blob) > 0) != got.Stored {
 			t.Errorf("%d bytes: %s stored %v, blob of %d", n, got.Document, got.Stored, len(log.entries[0].Blob))
 		}
+		if said := log.entries[0].Leaf.Field("document") != ""; said == got.Stored {
+			t.Errorf("%d bytes: the hash stands beside the blob: %v", n, said)
+		}
 		back, err := Parse(log.entries[0].Leaf, 0)
 		if err != nil {
 			t.Fatal(err)

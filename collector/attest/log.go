@@ -64,7 +64,7 @@ func Add(ctx context.Context, log Appender, a Attestation, document io.Reader) (
 	return a, nil
 }
 
-// readDocument hashes a document and keeps it when it fits a blob.
+// readDocument hashes a document and keeps it when it fits a blob; else data is nil.
 func readDocument(ctx context.Context, r io.Reader) (ref evidence.Ref, data []byte, err error) {
 	sum := sha256.New()
 	var kept bytes.Buffer
@@ -82,7 +82,7 @@ func readDocument(ctx context.Context, r io.Reader) (ref evidence.Ref, data []by
 		case ref.Size <= evidence.MaxBlob:
 			kept.Write(buf[:n])
 		default:
-			kept = bytes.Buffer{}
+			kept = bytes.Buffer{} // its hash alone
 		}
 		if errors.Is(err, io.EOF) {
 			break
@@ -95,9 +95,6 @@ func readDocument(ctx context.Context, r io.Reader) (ref evidence.Ref, data []by
 		return ref, nil, errors.New("it is empty: give the signed document")
 	}
 	sum.Sum(ref.SHA256[:0])
-	if ref.Size > evidence.MaxBlob {
-		return ref, nil, nil
-	}
 	return ref, kept.Bytes(), nil
 }
 
