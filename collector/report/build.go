@@ -70,8 +70,7 @@ func Build(in Input) (Model, error) {
 	return m, nil
 }
 
-// row names a row, and says what was asked of it: by the target in force at the end of the period, or else of its
-// beginning, for a service that ended meanwhile.
+// row names a row as at the end of the period, or else at its beginning, and says what was asked of it.
 func row(p *profile.Profile, r history.Row, first, last time.Time) Row {
 	out := Row{Row: r, Name: r.Service}
 	for _, t := range []time.Time{last, first} {
@@ -83,13 +82,21 @@ func row(p *profile.Profile, r history.Row, first, last time.Time) Row {
 	if r.Unit != "" {
 		out.UnitName = unitName(p, r.Unit, last)
 	}
+	out.Targets = Targets(p, r, first, last.Add(time.Second))
+	return out
+}
+
+// Targets says what was asked of a row in [from, to), and whether it was met: by the target in force at the end, or else
+// at the beginning.
+func Targets(p *profile.Profile, r history.Row, from, to time.Time) []Target {
+	var out []Target
 	for _, c := range r.Calendars {
-		t, ok := p.Target(r.Service, c.Calendar, last)
+		t, ok := p.Target(r.Service, c.Calendar, to.Add(-time.Second))
 		if !ok {
-			t, ok = p.Target(r.Service, c.Calendar, first)
+			t, ok = p.Target(r.Service, c.Calendar, from)
 		}
 		if ok {
-			out.Targets = append(out.Targets, Target{c.Calendar, t.Objective, t.Basis, Judge(c.Figures, t.Objective)})
+			out = append(out, Target{c.Calendar, t.Objective, t.Basis, Judge(c.Figures, t.Objective)})
 		}
 	}
 	return out
