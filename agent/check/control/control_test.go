@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -185,9 +186,9 @@ func TestNoReader(t *testing.T) {
 func TestHung(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		calls := 0
+		var calls atomic.Int64
 		sys := system{clock: func(context.Context) (clock, error) {
-			calls++
+			calls.Add(1)
 			<-release
 			return clock{}, nil
 		}}
@@ -202,13 +203,13 @@ func TestHung(t *testing.T) {
 		if r.Reason != check.NotSupported || time.Since(begin) > 5*time.Second {
 			t.Errorf("%s after %v", r.Reason, time.Since(begin))
 		}
-		if again := f(ctx); again.Reason != check.NotSupported || calls != 1 {
-			t.Errorf("asked %d times while it hangs: %s", calls, again.Reason)
+		if again := f(ctx); again.Reason != check.NotSupported || calls.Load() != 1 {
+			t.Errorf("asked %d times while it hangs: %s", calls.Load(), again.Reason)
 		}
 		close(release)
 		synctest.Wait()
-		if r := f(t.Context()); calls != 2 || strings.Contains(r.Detail, "earlier run") {
-			t.Errorf("after it returned: asked %d times: %q", calls, r.Detail)
+		if r := f(t.Context()); calls.Load() != 2 || strings.Contains(r.Detail, "earlier run") {
+			t.Errorf("after it returned: asked %d times: %q", calls.Load(), r.Detail)
 		}
 	})
 	f, err := newControl(check.Options{"id": "m16"}, system{clock: func(context.Context) (clock, error) { panic("odd") }}, time.Now)
