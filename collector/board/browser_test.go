@@ -1,10 +1,12 @@
 package board
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -64,7 +66,8 @@ func looks() []struct {
 		{"first-start", "/", newcomer()},
 		{"district", "/", district()},
 		{"incidents", "/", troubled()},
-		{"incident", "/incident/20261123-000110-service-mail", troubled()},
+		{"incident", "/incident/" + mailIncident, troubled()},
+		{"incident-over", "/incident/20261122-150000-service-qlvb", troubled()},
 		{"service", "/service/mail", district()},
 		{"check", "/check/" + me + "/thu_thap.check", district()},
 	}
@@ -112,6 +115,17 @@ func (w framed) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
+// opened serves what h does with every folded part open.
+func opened(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		rec := httptest.NewRecorder()
+		h.ServeHTTP(rec, r)
+		maps.Copy(w.Header(), rec.Header())
+		w.WriteHeader(rec.Code)
+		_, _ = w.Write(bytes.ReplaceAll(rec.Body.Bytes(), []byte("<details "), []byte("<details open ")))
+	})
+}
+
 var frameTitle = regexp.MustCompile(`<title>width=(\d+) right=(\d+) by ([^<]*)</title>`)
 
 // TestLooks renders every page at two widths, in both languages, light and dark, and keeps the pictures (go test
@@ -120,7 +134,11 @@ func TestLooks(t *testing.T) {
 	chromium(t)
 	for _, p := range looks() {
 		t.Run(p.name, func(t *testing.T) {
-			srv := httptest.NewServer(inFrame(acking(p.src, nil)))
+			h := acking(p.src, nil)
+			if p.name == "incidents" {
+				h = opened(h)
+			}
+			srv := httptest.NewServer(inFrame(h))
 			defer srv.Close()
 			dir := t.ArtifactDir()
 			for _, lang := range []string{"vi", "en"} {
@@ -134,10 +152,10 @@ func TestLooks(t *testing.T) {
 						t.Errorf("%s: at 360 px the page is %s px wide, because of %s", lang, px, m[3])
 					}
 				}
-				shot(t, dir, "wide-"+lang, "1280,1800", srv.URL+p.path+"?lang="+lang)
-				shot(t, dir, "narrow-"+lang, "360,3600", srv.URL+"/frame/360"+p.path+"?lang="+lang)
+				shot(t, dir, "wide-"+lang, "1280,3000", srv.URL+p.path+"?lang="+lang)
+				shot(t, dir, "narrow-"+lang, "360,5200", srv.URL+"/frame/360"+p.path+"?lang="+lang)
 			}
-			shot(t, dir, "wide-dark", "1280,1800", srv.URL+p.path, "--blink-settings=preferredColorScheme=0")
+			shot(t, dir, "wide-dark", "1280,3000", srv.URL+p.path, "--blink-settings=preferredColorScheme=0")
 		})
 	}
 }
@@ -188,11 +206,15 @@ func TestScriptsOnAndOff(t *testing.T) {
 }
 
 // TestUpdateInPlace changes a state while a page is open: the page shows it by itself, and whoever is reading keeps the
-// focus, the place and the part that was opened.
+// focus, the place, the part that was opened and the note that is half written.
 func TestUpdateInPlace(t *testing.T) {
 	chromium(t)
 	f := newcomer()
-	h := NewHandler(f, Options{Now: func() time.Time { return noon }, Fresh: -1})
+	f.edit(func(v *View) {
+		v.Incidents = []Incident{{ID: "x", Kind: KindService, Service: "lan", State: check.Down, Reason: check.Timeout, Since: noon, Opened: noon}}
+	})
+	h := NewHandler(f, Options{Now: func() time.Time { return noon }, Fresh: -1, User: func(context.Context) string { return "Mai" },
+		Ack: func(context.Context, string, string, string) error { return nil }})
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /watch", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprint(w, `<!DOCTYPE html><html><body><iframe id="f" width="900" height="400" src="/"></iframe><script>
@@ -201,12 +223,13 @@ f.addEventListener("load", () => {
   const d = f.contentDocument;
   d.getElementById("a-lan").focus();
   d.getElementById("unwatched").open = true;
+  d.getElementById("i-x-n").value = "half a no";
   f.contentWindow.scrollTo({ top: 150, behavior: "instant" });
   const row = d.getElementById("r-lan");
   const look = () => {
     const down = d.querySelectorAll("td.down").length;
     if (!down) return setTimeout(look, 200);
-    document.title = "down=" + down + " focus=" + d.activeElement.id + " open=" + d.getElementById("unwatched").open + " top=" + Math.round(f.contentWindow.scrollY) + " same=" + (row === d.getElementById("r-lan"));
+    document.title = "down=" + down + " focus=" + d.activeElement.id + " open=" + d.getElementById("unwatched").open + " top=" + Math.round(f.contentWindow.scrollY) + " same=" + (row === d.getElementById("r-lan")) + " note=" + d.getElementById("i-x-n").value;
   };
   look();
 });
@@ -218,6 +241,7 @@ f.addEventListener("load", () => {
 				for i := range v.Cells[:2] {
 					v.Cells[i].State, v.Cells[i].Reason = check.Down, check.ConnectRefused
 				}
+				v.Incidents[0].Reason = check.ConnectRefused
 			})
 		}
 		h.ServeHTTP(framed{w}, r)
@@ -225,7 +249,7 @@ f.addEventListener("load", () => {
 	srv := httptest.NewServer(mux)
 	defer srv.Close()
 	dom := browse(t, "--dump-dom", "--virtual-time-budget=15000", srv.URL+"/watch")
-	if want := "<title>down=2 focus=a-lan open=true top=150 same=true</title>"; !strings.Contains(dom, want) {
+	if want := "<title>down=2 focus=a-lan open=true top=150 same=true note=half a no</title>"; !strings.Contains(dom, want) {
 		t.Errorf("want %s, got:\n%s", want, dom)
 	}
 }

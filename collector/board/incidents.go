@@ -27,10 +27,10 @@ type incidentItem struct {
 	Link     string // of Name; "" without a page
 	Where    []nameLink
 	More     string // how many of those are left out, in words
-	Scope    string
+	Scope    string // of an open one
 	Since    string
 	Cause    string
-	Text     words.Text // its Impact and Action
+	Text     words.Text // the Impact and Action of an open one
 	Owner    string
 	Back     bool // it works again, not yet for long enough
 	Over     string
@@ -78,6 +78,7 @@ func (g grid) incident(v View, i Incident, mayAck bool) incidentItem {
 		t.Ack, t.Note = words.Say(g.l, "incident.by", i.Ack.User, words.At(g.l, i.Ack.At, g.now)), i.Ack.Note
 	}
 	if t.IsClosed {
+		t.Scope, t.Text = "", words.Text{}
 		t.over(g, i)
 		return t
 	}
@@ -139,6 +140,7 @@ func (t *incidentItem) names(g grid, ids []string, name func(id string) nameLink
 // over says until when a closed one lasted.
 func (t *incidentItem) over(g grid, i Incident) {
 	if i.Withdrawn {
+		t.Sign = signOf(g.l, check.Unknown)
 		t.Over = words.Say(g.l, "incident.withdrawn", words.At(g.l, i.Closed, g.now))
 		return
 	}
