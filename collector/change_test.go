@@ -39,16 +39,9 @@ func withService(t *testing.T, service string) string {
 	return dir
 }
 
-// TestAChangeReachesPeople closes a real port and follows the one Result that sees it: from the machine's journal into the
-// log, PromQL, the board and the figures. It prints how long that took after the result was recorded; nothing hangs on
-// the time.
-func TestAChangeReachesPeople(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	prof := withService(t, fmt.Sprintf(`
+// trial is a service of one TCP port, which this machine watches.
+func trial(address string) string {
+	return fmt.Sprintf(`
   - id: thu
     name: {vi: Dịch vụ thử, en: Trial service}
     operator: huyen
@@ -65,7 +58,20 @@ func TestAChangeReachesPeople(t *testing.T) {
     watch: role:collector
     checks:
       - {id: tcp, kind: tcp, every: 10s, timeout: 2s, confirm: 0, path: lan, decides: true, with: {address: %q}}
-`, l.Addr().String()))
+`, address)
+}
+
+// TestAChangeReachesPeople closes a real port and follows the one Result that sees it: from the machine's journal into the
+// log, PromQL, the board and the figures. It prints how long that took after the result was recorded; nothing hangs on
+// the time.
+func TestAChangeReachesPeople(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	prof := withService(t, trial(l.Addr().String()))
 	c := start(t, filepath.Join(t.TempDir(), "state"), "--profile", prof)
 	if code, _ := c.get(c.link, false); code != http.StatusOK {
 		t.Fatalf("the link answers %d", code)

@@ -177,6 +177,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 // TestTheWholeWay is the issue in one test: the program starts with nothing, and this machine's results are on the board
 // and in PromQL; it stops and goes on where it was; and the evidence alone gives the same history.
 func TestTheWholeWay(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "state")
 	c := start(t, dir)
 	checks := []string{"may-chu-huyen pc.host", "may-chu-huyen lan.gateway", "may-chu-huyen thu_thap.tcp"}
@@ -218,6 +219,12 @@ func TestTheWholeWay(t *testing.T) {
 	})
 	if code, body := c.get(c.base()+"/check/may-chu-huyen/thu_thap.tcp", false); code != http.StatusOK || !strings.Contains(body, "thu_thap.tcp") {
 		t.Errorf("the page of one check answers %d", code)
+	}
+	if got := c.query(`sum(egovmon_service_state{service="thu_thap",unit=""})`)[" "]; got != "1" {
+		t.Errorf("the collector does not keep its own states in PromQL: %q", got)
+	}
+	if code, body := c.get(c.base()+"/api/sd", true); code != http.StatusOK || !strings.Contains(body, `"__param_module":"tcp"`) {
+		t.Errorf("/api/sd answers %d: %.200s", code, body)
 	}
 	if code, body := c.get(c.base()+"/metrics", true); code != http.StatusOK || !strings.Contains(body, "egovmon_build_info") {
 		t.Errorf("/metrics answers %d: %.200s", code, body)
@@ -277,6 +284,7 @@ func dump(t *testing.T, dir string) string {
 
 // TestSecondMachine enrols a commune's machine with a token from the command line and runs its agent.
 func TestSecondMachine(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "state")
 	c := start(t, dir)
 	var out, errs bytes.Buffer

@@ -8,6 +8,7 @@ import (
 	"egovmon/collector/alert"
 	"egovmon/collector/history/index"
 	"egovmon/collector/incident"
+	"egovmon/collector/profile"
 	"egovmon/collector/verdict"
 )
 
@@ -25,7 +26,7 @@ func (c *center) openAlerts(ctx context.Context) (err error) {
 	}
 	var told *alert.Sender
 	c.incidents, err = incident.Open(ctx, incident.Options{Dir: filepath.Join(c.dir, incidentDir), Log: c.store, Now: c.now, Logger: c.log,
-		Model: func(now time.Time) verdict.Model { return verdict.FromProfile(c.district(), now) },
+		Model: c.model(), Policy: incident.Policy{Lateness: hold(c.district())},
 		Changed: func() {
 			if told != nil {
 				told.Wake()
@@ -38,6 +39,19 @@ func (c *center) openAlerts(ctx context.Context) (err error) {
 		Profile: c.district, Now: c.now, Logger: c.log})
 	c.alerts = told
 	return err
+}
+
+// model returns how the votes pass, worked out at most once a minute.
+func (c *center) model() func(now time.Time) verdict.Model {
+	var of *profile.Profile
+	var made time.Time
+	var m verdict.Model
+	return func(now time.Time) verdict.Model {
+		if p := c.district(); p != of || now.Sub(made).Abs() >= termsFor {
+			of, made, m = p, now, verdict.FromProfile(p, now)
+		}
+		return m
+	}
 }
 
 // observe judges every few seconds how services stand.

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"egovmon/agent/check"
 	"egovmon/agent/check/kinds"
 	"egovmon/agent/daemon"
@@ -38,11 +40,7 @@ func metadata() []series.Metadata {
 func (m *metrics) handler() http.Handler {
 	c := m.c
 	mux := http.NewServeMux()
-	gather := exporter.CollectorGatherer(m.state, c.metrics)
-	if c.config.showNode() {
-		gather = exporter.CollectorGatherer(m.state, c.metrics, exporter.NodeGatherer())
-	}
-	mux.Handle("/metrics", exporter.MetricsHandler(gather, c.log))
+	mux.Handle("/metrics", exporter.MetricsHandler(m.gatherer(), c.log))
 	mux.Handle("/probe", exporter.ProbeHandler(m.checks, c.log))
 	return mux
 }
@@ -91,6 +89,14 @@ func (m *metrics) state() exporter.CollectorState {
 		}
 	}
 	return s
+}
+
+// gatherer gathers all that the collector shows.
+func (m *metrics) gatherer() prometheus.Gatherer {
+	if m.c.config.showNode() {
+		return exporter.CollectorGatherer(m.state, m.c.metrics, exporter.NodeGatherer())
+	}
+	return exporter.CollectorGatherer(m.state, m.c.metrics)
 }
 
 // checks are the checks of every machine with their last results, for /probe.

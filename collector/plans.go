@@ -61,9 +61,9 @@ func (c *center) builtins() map[string]string {
 	return m
 }
 
-// follow derives the plans anew whenever the profile changes with the day, and when asked.
+// follow derives the plans anew whenever the profile changes with the day.
 // A machine that has just enrolled finds its plan within newEvery.
-func (c *center) follow(ctx context.Context, asked <-chan struct{}) error {
+func (c *center) follow(ctx context.Context) error {
 	t := time.NewTicker(newEvery)
 	defer t.Stop()
 	next, seen := c.district().NextChange(c.now()), enrolments(c.registry.Machines())
@@ -71,7 +71,6 @@ func (c *center) follow(ctx context.Context, asked <-chan struct{}) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-asked:
 		case <-t.C:
 			now := enrolments(c.registry.Machines())
 			if now == seen && (next.IsZero() || c.now().Before(next)) {

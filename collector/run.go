@@ -21,6 +21,7 @@ import (
 	"egovmon/agent/check/kinds"
 	"egovmon/agent/daemon"
 	"egovmon/agent/host"
+	"egovmon/agent/plan"
 	"egovmon/agent/push"
 	"egovmon/agent/words"
 	"egovmon/collector/access"
@@ -131,9 +132,9 @@ func serveCenter(ctx context.Context, s setup, stdout io.Writer) (err error) {
 		return err
 	}
 	c.params["collector.agents"] = dialable(agents.Addr())
-	asked := make(chan struct{}, 1)
 	var own lateAgent
-	web, secured, err := c.web(acc, &own, asked, pages)
+	shown := &metrics{c: c, own: &own, plans: map[string]*plan.Plan{}}
+	web, secured, err := c.web(acc, shown, pages)
 	if err != nil {
 		return err
 	}
@@ -148,9 +149,10 @@ func serveCenter(ctx context.Context, s setup, stdout io.Writer) (err error) {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return c.intake.Run(ctx) })
 	g.Go(func() error { return c.series.Run(ctx) })
-	g.Go(func() error { return c.follow(ctx, asked) })
+	g.Go(func() error { return c.follow(ctx) })
 	g.Go(func() error { return c.saveCursor(ctx) })
 	g.Go(func() error { return c.rollUp(ctx) })
+	g.Go(func() error { return (&selfScrape{c: c, gather: shown.gatherer()}).run(ctx) })
 	g.Go(func() error { return c.observe(ctx) })
 	g.Go(func() error { return c.alerts.Run(ctx) })
 	g.Go(func() error {

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"time"
 
-	"egovmon/agent/plan"
 	"egovmon/collector/access"
 	"egovmon/collector/board"
 	"egovmon/exporter"
@@ -23,9 +22,8 @@ const (
 )
 
 // web makes the server of board, PromQL API and metrics on a listener.
-func (c *center) web(acc *access.Access, own *lateAgent, asked chan<- struct{}, l net.Listener) (*http.Server, net.Listener, error) {
+func (c *center) web(acc *access.Access, m *metrics, l net.Listener) (*http.Server, net.Listener, error) {
 	pages := board.NewHandler(&source{c: c}, board.Options{Now: c.now, Logger: c.log})
-	m := &metrics{c: c, own: own, plans: map[string]*plan.Plan{}}
 	metrics := m.handler()
 	mux := http.NewServeMux()
 	mux.Handle("/", pages)

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// TestAnIncidentReachesTheOffice stops a service, sees the office told once by webhook, acknowledges, starts the service
+// and sees one all-clear.
+func TestAnIncidentReachesTheOffice(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	var told []string // events, in the order in which they came
+	office := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(io.LimitReader(r.Body, 1<<20))
+		var call struct {
+			Items []struct{ Event, Service, Reason string } `json:"items"`
+		}
+		if err := json.Unmarshal(b, &call); err != nil {
+			t.Errorf("%v in %.200s", err, b)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		for _, i := range call.Items {
+			told = append(told, i.Event+" "+i.Service+" "+i.Reason)
+		}
+	}))
+	defer office.Close()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	prof := withService(t, trial(addr))
+	edit(t, filepath.Join(prof, "offices.yaml"), "    contacts: []", fmt.Sprintf(
+		"    contacts:\n      - {kind: webhook, value: %q, valid_from: 2023-01-01, valid_to: , source: test, verified: true}", office.URL))
+	dir := filepath.Join(t.TempDir(), "state")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, configFile), []byte("alert: {webhook: {}}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := start(t, dir, "--profile", prof)
+	const id = "may-chu-huyen thu.tcp"
+	eventually(t, "the service is up", func() bool { return c.query("egovmon_check_success")[id] == "1" })
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	count := func(prefix string) (n int) {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, s := range told {
+			if strings.HasPrefix(s, prefix) {
+				n++
+			}
+		}
+		return n
+	}
+	eventually(t, "the office is told", func() bool { return count("opened thu connect_refused") > 0 })
+	if l, err = net.Listen("tcp", addr); err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	eventually(t, "the all-clear", func() bool { return count("closed thu") > 0 })
+	if count("opened") != 1 || count("closed") != 1 {
+		t.Errorf("%d messages of the opening and %d all-clears, want one of each", count("opened"), count("closed"))
+	}
+}
+
+// edit replaces a text in a file.
+func edit(t *testing.T, name, from, to string) {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(b), from) {
+		t.Fatalf("%s does not hold %q", name, from)
+	}
+	if err := os.Chmod(name, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, []byte(strings.ReplaceAll(string(b), from, to)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
