@@ -44,20 +44,19 @@ func (e explained) cell(c Cell) bool {
 	return cut && slices.ContainsFunc(e.fleet, func(i Incident) bool { return len(i.Units) == 0 || slices.Contains(i.Units, c.Unit) })
 }
 
-// whole reports whether incidents are about a service that is down or degraded as a whole: its own, or those of every
-// unit that has it down.
-func (e explained) whole(g grid, c Cell, units []Unit) bool {
-	if e.services[c.Service] {
-		return true
-	}
-	down := 0
+// everywhere reports whether incidents of lines or of the fleet are about every unit in which a service is as it is as a
+// whole.
+func (e explained) everywhere(g grid, whole Cell, units []Unit) bool {
+	n := 0
 	for _, u := range units {
-		if of, ok := g.cells[cellKey{c.Service, u.ID}]; ok && of.State == c.State {
-			if !e.cell(of) {
-				return false
-			}
-			down++
+		c, ok := g.cells[cellKey{whole.Service, u.ID}]
+		if !ok || c.State != whole.State {
+			continue
 		}
+		if !e.cell(c) {
+			return false
+		}
+		n++
 	}
-	return down > 0
+	return n > 0
 }

@@ -42,6 +42,7 @@ func acking(f *fake, calls *[]acked) http.Handler {
 			}
 			err := fmt.Errorf("incident %q: %w", id, incident.ErrUnknown)
 			f.edit(func(v *View) {
+				v.Incidents = slices.Clone(v.Incidents) // who has an earlier view keeps it as it was
 				for k := range v.Incidents {
 					switch i := &v.Incidents[k]; {
 					case i.ID == id && !i.Ack.At.IsZero():
@@ -126,11 +127,18 @@ func TestOneCauseOnce(t *testing.T) {
 		return slices.ContainsFunc(got, func(s string) bool { return strings.HasPrefix(s, start) })
 	}
 	const mail, line, silent, slow, token = "Gián đoạn Thư điện tử", "Gián đoạn Đường truyền", "Không xác định Xã Đại Hợp", "Suy giảm Cổng", "Không xác định Chữ ký số"
+	district := func(v *View, service string) *Cell {
+		return &v.Cells[slices.IndexFunc(v.Cells, func(c Cell) bool { return c.Service == service && c.Unit == "" })]
+	}
 	tests := []struct {
 		name string
 		edit func(*View)
 		want []string
 	}{
+		{"down for the district by one line", func(v *View) {
+			district(v, "inet").State = check.Down
+			district(v, "tslcd").State, district(v, "tslcd").Reason = check.Down, check.Timeout // nobody's line says why
+		}, []string{"Gián đoạn Mạng truyền", slow, token}},
 		{"as it is", func(*View) {}, []string{slow, token}},
 		{"no incidents", func(v *View) { v.Incidents = nil }, []string{mail, line, silent, slow, token}},
 		{"the line's is closed", func(v *View) { v.Incidents[0].Closed = noon }, []string{line, silent, slow, token}},
@@ -142,7 +150,7 @@ func TestOneCauseOnce(t *testing.T) {
 		f := troubled()
 		f.edit(tt.edit)
 		got := troubles(f)
-		for _, s := range []string{mail, line, silent, slow, token} {
+		for _, s := range []string{mail, line, silent, slow, token, "Gián đoạn Mạng truyền"} {
 			if want := slices.Contains(tt.want, s); has(got, s) != want {
 				t.Errorf("%s: %q among the troubles: %t, want %t; %q", tt.name, s, !want, want, got)
 			}

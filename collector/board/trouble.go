@@ -50,11 +50,13 @@ func (g grid) troubles(v View) []trouble {
 			continue
 		}
 		if c, ok := g.cells[cellKey{s.ID, ""}]; ok && (c.State == check.Down || c.State == check.Degraded) {
-			if known.whole(g, c, v.Units) {
+			if known.services[s.ID] {
 				continue
 			}
-			out = append(out, g.trouble(group{c.State, c.Reason, "", s.ID}, []Cell{c}, service))
-			continue
+			if !known.everywhere(g, c, v.Units) {
+				out = append(out, g.trouble(group{c.State, c.Reason, "", s.ID}, []Cell{c}, service))
+				continue
+			}
 		}
 		for _, u := range v.Units {
 			if c, ok := g.cells[cellKey{s.ID, u.ID}]; ok && c.measured() && c.State != check.Up && !known.cell(c) {
