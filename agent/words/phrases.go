@@ -343,5 +343,24 @@ var phrases = sync.OnceValue(func() map[string][2]string {
 		"report.log.key":           {"Khóa kiểm tra của nhật ký", "The log's verifier key"},
 		"report.log.checkpoint":    {"Điểm kiểm tra có chữ ký", "Signed checkpoint"},
 		"report.missing":           {"Năm chưa có lịch đầy đủ", "Years without a complete calendar"},
+
+		// collector audit
+		"audit.log":       {"Nhật ký %s: %s mục, mã băm gốc %s", "Log %s: %s entries, root hash %s"},
+		"audit.period":    {"Kỳ kiểm tra: từ %s đến trước %s", "Period: from %s until before %s"},
+		"audit.signed":    {"Điểm kiểm tra có chữ ký đúng của nhật ký.", "The checkpoint is signed by the log's key."},
+		"audit.tree":      {"Cây băm tính lại từ %s mục khớp với điểm kiểm tra.", "The tree worked out from %s entries is the one that was signed."},
+		"audit.batches":   {"Gói số liệu đúng chữ ký và đúng thứ tự: %s; có ghi trạng thái nhật ký mà máy đã thấy: %s; gửi muộn hơn 1 giờ: %s.", "Batches rightly signed and in order: %s; naming a state of this log that the machine saw: %s; received more than 1 hour late: %s."},
+		"audit.attached":  {"Tệp kèm khớp mã băm: %s; nội dung gói khớp chữ ký: %s; nội dung ngoài kỳ không xuất: %s.", "Attached files as their entries name them: %s; bodies as signed: %s; bodies of other periods left out: %s."},
+		"audit.plans":     {"Kế hoạch đo có trong nhật ký trước khi dùng: %s lần.", "Plans that stood in the log before they were used: %s times."},
+		"audit.machine":   {"Máy %s (%s): %s lượt đo phải có; %s có kết quả, %s trong khoảng đã khai báo, %s vắng mặt, %s đang trên đường tới.", "Machine %s (%s): %s slots expected; %s results, %s in declared ranges, %s absent, %s under way."},
+		"audit.range":     {"- %s: %s lượt", "- %s: %s slots"},
+		"audit.rejected":  {"- bản ghi không hợp lý, không tính (%s): %s", "- records that make no sense, not counted (%s): %s"},
+		"audit.absent":    {"- lượt vắng mặt đầu tiên: %s", "- first absent slot: %s"},
+		"audit.figures":   {"Số liệu tính lại: %d dòng; đã so sánh %d dòng; khác nhau %d điểm.", "Figures worked out again: %d rows; compared %d; differences %d."},
+		"audit.wrong":     {"SAI", "WRONG"},
+		"audit.more":      {"và %s lỗi khác", "and %s more"},
+		"audit.bad":       {"KHÔNG ĐẠT: có %s điểm sai.", "FAILED: %s things are wrong."},
+		"audit.good":      {"ĐẠT: số liệu nhất quán với khóa đã cho. Chỉ với khóa này, số liệu chưa được bảo vệ trước chính người vận hành nhật ký.", "PASSED: consistent under the given key. With this key alone it is not protected against the log's own operator."},
+		"audit.goodnokey": {"ĐẠT, nhưng chưa cho khóa: chỉ biết bản xuất nhất quán với chính nó. Hãy lấy khóa của nhật ký bằng đường khác và kiểm tra lại.", "PASSED, but no key was given: it is only consistent with itself. Get the log's key by another way and verify again."},
 	}
 })
