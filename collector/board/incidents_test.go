@@ -169,7 +169,12 @@ func TestOneCauseOnce(t *testing.T) {
 func TestAcknowledge(t *testing.T) {
 	var calls []acked
 	h := acking(troubled(), &calls)
-	form := parse(t, get(h, "/")).byID("i-" + mailIncident + "-f")
+	const slowly = `http-equiv="refresh" content="120"` // without scripts, while somebody may be writing
+	first := get(h, "/")
+	if !strings.Contains(first.Body.String(), slowly) {
+		t.Error("without scripts, a page with a form is loaded again too soon")
+	}
+	form := parse(t, first).byID("i-" + mailIncident + "-f")
 	if form == nil || attr(form, "method") != "post" || attr(form, "action") != "/incident/"+mailIncident+"/ack" {
 		t.Fatalf("the form: %+v", form)
 	}
@@ -180,7 +185,11 @@ func TestAcknowledge(t *testing.T) {
 	if diff := cmp.Diff([]acked{{mailIncident, "Mai", "gọi nhà cung cấp lúc 8h \ufffd"}}, calls); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
-	p := parse(t, get(h, "/")) // at once, not a second later
+	then := get(h, "/") // at once, not a second later
+	p := parse(t, then)
+	if strings.Contains(then.Body.String(), slowly) {
+		t.Error("without scripts, a page without a form is loaded again too late")
+	}
 	if got := textOf(p.byID("i-" + mailIncident)); !strings.Contains(got, "Đã nhận: Mai, lúc 08:30 – gọi nhà cung cấp") {
 		t.Errorf("afterwards: %s", got)
 	}
@@ -444,5 +453,28 @@ func TestAPIOfIncidents(t *testing.T) {
 	}
 	if l := v.Layers[1].Layers[0]; l.Measured[ControlFail] != 1 || l.Attested[ControlPass] != 3 {
 		t.Errorf("got %+v", l)
+	}
+}
+
+func TestPageOfAClosedIncident(t *testing.T) {
+	for lang, wants := range map[string][]string{
+		"vi": {"Gián đoạn: Quản lý văn bản", "từ 15:30 ngày 22/11/2026, khôi phục 16:29 ngày 22/11/2026 (kéo dài 59 phút)", "Đã nhận: Trần Văn Bình", "Phụ trách: " + vp},
+		"en": {"Down: Document management", "restored 22/11/2026 16:29", "Acknowledged: Trần Văn Bình"},
+	} {
+		p := parse(t, get(acking(troubled(), nil), "/incident/20261122-150000-service-qlvb?lang="+lang))
+		for _, want := range wants {
+			if !strings.Contains(strings.ReplaceAll(p.text, " ,", ","), want) {
+				t.Errorf("%s: the page lacks %q: %s", lang, want, p.text)
+			}
+		}
+		// What was so is not said as if it were still so.
+		for _, key := range []string{"board.action", "incident.unacked"} {
+			if not := words.Say(words.ParseLang(lang), key); strings.Contains(p.text, not) {
+				t.Errorf("%s: the page says %q", lang, not)
+			}
+		}
+		if len(p.all("form", "")) != 0 || len(p.all("p", "impact")) != 0 || len(p.all("li", "up"))+len(p.all("li", "down")) != 0 {
+			t.Errorf("%s: the page is that of an open incident", lang)
+		}
 	}
 }
