@@ -424,3 +424,18 @@ func TestBundlePaths(t *testing.T) {
 		}
 	}
 }
+
+// FuzzVerify has any bytes as an export; it is to end, with an error or a finding, or with a whole export.
+func FuzzVerify(f *testing.F) {
+	w := new(world).build(f)
+	whole := w.bytes()
+	f.Add(whole)
+	f.Add(whole[:len(whole)-30])
+	f.Add([]byte("PK\x05\x06" + strings.Repeat("\x00", 18)))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		r, err := Verify(t.Context(), keep(t, data), Options{Key: w.key, Kinds: kinds})
+		if err == nil && r.OK() && r.Root == "" {
+			t.Error("an export without a log is whole")
+		}
+	})
+}

@@ -1,11 +1,13 @@
 package audit
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"egovmon/agent/check"
+	"egovmon/agent/words"
 	"egovmon/collector/history"
 	"egovmon/collector/report"
 )
@@ -41,5 +43,56 @@ func TestAnHonestLog(t *testing.T) {
 	}
 	if r.Batches == 0 || r.Bodies != r.Batches || r.Bracketed != r.Batches || r.PlansBeforeUse != 1 {
 		t.Errorf("%+v", r)
+	}
+}
+
+// TestAPeriodOfALongLog exports one day of a journal of forty: bodies of other days stay behind, and the figures are
+// those of the whole log.
+func TestAPeriodOfALongLog(t *testing.T) {
+	w := (&world{past: 40}).build(t)
+	r, err := w.verify(w.export(), encode(t, w.report()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !r.OK() || r.Figures.Compared != 2 {
+		t.Fatalf("%+v %+v", r.Findings, r.Figures)
+	}
+	// The batch of the day before is kept: its slots could speak for a day.
+	if r.BodiesLeftOut != 39 || r.Bodies != r.Batches-39 {
+		t.Errorf("%d bodies of %d batches, %d left out", r.Bodies, r.Batches, r.BodiesLeftOut)
+	}
+	if m := r.Machines[0]; m.Results != 105 || m.Absent != m.Expected-115 {
+		t.Errorf("%+v", m)
+	}
+}
+
+func TestWhatAPersonIsTold(t *testing.T) {
+	w := new(world).build(t)
+	r, err := w.verify(w.export(), encode(t, w.report()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.found(BadLeaf, 3, "a title\x1b[2J that clears the screen")
+	for l, want := range map[words.Lang][]string{
+		words.VI: {"120 lượt đo phải có; 105 có kết quả, 10 trong khoảng đã khai báo, 5 vắng mặt", "KHÔNG ĐẠT: có 1 điểm sai.", "?[2J"},
+		words.EN: {"120 slots expected; 105 results, 10 in declared ranges, 5 absent", "FAILED: 1 things are wrong."},
+	} {
+		var b strings.Builder
+		if err := r.Write(&b, l); err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range want {
+			if !strings.Contains(b.String(), s) {
+				t.Errorf("%s does not say %q:\n%s", l, s, b.String())
+			}
+		}
+		if strings.ContainsRune(b.String(), 0x1b) || strings.Contains(b.String(), "<") {
+			t.Errorf("%s lets a control character through, or has no phrase:\n%s", l, b.String())
+		}
+	}
+	r.Findings = nil
+	var b strings.Builder
+	if err := r.Write(&b, words.EN); err != nil || !strings.Contains(b.String(), "not protected against the log's own operator") {
+		t.Errorf("%v: %s", err, b.String())
 	}
 }

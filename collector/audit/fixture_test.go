@@ -95,14 +95,14 @@ type world struct {
 	store *evidence.Store
 	key   string
 
-	skip      func(seq uint64) bool                      // batches that are not put into the log
-	plan      func(text []byte) []byte                   // what the log has as the plan, instead
-	planLate  bool                                       // the plan is logged after its first use
-	signer    note.Signer                                // of the batches; default the machine's
-	result    func(i int, r *check.Result)               // what the machine measured
-	receipt   func(fields map[string]string, seq uint64) // what the receipt says
-	seen      func(tree tlog.Tree) tlog.Tree             // the checkpoint that the machine saw
-	logSigner note.Signer
+	skip     func(seq uint64) bool                      // batches that are not put into the log
+	plan     func(text []byte) []byte                   // what the log has as the plan, instead
+	planLate bool                                       // the plan is logged after its first use
+	signer   note.Signer                                // of the batches; default the machine's
+	result   func(i int, r *check.Result)               // what the machine measured
+	receipt  func(fields map[string]string, seq uint64) // what the receipt says
+	seen     func(tree tlog.Tree) tlog.Tree             // the checkpoint that the machine saw
+	past     int                                        // days before, on which the same journal was written
 }
 
 func (w *world) append(t evidence.Type, fields map[string]string, blob, body []byte) {
@@ -154,13 +154,13 @@ func (w *world) build(t testing.TB) *world {
 	if w.signer != nil {
 		journalSigner = w.signer
 	}
-	w.append(evidence.AgentKey, map[string]string{"machine": machine, "unit": "xa-a", "use": "journal", "key": journalKey, "at": start.Add(-time.Hour).Format(time.RFC3339), "token": "t"}, []byte("statement"), nil)
+	w.append(evidence.AgentKey, map[string]string{"machine": machine, "unit": "xa-a", "use": "journal", "key": journalKey, "at": start.AddDate(0, 0, -w.past).Add(-time.Hour).Format(time.RFC3339), "token": "t"}, []byte("statement"), nil)
 	text := planText()
 	if !w.planLate {
 		w.appendPlan(text)
 	}
 	h := journal.Header{Machine: machine, Journal: "00112233445566778899aabbccddeeff", Previous: journal.NoPrevious}
-	h.Sealed = start
+	h.Sealed = start.AddDate(0, 0, -w.past)
 	for _, records := range w.records(text) {
 		h.Seq++
 		for _, r := range records {
@@ -199,12 +199,23 @@ func (w *world) records(text []byte) [][]journal.Record {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	begin := start.AddDate(0, 0, -w.past)
 	out := [][]journal.Record{{
-		{Begin: &journal.Begin{At: start, Build: "test", Cause: "first"}},
-		{Plan: &journal.PlanApplied{Version: 1, SHA256: p.Hash(), At: start}},
+		{Begin: &journal.Begin{At: begin, Build: "test", Cause: "first"}},
+		{Plan: &journal.PlanApplied{Version: 1, SHA256: p.Hash(), At: begin}},
 	}}
-	batch := []journal.Record{}
 	first := plan.SlotAt(machine, p.Checks[0], start)
+	for day := range w.past {
+		var rs []journal.Record
+		for i := range 3 {
+			at := first.AddDate(0, 0, day-w.past).Add(time.Duration(i+1) * time.Minute)
+			r := check.Because(check.OK, "")
+			r.Check, r.Slot, r.Start, r.Took, r.Attempts = "web.tcp", at, at.Add(time.Second/4), time.Millisecond, 1
+			rs = append(rs, journal.Record{Result: &r})
+		}
+		out = append(out, rs)
+	}
+	batch := []journal.Record{}
 	for i := range 120 {
 		at := first.Add(time.Duration(i) * time.Minute)
 		r := check.Because(check.OK, "")
@@ -219,7 +230,7 @@ func (w *world) records(text []byte) [][]journal.Record {
 		}
 		if r.Attempts == 0 {
 			r.Check, r.Slot, r.Start, r.Took, r.Attempts = "web.tcp", at, at.Add(time.Second/4), time.Millisecond, 1
-			if i == 0 {
+			if i == 0 && w.past == 0 {
 				r.Start = start // the slot was under way
 			}
 			if w.result != nil {
