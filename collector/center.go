@@ -63,6 +63,7 @@ type center struct {
 	metrics  *prometheus.Registry
 	cursor   *cursor // of series
 
+	layers    layers
 	incidents *incident.Manager
 	alerts    *alert.Sender
 

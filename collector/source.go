@@ -11,16 +11,19 @@ import (
 	"egovmon/agent/check"
 	"egovmon/agent/plan"
 	"egovmon/agent/words"
+	"egovmon/collector/attest"
 	"egovmon/collector/board"
 	"egovmon/collector/history"
 	"egovmon/collector/history/index"
+	"egovmon/collector/incident"
 	"egovmon/collector/profile"
 )
 
 const (
-	termsFor  = time.Minute        // the terms of services are used again so long
-	viewBack  = 7 * 24 * time.Hour // how far the beginning of a state is looked for
-	pushGrace = 10 * time.Second   // from a batch's sealing until its results are in the history
+	termsFor              = time.Minute        // the terms of services are used again so long
+	viewBack              = 7 * 24 * time.Hour // how far the beginning of a state is looked for
+	shownClosed, shownFor = 5, 24 * time.Hour  // closed incidents on the first page
+	pushGrace             = 10 * time.Second   // from a batch's sealing until its results are in the history
 )
 
 // A source gives the board what it shows.
@@ -69,6 +72,18 @@ func (s *source) View(ctx context.Context) (board.View, error) {
 		v.Services = append(v.Services, service(p, &svc, now))
 	}
 	v.NotConfigured, v.Notices = missing, notices(p, now)
+	v.Incidents = s.incidents(p, now)
+	m, err := s.c.matrix(p, now)
+	if err != nil {
+		return board.View{}, fmt.Errorf("board: %w", err)
+	}
+	for _, row := range m.Units {
+		u := board.UnitLayers{Unit: row.Unit, Name: unitName(p, row.Unit, now)}
+		for i, l := range row.Layers {
+			u.Layers[i] = board.Layer{Measured: controls(l.Measured.Tally), Attested: controls(l.Attested.Tally)}
+		}
+		v.Layers = append(v.Layers, u)
+	}
 	return v, nil
 }
 
@@ -120,6 +135,51 @@ func (s *source) cell(cat history.Catalogue, st index.Standing) board.Cell {
 		}
 	}
 	return c
+}
+
+func controls(t attest.Tally) board.Controls {
+	c := board.Controls{}
+	for state, n := range t {
+		if n > 0 {
+			c[string(state)] = n
+		}
+	}
+	return c
+}
+
+// incidents are the open incidents and those that closed within a day.
+func (s *source) incidents(p *profile.Profile, now time.Time) []board.Incident {
+	if s.c.incidents == nil {
+		return nil
+	}
+	list := s.c.incidents.Open()
+	for _, i := range s.c.incidents.Recent(shownClosed) {
+		if now.Sub(i.Closed) < shownFor {
+			list = append(list, i)
+		}
+	}
+	out := make([]board.Incident, 0, len(list))
+	for _, i := range list {
+		b := board.Incident{ID: i.ID, Kind: string(i.Kind), Service: i.Service, Unit: i.Unit, Through: i.Through, State: i.State, Reason: i.Reason,
+			Since: i.Since, Opened: i.Opened, Closed: i.Closed, Restored: i.Restored, Withdrawn: i.Why == incident.Withdrawn,
+			Services: i.Services, Units: i.Units, Votes: board.Votes{Up: i.Votes.Up, Down: i.Votes.Down, Unknown: i.Votes.Unknown},
+			Ack: board.Ack{User: i.Ack.User, At: i.Ack.At, Note: i.Ack.Note}}
+		if i.Kind == board.KindLine {
+			b.Owner, b.Carrier = unitName(p, i.Unit, now), carrier(p, i.Unit, now)
+		}
+		out = append(out, b)
+	}
+	return out
+}
+
+// carrier is who runs a unit's lines; "" when nobody has said.
+func carrier(p *profile.Profile, unit string, now time.Time) string {
+	for _, l := range p.Lines {
+		if l.Unit == unit && l.Carrier != "" && l.Valid.CoversTime(now) {
+			return l.Carrier
+		}
+	}
+	return ""
 }
 
 func (s *source) agents(now time.Time) []board.Agent {

@@ -18,12 +18,13 @@ const (
 	pathLink         = "/api/local/link"
 	pathToken        = "/api/local/token"
 	pathAvailability = "/api/local/availability"
+	pathAttest       = "/api/local/attest"
 	pathPlan         = "/api/local/plan"
 )
 
 // web makes the server of board, PromQL API and metrics on a listener.
 func (c *center) web(acc *access.Access, m *metrics, l net.Listener) (*http.Server, net.Listener, error) {
-	pages := board.NewHandler(&source{c: c}, board.Options{Now: c.now, Logger: c.log})
+	pages := board.NewHandler(&source{c: c}, board.Options{Now: c.now, Logger: c.log, User: access.User, Ack: c.incidents.Ack})
 	metrics := m.handler()
 	mux := http.NewServeMux()
 	mux.Handle("/", pages)
@@ -45,6 +46,7 @@ func (c *center) web(acc *access.Access, m *metrics, l net.Listener) (*http.Serv
 		t, err := c.newToken(req)
 		answer(w, t, err)
 	})
+	mux.HandleFunc("POST "+pathAttest, c.attestHandler)
 	mux.HandleFunc("POST "+pathAvailability, func(w http.ResponseWriter, r *http.Request) {
 		var req figuresRequest
 		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4<<10)).Decode(&req); err != nil {

@@ -28,6 +28,7 @@ func kindsForTests() check.Table {
 		k("uplink", check.Option{Name: "anchors", Type: check.TypeAddrs, Required: true, Min: 3, Max: 16}),
 		k("gateway"),
 		k("host"),
+		k("control", check.Option{Name: "id", Type: check.TypeString, Required: true}),
 	}
 }
 
@@ -92,7 +93,8 @@ func TestBuiltinMachineStaysLocal(t *testing.T) {
 		for _, c := range parsed.Checks {
 			got[c.ID] = c.Path
 		}
-		want := map[string]plan.Path{"thu_thap.tcp": plan.LAN, "pc.host": plan.LAN, "lan.gateway": plan.LAN}
+		want := map[string]plan.Path{"thu_thap.tcp": plan.LAN, "pc.host": plan.LAN, "lan.gateway": plan.LAN,
+			"pc.m04": plan.LAN, "pc.m05": plan.LAN, "pc.m10": plan.LAN, "pc.m16": plan.LAN, "pc.m21": plan.LAN}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", when, diff)
 		}

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+
+	"egovmon/collector/access"
+	"egovmon/collector/attest"
+)
+
+// maxDocument is the largest document that a command hands over.
+const maxDocument = 64 << 20
+
+// An attestRequest is a form with its document.
+type attestRequest struct {
+	Form     attest.Form `json:"form"`
+	Document []byte      `json:"document,omitempty"`
+}
+
+// An attestAnswer says what was recorded.
+type attestAnswer struct {
+	Leaf    int64  `json:"leaf"`
+	SHA256  string `json:"sha256,omitempty"`
+	Stored  bool   `json:"stored"`
+	ValidTo string `json:"valid_to,omitempty"`
+}
+
+// attest records that a document proves a control.
+func (c *center) attest(ctx context.Context, req attestRequest, by string) (attestAnswer, error) {
+	p, now := c.district(), c.now()
+	a, err := attest.New(req.Form, attest.Setting{Controls: attest.Controls(p.LawAt(now), now), By: by, Now: now,
+		Unit: func(id string) bool { _, ok := p.Unit(id); return ok }})
+	if err != nil {
+		return attestAnswer{}, err
+	}
+	var document io.Reader
+	if len(req.Document) > 0 {
+		document = bytes.NewReader(req.Document)
+	}
+	if a, err = attest.Add(ctx, c.store, a, document); err != nil {
+		return attestAnswer{}, err
+	}
+	out := attestAnswer{Leaf: a.Leaf, Stored: a.Stored, ValidTo: a.ValidTo.String()}
+	if a.Document.Size > 0 {
+		out.SHA256 = fmt.Sprintf("%x", a.Document.SHA256)
+	}
+	return out, nil
+}
+
+func (c *center) attestHandler(w http.ResponseWriter, r *http.Request) {
+	var req attestRequest
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxDocument*3/2)).Decode(&req); err != nil {
+		answer(w, nil, fmt.Errorf("the request cannot be read: %w", err))
+		return
+	}
+	a, err := c.attest(r.Context(), req, access.User(r.Context()))
+	answer(w, a, err)
+}
+
+func runAttest(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	fs := newFlags("attest", "Records that a document proves a control that cannot be measured. The document goes into the log, whole or, above\n"+
+		"64 MiB, as its hash.", stderr)
+	data := fs.String("data", "", "folder of the state `DIR`")
+	file := fs.String("file", "", "the document, a `FILE`")
+	asJSON := fs.Bool("json", false, "write one JSON object")
+	var req attestRequest
+	req.Form.Flags(fs)
+	if ok, code := parse(fs, args); !ok {
+		return code
+	}
+	if *file != "" {
+		st, err := os.Stat(*file)
+		if err == nil && st.Size() > maxDocument {
+			err = fmt.Errorf("%s has %d bytes: a document has at most %d here; give its hash with --sha256 and --size instead", *file, st.Size(), maxDocument)
+		}
+		if err == nil {
+			req.Document, err = os.ReadFile(*file)
+		}
+		if err != nil {
+			fmt.Fprintf(stderr, "collector attest: %v\n", err)
+			return exitUsage
+		}
+	}
+	var a attestAnswer
+	err := withCenter(ctx, *data, stderr, func(dir string) error {
+		return call(ctx, dir, http.MethodPost, pathAttest, req, &a)
+	}, func(c *center) (err error) {
+		a, err = c.attest(ctx, req, access.Program)
+		return err
+	})
+	if err != nil {
+		fmt.Fprintf(stderr, "collector attest: %v\n", err)
+		return exitFailed
+	}
+	if *asJSON {
+		return printJSON(stdout, stderr, a)
+	}
+	fmt.Fprintf(stdout, "Recorded as leaf %d of the log", a.Leaf)
+	if a.SHA256 != "" {
+		fmt.Fprintf(stdout, ", SHA-256 %s", a.SHA256)
+	}
+	if a.ValidTo != "" {
+		fmt.Fprintf(stdout, ", in force until %s", a.ValidTo)
+	}
+	fmt.Fprintln(stdout, ".")
+	return exitDone
+}

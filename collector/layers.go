@@ -1,0 +1,77 @@
+package main
+
+import (
+	"sync"
+	"time"
+
+	"egovmon/agent/check/kinds"
+	"egovmon/agent/plan"
+	"egovmon/collector/attest"
+	"egovmon/collector/profile"
+)
+
+// layers keeps what documents attest, read from the log as it grows.
+type layers struct {
+	mu   sync.Mutex
+	fold attest.Fold
+}
+
+// matrix is how the controls of the four layers stand at the units.
+func (c *center) matrix(p *profile.Profile, now time.Time) (attest.Matrix, error) {
+	c.layers.mu.Lock()
+	defer c.layers.mu.Unlock()
+	for s, err := range c.store.Leaves(c.layers.fold.Next()) {
+		if err != nil {
+			return attest.Matrix{}, err
+		}
+		if _, err := c.layers.fold.Feed(s); err != nil {
+			return attest.Matrix{}, err
+		}
+	}
+	documents := c.layers.fold.Current()
+	results := c.measured()
+	units := map[string]bool{}
+	for _, d := range documents {
+		units[d.Unit] = true
+	}
+	for _, r := range results {
+		units[r.Unit] = true
+	}
+	var ids []string
+	for _, u := range p.UnitsAt(now) {
+		if units[u.ID] {
+			ids = append(ids, u.ID)
+		}
+	}
+	if len(ids) == 0 {
+		return attest.Matrix{At: now}, nil
+	}
+	return attest.NewMatrix(ids, attest.Controls(p.LawAt(now), now), results, documents, now), nil
+}
+
+// measured are the latest results of the checks of controls.
+func (c *center) measured() []attest.Measured {
+	var out []attest.Measured
+	for _, st := range c.intake.Status() {
+		text, _, ok, err := c.intake.Plan(st.Machine)
+		if err != nil || !ok {
+			continue
+		}
+		p, err := plan.Parse(text, kinds.Table())
+		if err != nil {
+			continue
+		}
+		for _, ch := range p.Checks {
+			if ch.Kind != "control" {
+				continue
+			}
+			r, ok := c.live.Last(st.Machine, ch.ID)
+			if !ok {
+				continue
+			}
+			out = append(out, attest.Measured{Unit: st.Unit, Machine: st.Machine, Control: ch.Options.String("id"),
+				State: r.State, Reason: r.Reason, Slot: r.Slot, To: r.Slot.Add(ch.Every)})
+		}
+	}
+	return out
+}
