@@ -253,3 +253,40 @@ f.addEventListener("load", () => {
 		t.Errorf("want %s, got:\n%s", want, dom)
 	}
 }
+
+// TestFormInABrowser writes a note and presses the button, with scripts in the page and without, behind the check that
+// keeps other sites from writing; the browser names only the origin, as it does when it reaches a host without TLS.
+func TestFormInABrowser(t *testing.T) {
+	chromium(t)
+	for _, sandbox := range []string{"", `sandbox="allow-same-origin allow-forms"`} {
+		var calls []acked
+		h := acking(troubled(), &calls)
+		mux := http.NewServeMux()
+		mux.HandleFunc("GET /watch", func(w http.ResponseWriter, _ *http.Request) {
+			fmt.Fprintf(w, `<!DOCTYPE html><html><body><iframe id="f" width="900" height="400" %[2]s src="/"></iframe><script>
+const f = document.getElementById("f");
+let loads = 0;
+f.addEventListener("load", () => {
+  const d = f.contentDocument, n = d.getElementById("i-%[1]s-n");
+  if (loads++) {
+    document.title = "loads=" + loads + " at=" + f.contentWindow.location.hash + " text=" + d.getElementById("i-%[1]s").innerText.includes("Mai, lúc 08:30 – đã gọi");
+    return;
+  }
+  n.value = "đã gọi";
+  d.getElementById("i-%[1]s-b").click();
+});
+</script></body></html>`, mailIncident, sandbox)
+		})
+		mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { h.ServeHTTP(framed{w}, r) })
+		guard := http.NewCrossOriginProtection().Handler(mux)
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			r.Header.Del("Sec-Fetch-Site")
+			guard.ServeHTTP(w, r)
+		}))
+		defer srv.Close()
+		dom := browse(t, "--dump-dom", "--virtual-time-budget=5000", srv.URL+"/watch")
+		if want := "<title>loads=2 at=#i-" + mailIncident + " text=true</title>"; !strings.Contains(dom, want) {
+			t.Errorf("%q: want %s, got:\n%.1500s", sandbox, want, dom)
+		}
+	}
+}

@@ -258,7 +258,8 @@ func (h *handler) write(w http.ResponseWriter, r *http.Request, status int, f fr
 	head.Set("Content-Language", string(f.Lang))
 	head.Set("Content-Security-Policy", policy)
 	head.Set("X-Content-Type-Options", "nosniff")
-	head.Set("Referrer-Policy", "no-referrer")
+	// With no-referrer a browser would send its forms with "Origin: null", which without TLS is all that shows whose they are.
+	head.Set("Referrer-Policy", "same-origin")
 	head.Set("Cache-Control", "private, no-cache")
 	head.Set("Vary", "Cookie")
 	if status == http.StatusOK {

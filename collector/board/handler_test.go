@@ -347,6 +347,9 @@ func TestPolicyAndLanguage(t *testing.T) {
 	if strings.Contains(csp, "unsafe") || w.Header().Get("X-Content-Type-Options") != "nosniff" {
 		t.Errorf("header %v", w.Header())
 	}
+	if got := w.Header().Get("Referrer-Policy"); got != "same-origin" {
+		t.Errorf("Referrer-Policy: %s", got)
+	}
 	cookies := w.Result().Cookies()
 	if len(cookies) != 1 || cookies[0].Value != "en" || !cookies[0].HttpOnly || cookies[0].SameSite != http.SameSiteLaxMode {
 		t.Fatalf("cookies %v, want the language", cookies)
