@@ -291,6 +291,7 @@ func TestRewrittenLogs(t *testing.T) {
 		{"a day is dropped", world{skip: func(seq uint64) bool { return seq > 5 && seq < 12 }}, BadChain, "batches 6 to 11"},
 		{"the first batch is dropped", world{skip: func(seq uint64) bool { return seq == 1 }}, BadChain, "batches 1 to 1"},
 		{"a plan is swapped", world{plan: func(text []byte) []byte { return bytes.Replace(text, []byte("60s"), []byte("10m"), 1) }}, BadBlob, "another plan than it names"},
+		{"a plan is a bomb", world{plan: func([]byte) []byte { return make([]byte, 1<<20) }}, BadBlob, "no collector writes so much"},
 		{"a plan is logged after its use", world{planLate: true}, UnknownPlan, "not in the log before"},
 		{"batches are signed by another key", world{signer: stranger}, BadBatch, "not signed by a key"},
 		{"the log was rewritten since the machine saw it", world{seen: func(tree tlog.Tree) tlog.Tree { tree.Hash[3] ^= 1; return tree }}, SplitView, "rewritten"},

@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"egovmon/collector/enrol"
-	"egovmon/collector/evidence"
 	"egovmon/collector/history"
 	"egovmon/collector/history/index"
 	"egovmon/collector/intake"
@@ -80,19 +79,6 @@ func (f *refigure) close() {
 }
 
 var profileFile = regexp.MustCompile(`^(?:[a-z]{1,32}|calendars/[0-9]{4})\.yaml$`)
-
-// leaf keeps the files of the profile as they were when the figures were worked out.
-func (f *refigure) leaf(e evidence.Stored) {
-	if e.Index >= f.given.Leaves {
-		return
-	}
-	switch e.Leaf.Type() {
-	case evidence.Profile, evidence.Calendar, evidence.Target:
-		if name := e.Leaf.Field("file"); profileFile.MatchString(name) {
-			f.files[name] = e.Blob
-		}
-	}
-}
 
 // add takes in a batch.
 func (f *refigure) add(ctx context.Context, a intake.Accepted) error {

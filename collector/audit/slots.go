@@ -2,6 +2,7 @@ package audit
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -121,10 +122,10 @@ func (s *slots) during(from, to time.Time) []plan.Epoch {
 }
 
 // slots lists every expected slot of every machine.
-func (v *verifier) slots() {
+func (v *verifier) slots(ctx context.Context) error {
 	s := v.story
 	if s.broken {
-		return
+		return nil
 	}
 	end := v.To
 	if s.last.Before(end) {
@@ -136,6 +137,9 @@ func (v *verifier) slots() {
 		r := Machine{Machine: id, Unit: m.unit, Rejected: m.rejected}
 		counted := map[string]time.Time{} // the last slot of each check
 		for from := v.From; from.Before(end) && all < maxExpected; from = from.Add(chunk) {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
 			to := from.Add(chunk)
 			if to.After(end) {
 				to = end
@@ -154,6 +158,7 @@ func (v *verifier) slots() {
 	if all >= maxExpected {
 		v.found(BadExport, -1, "more than %d slots were expected: verify a shorter period", int64(maxExpected))
 	}
+	return nil
 }
 
 // slot counts what became of one expected slot.

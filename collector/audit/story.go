@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"egovmon/agent/journal"
+	"egovmon/agent/plan"
 	"egovmon/collector/enrol"
 	"egovmon/collector/evidence"
 	"egovmon/collector/intake"
@@ -18,6 +19,8 @@ import (
 const (
 	lateAfter  = time.Hour       // from sealing to receipt: the time of the batch is then proved late
 	clockSlack = 5 * time.Minute // by which a receipt may seem to be before the one before it
+	maxFile    = 4 << 20         // bytes of one file of a profile
+	maxKept    = 1 << 30         // bytes of plans and profile files that are held in memory
 )
 
 // A head is the last batch of a journal.
@@ -36,6 +39,7 @@ type story struct {
 	plans  map[int64][]byte  // texts by leaf
 	slots  map[string]*slots // by machine
 	last   time.Time         // of the latest receipt
+	kept   int64             // bytes of plans and profile files
 	broken bool              // something is wrong that the figures hang on
 	refig  *refigure         // nil where no figures are to be compared
 }
@@ -76,14 +80,16 @@ func (s *story) tell(ctx context.Context, e evidence.Stored) error {
 		if e.Blob != nil && hex.EncodeToString(sum[:]) != e.Leaf.Field("sha256") {
 			s.wrong(BadBlob, e.Index, "leaf %d (%s) holds another plan than it names", e.Index, describe(e.Leaf))
 		}
-		s.plans[e.Index] = e.Blob
+		if s.keep(e, plan.MaxBytes) {
+			s.plans[e.Index] = e.Blob
+		}
 	case evidence.Batch:
 		if !s.batch(e) {
 			s.broken = true
 		}
 	}
-	if s.refig != nil {
-		s.refig.leaf(e)
+	if name, ok := s.profileFile(e); ok && s.keep(e, maxFile) {
+		s.refig.files[name] = e.Blob
 	}
 	if s.broken {
 		return nil
@@ -100,6 +106,29 @@ func (s *story) tell(ctx context.Context, e evidence.Stored) error {
 		}
 	}
 	return nil
+}
+
+// profileFile names the file that a leaf holds, if the given figures rest on it.
+func (s *story) profileFile(e evidence.Stored) (name string, ok bool) {
+	if s.refig == nil || e.Index >= s.refig.given.Leaves {
+		return "", false
+	}
+	switch e.Leaf.Type() {
+	case evidence.Profile, evidence.Calendar, evidence.Target:
+		name = e.Leaf.Field("file")
+		return name, profileFile.MatchString(name)
+	}
+	return "", false
+}
+
+// keep reports whether a blob may be held in memory.
+func (s *story) keep(e evidence.Stored, most int) bool {
+	s.kept += int64(len(e.Blob))
+	if len(e.Blob) > most || s.kept > maxKept {
+		s.wrong(BadBlob, e.Index, "leaf %d (%s) has a blob of %d bytes: no collector writes so much", e.Index, describe(e.Leaf), len(e.Blob))
+		return false
+	}
+	return true
 }
 
 // wrong notes what the figures hang on.

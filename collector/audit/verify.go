@@ -239,7 +239,9 @@ func (v *verifier) attachments(ctx context.Context) error {
 			return err
 		}
 	}
-	v.slots()
+	if err := v.slots(ctx); err != nil {
+		return err
+	}
 	return s.finish(ctx)
 }
 
