@@ -96,6 +96,7 @@ var phrases = sync.OnceValue(func() map[string][2]string {
 		"board.trouble":           {"Cần chú ý", "Needs attention"},
 		"board.trouble.other":     {"Cũng cần chú ý", "Also needs attention"},
 		"board.fine":              {"Mọi dịch vụ được đo đều hoạt động bình thường.", "Every service that is measured works."},
+		"board.unknown":           {"Không có dịch vụ nào suy giảm hay gián đoạn; %d dịch vụ không xác định.", "No service is degraded or down; of %d services the state is not known."},
 		"board.wait":              {"Đang chờ kết quả đầu tiên; trang tự cập nhật.", "Waiting for the first results; the page updates by itself."},
 		"board.more":              {"và %d mục khác", "and %d more"},
 		"board.moretrouble":       {"Còn %d mục khác; xem bảng bên dưới.", "%d more; see the table below."},

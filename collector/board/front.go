@@ -36,6 +36,7 @@ type frontPage struct {
 	Notices  []string
 	Tally    []tally // of the measured services, in the order people read states
 	Measured int
+	Unknown  int // of these, the services whose state is not known
 	Missing  int // services that nobody measures
 	Open     []incidentItem
 	Closed   []incidentItem // within the last day
@@ -246,7 +247,7 @@ func newFront(l words.Lang, v View, mayAck bool) frontPage {
 		}
 	}
 	p.Measured, p.Missing = len(p.Rows), len(v.Services)-len(p.Rows)
-	p.Tally = tallies(l, count)
+	p.Tally, p.Unknown = tallies(l, count), count[check.Unknown]
 	p.Open, p.Closed = g.incidents(v, mayAck)
 	p.Trouble = g.troubles(v)
 	if n := len(p.Trouble); n > mostTroubles {

@@ -231,6 +231,15 @@ func TestTroubles(t *testing.T) {
 	if p := parse(t, get(handlerOf(f), "/")); !strings.Contains(p.text, words.Say(words.VI, "board.fine")) {
 		t.Error("all is well, and nothing says so")
 	}
+	// One unit has it up, and too few vote for the service as a whole.
+	f.edit(func(v *View) {
+		v.Cells = []Cell{{Service: "pc", Reason: check.NotPlanned, Since: noon.Add(-time.Hour)},
+			{Service: "pc", Unit: "huyen-tu-ky", State: check.Up, Reason: check.OK, Since: noon.Add(-time.Hour), Last: noon}}
+	})
+	if p := parse(t, get(handlerOf(f), "/")); strings.Contains(p.text, words.Say(words.VI, "board.fine")) ||
+		!strings.Contains(p.text, words.Say(words.VI, "board.unknown", 1)) && !strings.Contains(p.text, "Không xác định Máy trạm") {
+		t.Error("a service is unknown as a whole, and the page says that all is well")
+	}
 	f.edit(func(v *View) { v.Cells = nil })
 	if p := parse(t, get(handlerOf(f), "/")); !strings.Contains(p.text, words.Say(words.VI, "board.wait")) || strings.Contains(p.text, words.Say(words.VI, "board.fine")) {
 		t.Error("nothing is measured, and the page says that all is well")
