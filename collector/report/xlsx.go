@@ -22,10 +22,13 @@ const maxRows = 20000
 
 // XLSX writes the Model as a workbook of three sheets: figures, outages, and what they rest on. Shares, seconds and
 // instants are numbers with a format; every text is a cell of the text type, so that nothing in it is ever a formula.
-func XLSX(m Model, l words.Lang) (data []byte, err error) {
+func XLSX(m Model, l words.Lang) ([]byte, error) { return xlsx(m, l, maxRows) }
+
+// xlsx is XLSX with sheets of so many rows.
+func xlsx(m Model, l words.Lang, rows int) (data []byte, err error) {
 	f := excelize.NewFile()
 	defer func() { err = errors.Join(err, f.Close()) }()
-	b := &workbook{f: f, l: l, m: m}
+	b := &workbook{f: f, l: l, m: m, rows: rows}
 	if err := b.write(); err != nil {
 		return nil, fmt.Errorf("report: workbook: %w", err)
 	}
@@ -41,6 +44,8 @@ type workbook struct {
 	f *excelize.File
 	l words.Lang
 	m Model
+
+	rows int // most of a sheet
 
 	head, text, bold, ratio, when, span, count int // styles
 }
@@ -101,6 +106,7 @@ func (b *workbook) styles() error {
 type table struct {
 	w    *excelize.StreamWriter
 	next int // row
+	most int
 	left int // rows that were left out
 }
 
@@ -117,7 +123,7 @@ func (b *workbook) table(sheet string, title string, heads []string, widths []fl
 	if err := w.SetPanes(&excelize.Panes{Freeze: true, YSplit: 3, TopLeftCell: "A4", ActivePane: "bottomLeft"}); err != nil {
 		return nil, err
 	}
-	t := &table{w: w, next: 1}
+	t := &table{w: w, next: 1, most: b.rows}
 	cells := make([]any, len(heads))
 	for i, h := range heads {
 		cells[i] = excelize.Cell{StyleID: b.head, Value: h}
@@ -127,7 +133,7 @@ func (b *workbook) table(sheet string, title string, heads []string, widths []fl
 }
 
 func (t *table) put(cells ...any) error {
-	if t.next > maxRows {
+	if t.next > t.most {
 		t.left++
 		return nil
 	}
