@@ -36,7 +36,7 @@ func runService(ctx context.Context, args []string, stdout, stderr io.Writer) in
 		return serviceInstall(dir, stdout, stderr)
 	case "remove":
 		steps, err := host.RemoveService()
-		return serviceDone("removed; what it measured stays in "+dir, steps, err, stdout, stderr)
+		return serviceDone("removed; what it measured stays in the data folder", steps, err, stdout, stderr)
 	case "status":
 		return serviceStatus(ctx, *asJSON, stdout, stderr)
 	}

@@ -67,10 +67,14 @@ func unitText(s Service) (string, error) {
 	return text, nil
 }
 
-// RemoveService removes the unit that InstallService wrote and returns the commands to run before and after it.
+// RemoveService removes the unit that InstallService wrote, once it is stopped and disabled, and returns the command that
+// makes systemd forget it.
 func RemoveService() ([]string, error) { return removeUnit(unitDir) }
 
 func removeUnit(dir string) ([]string, error) {
+	if _, err := os.Lstat(filepath.Join(dir, "multi-user.target.wants", ServiceName+".service")); err == nil {
+		return nil, fmt.Errorf("the service is enabled: run `systemctl disable --now %s` first, as root", ServiceName)
+	}
 	err := os.Remove(unitFile(dir))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -80,7 +84,7 @@ func removeUnit(dir string) ([]string, error) {
 	case err != nil:
 		return nil, err
 	}
-	return []string{"systemctl disable --now " + ServiceName, "systemctl daemon-reload"}, nil
+	return []string{"systemctl daemon-reload"}, nil
 }
 
 // QueryService asks systemd. Without systemd only the files are looked at.

@@ -41,8 +41,21 @@ func TestInstallUnit(t *testing.T) {
 	if strings.Contains(string(got), "egovmon-02-02") || strings.Contains(string(got), systemd.AgentProgram) {
 		t.Errorf("the unit is\n%s", got)
 	}
+	wants := filepath.Join(dir, "multi-user.target.wants")
+	if err := os.Mkdir(wants, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(unitFile(dir), unitFile(wants)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := removeUnit(dir); err == nil || !strings.Contains(err.Error(), "systemctl disable --now egovmon-agent") {
+		t.Errorf("remove while it is enabled: %v", err)
+	}
+	if err := os.Remove(unitFile(wants)); err != nil {
+		t.Fatal(err)
+	}
 	steps, err = removeUnit(dir)
-	if err != nil || len(steps) != 2 {
+	if err != nil || len(steps) != 1 {
 		t.Errorf("remove: %q, %v", steps, err)
 	}
 	if _, err := removeUnit(dir); err == nil || !strings.Contains(err.Error(), "there is no") {
