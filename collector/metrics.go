@@ -83,6 +83,11 @@ func (m *metrics) state() exporter.CollectorState {
 	for _, h := range hours(p, now) {
 		s.WorkingTime[h] = len(p.ServiceHours(h, "", now, now.Add(time.Second))) > 0
 	}
+	if c.alerts != nil {
+		for _, n := range c.alerts.Counts() {
+			s.Notifications = append(s.Notifications, exporter.Notification{Channel: n.Channel, Result: n.Result, N: n.N})
+		}
+	}
 	if d := m.own.get(); d != nil {
 		if machine, ok := p.CollectorMachine(now); ok {
 			s.BuiltIn = &exporter.BuiltIn{Machine: machine.ID, Unit: machine.Unit, State: d.State()}

@@ -58,7 +58,8 @@ func collectorAt(at time.Time) exporter.CollectorState {
 			Phases: check.Phases{{Name: "dns", Took: time.Millisecond}, {Name: "connect", Took: time.Second}}}
 	}
 	return exporter.CollectorState{
-		Build: exporter.Build{Version: "1.2.3", Revision: "abc", Go: "go1.26.7"},
+		Notifications: []exporter.Notification{{Channel: "webhook", Result: "ok", N: uint64(n / 30)}},
+		Build:         exporter.Build{Version: "1.2.3", Revision: "abc", Go: "go1.26.7"},
 		Agents: []exporter.FleetAgent{
 			{Machine: "pc-1", Unit: "xa-an-thanh", LastContact: at, Refused: map[string]int64{"gap": n / 60}, Rejected: map[string]int64{"slot": n / 30}},
 			{Machine: "pc-2", Unit: "xa-chi-minh", LastContact: begin, Refused: map[string]int64{"gap": 0}, Rejected: map[string]int64{"slot": 0}},

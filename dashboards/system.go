@@ -23,7 +23,7 @@ func system() board {
 			query: fmt.Sprintf("label_values(%s, machine)", exporter.AgentLastContact)}},
 		rows: []row{
 			{panels: systemStats()},
-			{title: text{"Tác tử", "Agents"}, panels: []panel{contact(), machines(), rejected()}},
+			{title: text{"Tác tử", "Agents"}, panels: []panel{contact(), machines(), rejected(), notified()}},
 			{title: text{"Việc của từng tác tử", "Work of each agent"}, collapsed: true, panels: agentPanels()},
 			{title: text{"Nhật ký và kho số liệu", "Log and series"}, panels: storePanels()},
 			{title: text{"Máy chủ", "Server"}, collapsed: true, panels: serverPanels()},
@@ -74,6 +74,13 @@ func machines() panel {
 		columns: []column{{field: "machine", title: text{"Máy", "Machine"}, link: System + "?var-machine=${__value.raw}"},
 			{field: "Value #A", title: text{"Im lặng", "Silent for"}, unit: minutes, decimals: new(0.0), steps: []step{{color: blue}, {silentAfter / 60, purple}}},
 			{field: "Value #B", title: text{"Bị từ chối", "Refused"}, decimals: new(0.0), steps: []step{{color: faint}, {1, amber}}}}}
+}
+
+func notified() panel {
+	return lines(24, 8, "none", text{"Lượt gửi thông báo, mỗi giờ", "Notifications, per hour"},
+		text{"Lượt gửi cảnh báo cho người phụ trách, theo kênh và kết quả. Chỉ có error mà không có ok là không ai nhận được.",
+			"Attempts to tell people of incidents, by channel and result. Only error without ok means that nobody is told."},
+		query{expr: fmt.Sprintf("sum by (channel, result) (rate(%s%s)) * 3600", exporter.Notifications, maxGap), legend: "{{channel}} · {{result}}", empty: true})
 }
 
 func rejected() panel {

@@ -23,7 +23,15 @@ type CollectorState struct {
 	LogCheckpoint time.Time // when the newest was made
 	LogFailures   int64     // of verification
 
+	Notifications []Notification // attempts to tell people, since the start
+
 	BuiltIn *BuiltIn // the collector's own agent; nil for none
+}
+
+// A Notification is how many attempts to tell people by a channel came to a result.
+type Notification struct {
+	Channel, Result string // closed lists of the alert
+	N               uint64
 }
 
 // A FleetAgent is one enrolled machine.
@@ -93,6 +101,9 @@ func gatherCollector(st CollectorState, c collect) []*dto.MetricFamily {
 	}
 	for _, name := range sortedKeys(st.WorkingTime) {
 		s.add(WorkingTime, truth(st.WorkingTime[name]), s.label(LabelCalendar, name))
+	}
+	for _, n := range st.Notifications {
+		s.add(Notifications, float64(n.N), s.with(nil, LabelChannel, n.Channel, LabelResult, n.Result)...)
 	}
 	s.add(BoardNotConfigured, float64(st.NotConfigured))
 	if st.LogLeaves > 0 {

@@ -101,6 +101,7 @@ var families = []Family{
 	{LogCheckpoint, GaugeType, "seconds", "When the log's newest checkpoint was made or seen, in Unix seconds.", nil},
 	{LogLeaves, GaugeType, "", "Leaves in the log, as of its newest checkpoint.", nil},
 	{LogFailures, CounterType, "", "Proofs or signatures of the log that did not verify; anything but 0 wants a person.", nil},
+	{Notifications, CounterType, "", "Attempts to tell people of incidents, by what came of them.", []string{LabelChannel, LabelResult}},
 	{PathLoss, GaugeType, "ratio", "Share of the echo requests of the last run that were not answered.", checkLabels()},
 	{PushLastSuccess, GaugeType, "seconds", "When the collector last acknowledged a batch, in Unix seconds.", agentLabels()},
 	{PushRequests, CounterType, "", "Requests to the collector, by class of the answer.", agentLabels(LabelCode)},

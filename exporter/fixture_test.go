@@ -55,7 +55,8 @@ func sampleAgent() AgentState {
 func sampleCollector() CollectorState {
 	agent := sampleAgent()
 	return CollectorState{
-		Build: Build{Version: "1.2.3", Revision: "abc", Go: "go1.26.7"},
+		Notifications: []Notification{{"mail", "error", 1}, {"mail", "ok", 2}, {"webhook", "ok", 3}},
+		Build:         Build{Version: "1.2.3", Revision: "abc", Go: "go1.26.7"},
 		Agents: []FleetAgent{
 			{Machine: "pc-an-thanh-01", Unit: "xa-an-thanh", LastContact: at(-2), Refused: map[string]int64{"gap": 1}, Rejected: map[string]int64{"duplicate": 2, "slot": 1}},
 			{Machine: "pc-chi-minh-01", Unit: "xa-chi-minh"},

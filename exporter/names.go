@@ -50,6 +50,7 @@ const (
 	ServiceCoverage    = "egovmon_service_coverage_ratio"
 	ServiceObjective   = "egovmon_service_objective_ratio"
 	WorkingTime        = "egovmon_working_time"
+	Notifications      = "egovmon_notifications_total"
 	SeriesActive       = "egovmon_series_active" // by the series' store itself
 	BoardNotConfigured = "egovmon_services_not_configured"
 )
@@ -68,6 +69,8 @@ const (
 	LabelAccount  = "account"  // up, degraded, down, unknown or excluded
 	LabelBound    = "bound"    // lower or upper
 	LabelCalendar = "calendar" // as in the profile
+	LabelChannel  = "channel"  // mail or webhook
+	LabelResult   = "result"   // ok or error
 	LabelCode     = "code"     // 2xx, 4xx, 409, 429, 5xx or error
 	LabelFact     = "fact"     // as the kind declares it
 	LabelPosition = "position" // leaf, intermediate or root
