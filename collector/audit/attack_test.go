@@ -289,6 +289,7 @@ func TestRewrittenLogs(t *testing.T) {
 	}{
 		{"a batch is dropped", world{skip: func(seq uint64) bool { return seq == 8 }}, BadChain, "batches 8 to 8 of the journal are missing"},
 		{"a day is dropped", world{skip: func(seq uint64) bool { return seq > 5 && seq < 12 }}, BadChain, "batches 6 to 11"},
+		{"a batch is another one", world{fork: true}, BadChain, "names another batch 6"},
 		{"the first batch is dropped", world{skip: func(seq uint64) bool { return seq == 1 }}, BadChain, "batches 1 to 1"},
 		{"a plan is swapped", world{plan: func(text []byte) []byte { return bytes.Replace(text, []byte("60s"), []byte("10m"), 1) }}, BadBlob, "another plan than it names"},
 		{"a plan is a bomb", world{plan: func([]byte) []byte { return make([]byte, 1<<20) }}, BadBlob, "no collector writes so much"},

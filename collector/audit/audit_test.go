@@ -66,6 +66,21 @@ func TestAPeriodOfALongLog(t *testing.T) {
 	}
 }
 
+// TestLateResults has results of the period in a batch of days later, which only its content tells.
+func TestLateResults(t *testing.T) {
+	w := (&world{late: true}).build(t)
+	r, err := w.verify(w.export(), encode(t, w.report()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !r.OK() || r.Figures.Compared != 2 {
+		t.Fatalf("%+v %+v", r.Findings, r.Figures)
+	}
+	if m := r.Machines[0]; m.Results != 110 || r.BodiesLeftOut != 0 {
+		t.Errorf("%+v, %d bodies left out", m, r.BodiesLeftOut)
+	}
+}
+
 func TestWhatAPersonIsTold(t *testing.T) {
 	w := new(world).build(t)
 	r, err := w.verify(w.export(), encode(t, w.report()))

@@ -102,6 +102,8 @@ type world struct {
 	result   func(i int, r *check.Result)               // what the machine measured
 	receipt  func(fields map[string]string, seq uint64) // what the receipt says
 	seen     func(tree tlog.Tree) tlog.Tree             // the checkpoint that the machine saw
+	fork     bool                                       // batch 6 is another one that the machine signed, too
+	late     bool                                       // the absent results come days later
 	past     int                                        // days before, on which the same journal was written
 }
 
@@ -161,6 +163,7 @@ func (w *world) build(t testing.TB) *world {
 	}
 	h := journal.Header{Machine: machine, Journal: "00112233445566778899aabbccddeeff", Previous: journal.NoPrevious}
 	h.Sealed = start.AddDate(0, 0, -w.past)
+	before := h.Previous
 	for _, records := range w.records(text) {
 		h.Seq++
 		for _, r := range records {
@@ -178,6 +181,14 @@ func (w *world) build(t testing.TB) *world {
 			t.Fatal(err)
 		}
 		h.Previous = b.Hash()
+		if w.fork && h.Seq == 6 {
+			other := h
+			other.Sealed, other.Previous = h.Sealed.Add(-time.Second), before
+			if b, err = journal.Seal(other, records, journalSigner); err != nil {
+				t.Fatal(err)
+			}
+		}
+		before = h.Previous
 		if w.skip != nil && w.skip(h.Seq) {
 			continue
 		}
@@ -209,9 +220,7 @@ func (w *world) records(text []byte) [][]journal.Record {
 		var rs []journal.Record
 		for i := range 3 {
 			at := first.AddDate(0, 0, day-w.past).Add(time.Duration(i+1) * time.Minute)
-			r := check.Because(check.OK, "")
-			r.Check, r.Slot, r.Start, r.Took, r.Attempts = "web.tcp", at, at.Add(time.Second/4), time.Millisecond, 1
-			rs = append(rs, journal.Record{Result: &r})
+			rs = append(rs, w.measured(at))
 		}
 		out = append(out, rs)
 	}
@@ -242,7 +251,24 @@ func (w *world) records(text []byte) [][]journal.Record {
 			out, batch = append(out, batch), []journal.Record{}
 		}
 	}
+	if w.late {
+		three := first.AddDate(0, 0, 3)
+		late := []journal.Record{w.measured(three.Add(10 * time.Minute))}
+		for i := range 5 {
+			at := first.Add(time.Duration(90+i) * time.Minute)
+			late = append(late, w.measured(at))
+		}
+		late = append(late, w.measured(three.Add(20*time.Minute)))
+		out = append(out, []journal.Record{w.measured(three)}, late)
+	}
 	return slices.DeleteFunc(out, func(rs []journal.Record) bool { return len(rs) == 0 })
+}
+
+// measured is a result of one slot.
+func (w *world) measured(slot time.Time) journal.Record {
+	r := check.Because(check.OK, "")
+	r.Check, r.Slot, r.Start, r.Took, r.Attempts = "web.tcp", slot, slot.Add(time.Second/4), time.Millisecond, 1
+	return journal.Record{Result: &r}
 }
 
 // export writes the export into a file.
