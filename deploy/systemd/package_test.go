@@ -17,8 +17,12 @@ const top = "../.."
 type nfpmFile struct {
 	Name     string `yaml:"name"`
 	Contents []struct {
-		Src string `yaml:"src"`
-		Dst string `yaml:"dst"`
+		Src  string `yaml:"src"`
+		Dst  string `yaml:"dst"`
+		Type string `yaml:"type"`
+		Info struct {
+			Mode *int `yaml:"mode"`
+		} `yaml:"file_info"`
 	} `yaml:"contents"`
 	Scripts map[string]string `yaml:"scripts"`
 }
@@ -27,7 +31,7 @@ type nfpmFile struct {
 func TestPackages(t *testing.T) {
 	for file, want := range map[string][]string{
 		"agent":     {AgentProgram, "/lib/systemd/system/" + AgentName + ".service", "/usr/share/doc/egovmon-agent/guide.vi.md"},
-		"collector": {CollectorProgram, "/lib/systemd/system/" + CollectorName + ".service", "/etc/egovmon/collector.yaml", "/usr/share/egovmon/profiles"},
+		"collector": {CollectorProgram, "/lib/systemd/system/" + CollectorName + ".service", "/etc/egovmon/collector.yaml", "/usr/share/egovmon/profiles/tu-ky-2023"},
 	} {
 		text, err := os.ReadFile(filepath.Join(top, "deploy", "nfpm-"+file+".yaml"))
 		if err != nil {
@@ -43,6 +47,9 @@ func TestPackages(t *testing.T) {
 		have := map[string]bool{}
 		for _, c := range n.Contents {
 			have[c.Dst] = true
+			if (c.Info.Mode == nil) != (c.Type == "tree") {
+				t.Errorf("%s: %s: a file has a mode, a folder takes those of the checkout", file, c.Dst)
+			}
 			if strings.HasPrefix(c.Src, "${DIST}/linux-${ARCH}/egovmon-") {
 				continue
 			}

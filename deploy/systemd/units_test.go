@@ -22,9 +22,9 @@ func settings(unit string) map[string][]string {
 }
 
 func TestUnits(t *testing.T) {
-	for _, u := range []struct{ name, text, program, data string }{
-		{AgentName, AgentUnit, AgentProgram, AgentData},
-		{CollectorName, CollectorUnit, CollectorProgram, CollectorData},
+	for _, u := range []struct{ name, text, program, data, user, dynamic string }{
+		{AgentName, AgentUnit, AgentProgram, AgentData, "egovmon", "yes"},
+		{CollectorName, CollectorUnit, CollectorProgram, CollectorData, "egovmon-collector", ""},
 	} {
 		s := settings(u.text)
 		start := strings.Join(s["ExecStart"], "\n")
@@ -35,7 +35,7 @@ func TestUnits(t *testing.T) {
 			t.Errorf("%s: StateDirectory=%s, and the data are in %s", u.name, got, u.data)
 		}
 		for key, want := range map[string]string{
-			"DynamicUser": "yes", "ProtectSystem": "strict", "ProtectHome": "yes", "NoNewPrivileges": "yes", "PrivateTmp": "yes",
+			"DynamicUser": u.dynamic, "User": u.user, "ProtectSystem": "strict", "ProtectHome": "yes", "NoNewPrivileges": "yes", "PrivateTmp": "yes",
 			"AmbientCapabilities": "CAP_NET_RAW", "CapabilityBoundingSet": "CAP_NET_RAW", "StateDirectoryMode": "0700",
 			"RestrictAddressFamilies": "AF_INET AF_INET6 AF_UNIX AF_NETLINK", "SystemCallErrorNumber": "EPERM", "RestartPreventExitStatus": "2",
 		} {
