@@ -66,18 +66,18 @@ func (d *draft) section(key string) {
 
 // heading writes the names of state and body, number and date.
 func (d *draft) heading() {
-	widths := []int{4000, 5355}
+	widths := []int{4180, 5175}
 	d.open(false, widths...)
 	center, issuer := para{align: "center"}, d.m.Issuer
 	d.row(false, widths, func() {
 		d.p(center, style{size: 12}, strings.ToUpper(issuer.Parent))
 		d.p(center, style{size: 12, bold: true}, strings.ToUpper(issuer.Body))
-		d.p(para{rule: true, margins: 1250}, style{size: 2}, "")
+		d.p(para{rule: true, margins: 1400, before: 2}, style{size: 2}, "")
 	}, func() {
 		// The name of the state and its motto are the same in every language of the product.
 		d.p(center, style{size: 12, bold: true}, words.Say(words.VI, "report.state"))
 		d.p(center, style{bold: true}, words.Say(words.VI, "report.motto"))
-		d.p(para{rule: true, margins: 950}, style{size: 2}, "")
+		d.p(para{rule: true, margins: 900, before: 2}, style{size: 2}, "")
 	})
 	d.row(false, widths, func() {
 		d.p(center, style{}, d.say("report.number", issuer.Symbol))
@@ -90,7 +90,7 @@ func (d *draft) heading() {
 func (d *draft) title() {
 	d.p(para{align: "center", before: 18}, style{size: 14, bold: true}, d.say("report.kind"))
 	d.p(para{align: "center"}, style{size: 14, bold: true}, d.say("report.subject", periodName(d.l, d.m)))
-	d.p(para{rule: true, margins: 3600}, style{size: 2}, "")
+	d.p(para{rule: true, margins: 3600, before: 3}, style{size: 2}, "")
 	d.text(d.say("report.intro", clean(d.m.Issuer.Body), clean(d.m.District), periodName(d.l, d.m), days(d.l, d.m.From, d.m.To)))
 }
 
@@ -116,10 +116,10 @@ func (d *draft) method() {
 	if f.Coverage == nil {
 		d.text(d.say("report.nocoverage", len(services)))
 	} else {
-		d.text(d.say("report.coverage", len(services), measured, len(services)-measured, share(d.l, f.Coverage), hours(known(all)), hours(all.Total()-all.Excluded)))
+		d.text(d.say("report.coverage", len(services), measured, len(services)-measured, share(d.l, f.Coverage), whole(d.l, known(all)), whole(d.l, all.Total()-all.Excluded)))
 	}
 	if all.Excluded > 0 {
-		d.text(d.say("report.excluded", hours(all.Excluded)))
+		d.text(d.say("report.excluded", whole(d.l, all.Excluded)))
 	}
 	if d.m.Counted.Before(d.m.To) {
 		d.text(d.say("report.untilnow", words.DateTime(d.l, d.m.Counted)))
@@ -147,7 +147,7 @@ func (d *draft) results() {
 	} else {
 		d.text(d.say("report.notargets"))
 	}
-	widths := []int{2755, 1200, 2000, 1100, 1100, 1200}
+	widths := []int{2655, 1200, 1900, 1250, 1150, 1200}
 	d.table("report.head.draft", widths, func(put func(...string)) {
 		for _, r := range rows {
 			for _, c := range r.Calendars {

@@ -97,7 +97,11 @@ func (w *writer) open(lines bool, widths ...int) {
 		}
 		w.WriteString("</w:tblBorders>")
 	}
-	w.WriteString(`<w:tblLayout w:type="fixed"/></w:tblPr><w:tblGrid>`)
+	w.WriteString(`<w:tblLayout w:type="fixed"/>`)
+	if !lines {
+		w.WriteString(`<w:tblCellMar><w:left w:w="0" w:type="dxa"/><w:right w:w="0" w:type="dxa"/></w:tblCellMar>`)
+	}
+	w.WriteString("</w:tblPr><w:tblGrid>")
 	for _, n := range widths {
 		fmt.Fprintf(w, `<w:gridCol w:w="%d"/>`, n)
 	}

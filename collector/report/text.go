@@ -58,6 +58,9 @@ func hours(s int64) string {
 	return strconv.FormatInt(s/3600, 10) + ":" + pad(s/60%60) + ":" + pad(s%60)
 }
 
+// whole writes seconds as hours with one decimal, for sentences.
+func whole(l words.Lang, s int64) string { return words.Decimal(l, math.Floor(float64(s)/360)/10, 1) }
+
 func calendarName(l words.Lang, c string) string {
 	if c == history.ServiceHours {
 		return words.Say(l, "report.calendar.hours")
