@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"egovmon/collector/enrol"
 	"egovmon/collector/history"
 	"egovmon/collector/profile"
 )
@@ -42,6 +43,11 @@ func catalogue(p *profile.Profile, from, to time.Time) history.Catalogue {
 		}
 	}
 	return cat
+}
+
+// termsAt is catalogue for the profile with the machines that had an identity at an instant.
+func termsAt(p *profile.Profile, machines []enrol.Machine, from, to, at time.Time) history.Catalogue {
+	return catalogue(withEnrolled(p, machines, at), from, to)
 }
 
 // serviceTerms are the terms of a service at an instant, as if they held from at to end.

@@ -213,17 +213,23 @@ func (c *center) machinesOf(unit string) ([]string, bool) {
 func (c *center) addEnrolled() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	now := c.now()
-	if _, ok := c.profile.CollectorMachine(now); !ok {
-		c.profile = profile.WithMachine(c.profile, profile.Machine{
-			Record: profile.Record{ID: "collector", Source: "added by the program"}, Unit: c.profile.District, Role: profile.RoleCollector})
+	c.profile = withEnrolled(c.profile, c.registry.Machines(), c.now())
+}
+
+// withEnrolled returns a profile with the machines that have an identity at now and do not stand in it, and one for the
+// collector.
+func withEnrolled(p *profile.Profile, machines []enrol.Machine, now time.Time) *profile.Profile {
+	if _, ok := p.CollectorMachine(now); !ok {
+		p = profile.WithMachine(p, profile.Machine{
+			Record: profile.Record{ID: "collector", Source: "added by the program"}, Unit: p.District, Role: profile.RoleCollector})
 	}
-	for _, m := range c.registry.Machines() {
-		if _, ok := c.profile.Machine(m.ID, now); !ok && m.Revoked.IsZero() {
-			c.profile = profile.WithMachine(c.profile, profile.Machine{
+	for _, m := range machines {
+		if _, ok := p.Machine(m.ID, now); !ok && m.Revoked.IsZero() {
+			p = profile.WithMachine(p, profile.Machine{
 				Record: profile.Record{ID: m.ID, Source: "enrolled"}, Unit: m.Unit, Role: profile.RoleProbe})
 		}
 	}
+	return p
 }
 
 // root returns the log's size and the beginning of its root hash, for people.

@@ -27,6 +27,7 @@ import (
 	"egovmon/agent/daemon"
 	"egovmon/agent/push"
 	"egovmon/collector/history/index"
+	"egovmon/collector/profile"
 	"egovmon/exporter"
 )
 
@@ -563,5 +564,49 @@ func TestTheTokenStaysHome(t *testing.T) {
 	var out, errs bytes.Buffer
 	if code := run(t.Context(), []string{"link", "--data", dir}, &out, &errs); code != exitFailed || !strings.Contains(errs.String(), "another program answers") {
 		t.Errorf("exit %d: %s%s", code, out.String(), errs.String())
+	}
+}
+
+// TestReportAndAudit takes a report and an export from a running collector and proves the one with the other.
+func TestReportAndAudit(t *testing.T) {
+	t.Parallel()
+	dir, out := filepath.Join(t.TempDir(), "state"), t.TempDir()
+	c := start(t, dir)
+	eventually(t, "results", func() bool { return c.query("egovmon_check_success")["may-chu-huyen thu_thap.tcp"] == "1" })
+	period := profile.DateOf(time.Now()).String()[:7] // this month, by the calendar
+	do := func(want int, args ...string) string {
+		t.Helper()
+		var stdout, stderr bytes.Buffer
+		if code := run(t.Context(), args, &stdout, &stderr); code != want {
+			t.Fatalf("collector %s exits %d: %s%s", strings.Join(args, " "), code, stdout.String(), stderr.String())
+		}
+		return stdout.String() + stderr.String()
+	}
+	for _, format := range []string{"docx", "xlsx", "json"} {
+		name := filepath.Join(out, "report."+format)
+		do(exitDone, "report", "--data", dir, "--period", period, "--calendar-period", "--format", format, "--out", name)
+		if st, err := os.Stat(name); err != nil || st.Size() < 1000 {
+			t.Errorf("%s: %v, %v", format, st, err)
+		}
+	}
+	zip := filepath.Join(out, "audit.zip")
+	c.stop()
+	do(exitDone, "report", "--data", dir, "--period", period, "--calendar-period", "--format", "json", "--out", filepath.Join(out, "report.json"))
+	do(exitDone, "audit", "export", "--data", dir, "--period", period, "--calendar-period", "--out", zip)
+	said := do(exitDone, "audit", "verify", zip, "--figures", filepath.Join(out, "report.json"))
+	if !strings.Contains(said, "may-chu-huyen") {
+		t.Errorf("the verdict does not name the machine:\n%s", said)
+	}
+	// One byte of the export.
+	b, err := os.ReadFile(zip)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)/2] ^= 1
+	if err := os.WriteFile(zip, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code := run(t.Context(), []string{"audit", "verify", zip}, io.Discard, io.Discard); code == exitDone {
+		t.Error("a changed export verifies")
 	}
 }

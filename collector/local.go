@@ -39,57 +39,85 @@ var errNotRunning = errors.New("no collector is running on this state folder")
 
 // call asks the collector that runs on the state folder. The error wraps errNotRunning if there is none.
 func call(ctx context.Context, dir, method, path string, in, out any) error {
-	b, err := os.ReadFile(filepath.Join(dir, runFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return errNotRunning
-	}
+	resp, done, err := ask(ctx, dir, method, path, in)
 	if err != nil {
 		return err
 	}
+	defer done()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxLocal))
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(text, out)
+}
+
+// streamTo is call for an answer that is a file.
+func streamTo(ctx context.Context, dir, path string, w io.Writer) error {
+	resp, done, err := ask(ctx, dir, http.MethodGet, path, nil)
+	if err != nil {
+		return err
+	}
+	defer done()
+	_, err = io.Copy(w, resp.Body)
+	return err
+}
+
+// ask sends a request to the collector that runs on the state folder; done ends its use.
+func ask(ctx context.Context, dir, method, path string, in any) (resp *http.Response, done func(), err error) {
+	b, err := os.ReadFile(filepath.Join(dir, runFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, errNotRunning
+	}
+	if err != nil {
+		return nil, nil, err
+	}
 	var r running
 	if err := json.Unmarshal(b, &r); err != nil {
-		return fmt.Errorf("%s: %w", filepath.Join(dir, runFile), err)
+		return nil, nil, fmt.Errorf("%s: %w", filepath.Join(dir, runFile), err)
 	}
 	token, err := os.ReadFile(filepath.Join(dir, tokenFile))
 	if err != nil {
-		return fmt.Errorf("the token for local use: %w", err)
+		return nil, nil, fmt.Errorf("the token for local use: %w", err)
 	}
 	var body io.Reader
 	if in != nil {
 		j, err := json.Marshal(in)
 		if err != nil {
-			return err
+			return nil, nil, err
 		}
 		body = bytes.NewReader(j)
 	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
-	defer cancel()
+	ctx, cancel := context.WithTimeout(ctx, maxAnswer)
+	defer func() {
+		if err != nil {
+			cancel()
+		}
+	}()
 	secret, client := strings.TrimSpace(string(token)), localClient()
 	if err := prove(ctx, client, r.Board, secret); err != nil {
-		return err
+		return nil, nil, err
 	}
 	req, err := http.NewRequestWithContext(ctx, method, r.Board+path, body)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	req.Header.Set("Authorization", "Bearer "+secret)
 	if in != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	resp, err := client.Do(req)
-	if err != nil {
-		return fmt.Errorf("%w (%v)", errNotRunning, err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(resp.Body, maxLocal))
-	if err != nil {
-		return err
+	if resp, err = client.Do(req); err != nil {
+		return nil, nil, fmt.Errorf("%w (%v)", errNotRunning, err)
 	}
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("the collector answers %s: %s", resp.Status, strings.TrimSpace(string(text[:min(len(text), 2000)])))
+		defer resp.Body.Close()
+		text, _ := io.ReadAll(io.LimitReader(resp.Body, 2000))
+		return nil, nil, fmt.Errorf("the collector answers %s: %s", resp.Status, strings.TrimSpace(string(text)))
 	}
-	return json.Unmarshal(text, out)
+	return resp, func() { _ = resp.Body.Close(); cancel() }, nil
 }
+
+// maxAnswer bounds how long a subcommand waits: an export of a year takes minutes.
+const maxAnswer = 30 * time.Minute
 
 // pathProve answers who knows the local token, without a token: see prove.
 const pathProve = "/api/local/prove"

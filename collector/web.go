@@ -19,6 +19,8 @@ const (
 	pathToken        = "/api/local/token"
 	pathAvailability = "/api/local/availability"
 	pathAttest       = "/api/local/attest"
+	pathReport       = "/api/local/report"
+	pathAudit        = "/api/local/audit"
 	pathPlan         = "/api/local/plan"
 )
 
@@ -47,6 +49,8 @@ func (c *center) web(acc *access.Access, m *metrics, l net.Listener) (*http.Serv
 		answer(w, t, err)
 	})
 	mux.HandleFunc("POST "+pathAttest, c.attestHandler)
+	mux.HandleFunc("POST "+pathReport, c.reportHandler)
+	mux.HandleFunc("GET "+pathAudit, c.auditHandler)
 	mux.HandleFunc("POST "+pathAvailability, func(w http.ResponseWriter, r *http.Request) {
 		var req figuresRequest
 		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4<<10)).Decode(&req); err != nil {

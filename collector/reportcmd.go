@@ -1,0 +1,243 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"egovmon/agent/check/kinds"
+	"egovmon/agent/words"
+	"egovmon/collector/audit"
+	"egovmon/collector/profile"
+	"egovmon/collector/report"
+)
+
+// A reportRequest asks for the report of a period.
+type reportRequest struct {
+	Period   string        `json:"period"`
+	Calendar bool          `json:"calendar,omitempty"`
+	Format   string        `json:"format"` // docx, xlsx or json
+	Lang     string        `json:"lang,omitempty"`
+	Issuer   report.Issuer `json:"issuer"`
+}
+
+// A fileAnswer is a file that was made.
+type fileAnswer struct {
+	Data []byte `json:"data"`
+}
+
+// report writes the report of a period.
+func (c *center) report(ctx context.Context, req reportRequest) (fileAnswer, error) {
+	from, to, err := profile.ParsePeriod(req.Period, req.Calendar)
+	if err != nil {
+		return fileAnswer{}, err
+	}
+	a, err := c.figures(ctx, figuresRequest{From: from, To: to})
+	if err != nil {
+		return fileAnswer{}, err
+	}
+	changes, err := report.Changes(c.store.Leaves(0), from, to)
+	if err != nil {
+		return fileAnswer{}, err
+	}
+	m, err := report.Build(report.Input{Profile: c.district(), Period: req.Period, From: from, To: to, Counted: a.Counted, Generated: c.now(),
+		Rule: a.Rule, Rows: a.Rows, Missing: a.Missing, Changes: changes, Checkpoint: c.store.Checkpoint(), LogKey: c.keys.LogKey, Issuer: req.Issuer})
+	if err != nil {
+		return fileAnswer{}, err
+	}
+	l := words.ParseLang(req.Lang)
+	var out fileAnswer
+	switch req.Format {
+	case "docx":
+		out.Data, err = report.DOCX(m, l)
+	case "xlsx":
+		out.Data, err = report.XLSX(m, l)
+	case "json":
+		out.Data, err = report.JSON(m)
+	default:
+		err = fmt.Errorf("format %q is none of docx, xlsx, json", req.Format)
+	}
+	return out, err
+}
+
+func (c *center) reportHandler(w http.ResponseWriter, r *http.Request) {
+	var req reportRequest
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10)).Decode(&req); err != nil {
+		answer(w, nil, fmt.Errorf("the request cannot be read: %w", err))
+		return
+	}
+	if err := c.intake.Flush(r.Context()); err != nil {
+		answer(w, nil, err)
+		return
+	}
+	a, err := c.report(r.Context(), req)
+	answer(w, a, err)
+}
+
+func runReport(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	fs := newFlags("report", "Writes the report on availability of a period: a draft in the layout of NĐ 30/2020 (docx), a workbook (xlsx), or JSON.\n"+
+		"Number, date and signature stay empty: the registry clerk and the signer fill them in.", stderr)
+	data := fs.String("data", "", "folder of the state `DIR`")
+	file := fs.String("out", "", "write to `FILE`; default bao-cao-PERIOD.FORMAT here; - for standard output")
+	req := reportRequest{}
+	fs.StringVar(&req.Period, "period", "", "`PERIOD`: 2026, 2026-H1, 2026-9M, 2026-Q3, 2026-09 (NĐ 09/2019: the year begins on 15 December)")
+	fs.BoolVar(&req.Calendar, "calendar-period", false, "take --period by the calendar")
+	fs.StringVar(&req.Format, "format", "docx", "`FORMAT`: docx, xlsx or json")
+	fs.StringVar(&req.Lang, "lang", "vi", "language: vi or en")
+	fs.StringVar(&req.Issuer.Parent, "parent", "", "the body above the issuing one, `NAME`")
+	fs.StringVar(&req.Issuer.Body, "body", "", "the issuing body, `NAME`")
+	fs.StringVar(&req.Issuer.Symbol, "symbol", "BC-VHTT", "behind the number, `TEXT`")
+	fs.StringVar(&req.Issuer.Signer, "signer", "", "the signer's title, `TEXT`")
+	if ok, code := parse(fs, args); !ok {
+		return code
+	}
+	if _, _, err := profile.ParsePeriod(req.Period, req.Calendar); err != nil {
+		fmt.Fprintf(stderr, "collector report: --period: %v\n", err)
+		return exitUsage
+	}
+	var a fileAnswer
+	err := withCenter(ctx, *data, stderr, func(dir string) error {
+		return call(ctx, dir, http.MethodPost, pathReport, req, &a)
+	}, func(c *center) (err error) {
+		a, err = c.report(ctx, req)
+		return err
+	})
+	name := *file
+	if name == "" {
+		name = "bao-cao-" + strings.ToLower(req.Period) + "." + req.Format
+	}
+	if err == nil && name == "-" {
+		_, err = stdout.Write(a.Data)
+	} else if err == nil {
+		err = os.WriteFile(name, a.Data, 0o600)
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "collector report: %v\n", err)
+		return exitFailed
+	}
+	if name != "-" {
+		fmt.Fprintln(stdout, name)
+	}
+	return exitDone
+}
+
+// auditHandler streams an export. What goes wrong after its beginning cuts the connection, so that nobody takes a part
+// for the whole.
+func (c *center) auditHandler(w http.ResponseWriter, r *http.Request) {
+	from, err := strconv.ParseInt(r.URL.Query().Get("from"), 10, 64)
+	to, err2 := strconv.ParseInt(r.URL.Query().Get("to"), 10, 64)
+	if err := errors.Join(err, err2); err != nil {
+		answer(w, nil, err)
+		return
+	}
+	o := audit.ExportOptions{From: time.Unix(from, 0).UTC(), To: time.Unix(to, 0).UTC(), Key: c.keys.LogKey, Kinds: kinds.Table()}
+	w.Header().Set("Content-Type", "application/zip")
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
+	if err := audit.Export(r.Context(), c.store, o, w); err != nil {
+		c.log.Error("an export for the audit has failed", "err", err)
+		panic(http.ErrAbortHandler)
+	}
+}
+
+func runAudit(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	if len(args) > 0 && args[0] == "export" {
+		return runAuditExport(ctx, args[1:], stdout, stderr)
+	}
+	if len(args) > 0 && args[0] == "verify" {
+		return runAuditVerify(ctx, args[1:], stdout, stderr)
+	}
+	fmt.Fprintln(stderr, "collector audit: write `collector audit export --period P --out FILE` or `collector audit verify FILE`; each has --help")
+	if len(args) > 0 && isHelp(args[0]) {
+		return exitDone
+	}
+	return exitUsage
+}
+
+func runAuditExport(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	fs := newFlags("audit export", "Writes one zip with all that an auditor needs to prove a period offline. It asks the collector that\n"+
+		"runs, else it reads the state folder.", stderr)
+	data := fs.String("data", "", "folder of the state `DIR`")
+	period := fs.String("period", "", "reporting `PERIOD`, e.g. 2026-Q3")
+	calendar := fs.Bool("calendar-period", false, "take --period by the calendar")
+	file := fs.String("out", "", "the zip, a `FILE`; default kiem-toan-PERIOD.zip here")
+	if ok, code := parse(fs, args); !ok {
+		return code
+	}
+	from, to, err := profile.ParsePeriod(*period, *calendar)
+	if err != nil {
+		fmt.Fprintf(stderr, "collector audit export: --period: %v\n", err)
+		return exitUsage
+	}
+	name := *file
+	if name == "" {
+		name = "kiem-toan-" + strings.ToLower(*period) + ".zip"
+	}
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		fmt.Fprintf(stderr, "collector audit export: %v\n", err)
+		return exitUsage
+	}
+	err = withCenter(ctx, *data, stderr, func(dir string) error {
+		return streamTo(ctx, dir, fmt.Sprintf("%s?from=%d&to=%d", pathAudit, from.Unix(), to.Unix()), f)
+	}, func(c *center) error {
+		return audit.Export(ctx, c.store, audit.ExportOptions{From: from, To: to, Key: c.keys.LogKey, Kinds: kinds.Table()}, f)
+	})
+	if err = errors.Join(err, f.Close()); err != nil {
+		fmt.Fprintf(stderr, "collector audit export: %v\n", err)
+		return exitFailed
+	}
+	fmt.Fprintln(stdout, name)
+	return exitDone
+}
+
+func runAuditVerify(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	fs := newFlags("audit verify", "Proves an export offline: signatures, tree, every batch and its chain, every expected slot; and works given figures out\n"+
+		"again. It needs neither collector nor state. It exits 0 when nothing is wrong.", stderr)
+	key := fs.String("key", "", "the log's verifier `KEY`, got by another way than the export")
+	figures := fs.String("figures", "", "compare with the figures in `FILE`, as `collector report --format json` or `availability --json` wrote them")
+	asJSON := fs.Bool("json", false, "write one JSON object")
+	lang := fs.String("lang", "vi", "language: vi or en")
+	path := ""
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		path, args = args[0], args[1:]
+	}
+	if ok, code := parse(fs, args); !ok {
+		return code
+	}
+	if path == "" {
+		fmt.Fprintln(stderr, "collector audit verify: name the export: collector audit verify FILE")
+		return exitUsage
+	}
+	o := audit.Options{Key: *key, Kinds: kinds.Table(), Batch: historyBatch, Terms: termsAt}
+	if *figures != "" {
+		b, err := os.ReadFile(*figures)
+		if err != nil {
+			fmt.Fprintf(stderr, "collector audit verify: %v\n", err)
+			return exitUsage
+		}
+		o.Figures = b
+	}
+	r, err := audit.Verify(ctx, path, o)
+	if err != nil {
+		fmt.Fprintf(stderr, "collector audit verify: %v\n", err)
+		return exitUsage
+	}
+	if *asJSON {
+		if code := printJSON(stdout, stderr, r); code != exitDone {
+			return code
+		}
+	} else if err := r.Write(stdout, words.ParseLang(*lang)); err != nil {
+		return exitFailed
+	}
+	if !r.OK() {
+		return exitFailed
+	}
+	return exitDone
+}
