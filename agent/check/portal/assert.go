@@ -1,20 +1,16 @@
 package portal
 
 import (
-	"bytes"
 	"fmt"
 	"net/http"
 	"regexp"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
-	"golang.org/x/net/html"
-	"golang.org/x/net/html/charset"
-	"golang.org/x/text/encoding/charmap"
 	"golang.org/x/text/unicode/norm"
 
 	"egovmon/agent/check"
+	"egovmon/agent/check/web"
 )
 
 // assertions are what must be true of an answer that came.
@@ -76,50 +72,21 @@ func (a *assertions) judge(body []byte, contentType string) *fault {
 	if !a.content() {
 		return nil
 	}
-	page := decode(body, contentType)
-	plain := page // with character references resolved, as a reader sees it
-	if bytes.IndexByte(page, '&') >= 0 {
-		plain = norm.NFC.Bytes([]byte(html.UnescapeString(string(page))))
-	}
+	text := web.NewText(body, contentType)
 	for _, s := range a.absent {
-		if has(page, plain, s) {
+		if text.Has(s) {
 			return &fault{check.ContentForbidden, fmt.Sprintf("the page holds %q", s)}
 		}
 	}
 	for _, s := range a.contains {
-		if !has(page, plain, s) {
+		if !text.Has(s) {
 			return &fault{check.ContentMissing, fmt.Sprintf("the page does not hold %q", s)}
 		}
 	}
 	for _, r := range a.matches {
-		if !r.Match(page) && !r.Match(plain) {
+		if !text.Match(r) {
 			return &fault{check.ContentMissing, fmt.Sprintf("nothing on the page matches %q", r)}
 		}
 	}
 	return nil
-}
-
-func has(page, plain []byte, s string) bool {
-	return bytes.Contains(page, []byte(s)) || bytes.Contains(plain, []byte(s))
-}
-
-// decode returns a page in UTF-8 and NFC. What the page says of its charset goes first (byte order mark, Content-Type,
-// meta); when it says nothing and is no UTF-8, it is read as a browser set to Vietnamese does, as windows-1258.
-func decode(body []byte, contentType string) []byte {
-	enc, name, certain := charset.DetermineEncoding(body, contentType)
-	switch {
-	case name == "utf-8", !certain && utf8.Valid(body):
-		body = bytes.TrimPrefix(body, []byte("\ufeff"))
-	default:
-		if !certain {
-			enc = charmap.Windows1258
-		}
-		if text, err := enc.NewDecoder().Bytes(body); err == nil {
-			body = text
-		}
-	}
-	if norm.NFC.IsNormal(body) {
-		return body
-	}
-	return norm.NFC.Bytes(body)
 }

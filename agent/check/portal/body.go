@@ -106,7 +106,7 @@ func (f *fetch) body(resp *http.Response, wire *wireReader) ([]byte, *fault) {
 	// Never closed: Close would read the rest of a body without end. The connection is closed instead.
 	limited := &io.LimitedReader{R: r, N: f.c.maxBytes + 1}
 	var n int64
-	if f.c.page.content() {
+	if f.c.page.content() || f.c.elements {
 		n, err = f.scratch.text.ReadFrom(limited)
 	} else {
 		n, err = io.Copy(io.Discard, limited)

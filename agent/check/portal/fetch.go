@@ -1,7 +1,6 @@
 package portal
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -17,6 +16,7 @@ import (
 
 	"egovmon/agent/check"
 	"egovmon/agent/check/reach"
+	"egovmon/agent/check/web"
 )
 
 // A fetch is one run of an httpCheck: the request, and those that redirections ask for.
@@ -28,6 +28,8 @@ type fetch struct {
 	facts   check.Facts
 	jar     *cookiejar.Jar // nil until a redirection; a session may depend on the cookie set with it
 	last    answer
+	at      *url.URL // where the last answer came from
+	seen    web.Elements
 }
 
 // An answer is the last one that was read.
@@ -47,6 +49,7 @@ func (f *fetch) follow(ctx context.Context) *fault {
 	for {
 		next, bad := f.exchange(ctx, u, method)
 		if bad != nil || next == nil {
+			f.at = u
 			return bad
 		}
 		if bad := f.mayGo(u, next); bad != nil {
@@ -79,11 +82,13 @@ func (f *fetch) number() {
 func (f *fetch) mayGo(from, to *url.URL) *fault {
 	switch {
 	case f.last.redirects >= f.c.redirects:
-		return &fault{check.HTTPRedirect, fmt.Sprintf("more than %d redirections, the last one to %s", f.c.redirects, shown(to))}
+		return &fault{check.HTTPRedirect, fmt.Sprintf("more than %d redirections, the last one to %s", f.c.redirects, web.Shown(to))}
 	case from.Scheme == "https" && to.Scheme == "http" && !f.c.downgrade:
-		return &fault{check.HTTPRedirect, fmt.Sprintf("redirected from https to %s: allow it with downgrade: true", shown(to))}
-	case !f.c.others && !kin(f.c.url.Hostname(), to.Hostname()):
-		return &fault{check.HTTPRedirect, fmt.Sprintf("redirected to another site, %s: allow it with other_hosts: true", shown(to))}
+		return &fault{check.HTTPRedirect, fmt.Sprintf("redirected from https to %s: allow it with downgrade: true", web.Shown(to))}
+	case f.c.sso != "" && strings.EqualFold(f.c.sso, to.Hostname()):
+		return nil
+	case !f.c.others && !web.Kin(f.c.url.Hostname(), to.Hostname()):
+		return &fault{check.HTTPRedirect, fmt.Sprintf("redirected to another site, %s: allow it with other_hosts: true", web.Shown(to))}
 	}
 	return nil
 }
@@ -156,7 +161,7 @@ func (f *fetch) connect(ctx context.Context, u, via *url.URL) (net.Conn, *fault)
 	if via != nil {
 		to = via
 	}
-	conn, dialed, err := f.c.dialer.Dial(ctx, withPort(to))
+	conn, dialed, err := f.c.dialer.Dial(ctx, web.HostPort(to))
 	f.spans.dialed(dialed)
 	if err != nil {
 		return nil, &fault{check.Classify(check.StepConnect, err), err.Error()}
@@ -198,13 +203,13 @@ func (f *fetch) secure(ctx context.Context, conn net.Conn, u, via *url.URL) (net
 
 func (f *fetch) tunnel(ctx context.Context, conn net.Conn, u, via *url.URL) *fault {
 	if via.Scheme != "http" {
-		return f.c.proxy.throughSOCKS(ctx, conn, via, withPort(u))
+		return f.c.proxy.throughSOCKS(ctx, conn, via, web.HostPort(u))
 	}
 	auth, err := f.c.proxy.basic(via)
 	if err != nil {
 		return &fault{check.NotConfigured, err.Error()}
 	}
-	return connectThrough(conn, via, auth, f.c.header.Get("User-Agent"), withPort(u))
+	return connectThrough(conn, via, auth, f.c.header.Get("User-Agent"), web.HostPort(u))
 }
 
 // send writes the request.
@@ -241,7 +246,7 @@ func (f *fetch) receive(conn net.Conn, req *http.Request) (*url.URL, *fault) {
 	wire := &f.scratch.wire
 	wire.reset(conn, maxHead)
 	br := f.scratch.reader(wire)
-	resp, err := readHead(br, req)
+	resp, err := web.ReadHead(br, req)
 	f.spans.add(phaseFirstByte, time.Since(begin))
 	if err != nil {
 		return nil, wire.fault("waiting for the answer", err)
@@ -264,34 +269,16 @@ func (f *fetch) receive(conn net.Conn, req *http.Request) (*url.URL, *fault) {
 	if bad != nil {
 		return nil, bad
 	}
-	return nil, f.c.page.judge(body, resp.Header.Get("Content-Type"))
-}
-
-// readHead reads status line and headers, passing over interim answers (RFC 9110, section 15.2).
-func readHead(br *bufio.Reader, req *http.Request) (*http.Response, error) {
-	for range 5 {
-		if _, err := br.Peek(1); err != nil {
-			return nil, err // before the first byte an end is a hang-up, not a truncation
-		}
-		resp, err := http.ReadResponse(br, req)
-		if err != nil {
-			return nil, err
-		}
-		if resp.ProtoMajor != 1 || resp.StatusCode < 100 {
-			return nil, fmt.Errorf("answer in %s with status %03d", resp.Proto, resp.StatusCode)
-		}
-		if resp.StatusCode >= 200 || resp.StatusCode == http.StatusSwitchingProtocols {
-			return resp, nil
-		}
+	if f.c.elements {
+		f.jar.SetCookies(req.URL, resp.Cookies())
+		f.seen = web.Parse(web.Decode(body, resp.Header.Get("Content-Type")))
 	}
-	return nil, errors.New("interim answers (1xx) without end")
+	return nil, f.c.page.judge(body, resp.Header.Get("Content-Type"))
 }
 
 // redirection returns where the answer leads, nil when it is to be judged itself.
 func (f *fetch) redirection(from *url.URL, resp *http.Response) (*url.URL, *fault) {
-	switch resp.StatusCode {
-	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
-	default:
+	if !web.Redirects(resp.StatusCode) {
 		return nil, nil
 	}
 	where := resp.Header.Get("Location")
@@ -300,7 +287,7 @@ func (f *fetch) redirection(from *url.URL, resp *http.Response) (*url.URL, *faul
 	}
 	u, err := from.Parse(where)
 	if err == nil {
-		u, err = parseURL(u.String())
+		u, err = web.ParseURL(u.String())
 	}
 	if err != nil {
 		return nil, &fault{check.HTTPRedirect, fmt.Sprintf("status %d with a Location that cannot be followed: %v", resp.StatusCode, err)}

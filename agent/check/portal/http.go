@@ -16,6 +16,7 @@ import (
 
 	"egovmon/agent/check"
 	"egovmon/agent/check/reach"
+	"egovmon/agent/check/web"
 )
 
 func httpKind() check.Kind {
@@ -50,7 +51,7 @@ func httpKind() check.Kind {
 const (
 	maxRedirects = 20
 	maxMaxBytes  = 64 << 20
-	maxHead      = 256 << 10 // status line and headers; browsers stop there too
+	maxHead      = web.MaxHead
 )
 
 func httpOptions() []check.Option {
@@ -116,10 +117,12 @@ type httpCheck struct {
 	policy    reach.Policy
 	dialer    reach.Dialer
 	pool      *sync.Pool
+	sso       string // a host that a redirection may lead to, "" for none
+	elements  bool   // the forms and images of the page are kept
 }
 
 func newHTTP(o check.Options, env check.Env) (*httpCheck, error) {
-	u, err := parseURL(o.String("url"))
+	u, err := web.ParseURL(o.String("url"))
 	if err != nil {
 		return nil, fmt.Errorf("option \"url\": %w", err)
 	}
@@ -158,30 +161,6 @@ func newHTTP(o check.Options, env check.Env) (*httpCheck, error) {
 		return nil, err
 	}
 	return c, c.clientPair(o, env)
-}
-
-// parseURL reads a URL that can be fetched; its host is in ASCII and without user.
-func parseURL(s string) (*url.URL, error) {
-	u, err := url.Parse(s)
-	if err != nil {
-		return nil, fmt.Errorf("%q is no URL: write it as https://host/path", s)
-	}
-	u.Scheme = strings.ToLower(u.Scheme)
-	if u.Scheme != "http" && u.Scheme != "https" {
-		return nil, fmt.Errorf("scheme %q: write http:// or https://", u.Scheme)
-	}
-	if u.Hostname() == "" {
-		return nil, fmt.Errorf("%q has no host: write it as https://host/path", s)
-	}
-	host, err := reach.ASCIIHost(u.Hostname())
-	if err != nil {
-		return nil, err
-	}
-	if host != u.Hostname() {
-		u.Host = strings.Replace(u.Host, u.Hostname(), host, 1)
-	}
-	u.Fragment, u.RawFragment = "", ""
-	return u, nil
 }
 
 func (c *httpCheck) headers(o check.Options) error {

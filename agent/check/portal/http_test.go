@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"egovmon/agent/check"
+	"egovmon/agent/check/web"
 )
 
 // webServer serves with this handler over HTTP.
@@ -407,7 +408,7 @@ func TestShown(t *testing.T) {
 		{"example.vn", "www.example.vn", true}, {"www.example.vn", "EXAMPLE.vn", true}, {"example.vn", "example.vn", true},
 		{"example.vn", "badexample.vn", false}, {"a.example.vn", "b.example.vn", false}, {"127.0.0.1", "localhost", false},
 	} {
-		if kin(tt.a, tt.b) != tt.want {
+		if web.Kin(tt.a, tt.b) != tt.want {
 			t.Errorf("kin(%s, %s) is not %v", tt.a, tt.b, tt.want)
 		}
 	}

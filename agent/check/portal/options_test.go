@@ -10,6 +10,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 
 	"egovmon/agent/check"
+	"egovmon/agent/check/web"
 	"egovmon/agent/plan"
 )
 
@@ -96,7 +97,7 @@ func FuzzPage(f *testing.F) {
 	f.Add([]byte("Tứ"), `text/html; charset="iso-2022-kr`, "ứ")
 	f.Add([]byte("\x1b$B\x1b(B~{"), "text/html; charset=hz-gb-2312", "~")
 	f.Fuzz(func(t *testing.T, body []byte, contentType, want string) {
-		text := decode(body, contentType)
+		text := web.Decode(body, contentType)
 		if len(text) > 16*len(body)+64 {
 			t.Errorf("%d bytes became %d", len(body), len(text))
 		}

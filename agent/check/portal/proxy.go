@@ -69,22 +69,6 @@ func (p *proxy) basic(via *url.URL) (string, error) {
 	return login{via.User.Username(), func() (string, error) { return password, nil }}.basic()
 }
 
-// withPort returns a URL's host:port, with the scheme's port when it has none.
-func withPort(u *url.URL) string {
-	port := u.Port()
-	if port == "" {
-		switch u.Scheme {
-		case "https":
-			port = "443"
-		case "socks5", "socks5h":
-			port = "1080"
-		default:
-			port = "80"
-		}
-	}
-	return net.JoinHostPort(u.Hostname(), port)
-}
-
 // throughSOCKS asks the SOCKS5 proxy (RFC 1928) at the other end of conn for a connection to address.
 func (p *proxy) throughSOCKS(ctx context.Context, conn net.Conn, via *url.URL, address string) *fault {
 	var auth *socks.Auth
