@@ -69,6 +69,8 @@ const (
 	TypeMap      Type = "map"       // map[string]string
 	TypeRegexps  Type = "regexps"   // []string, each of RE2 syntax
 	TypeSecret   Type = "secret"    // string: the name in {secret: NAME}
+	TypeValues   Type = "values"    // map[string]Value: texts, or {secret: NAME}
+	TypeSteps    Type = "steps"     // []Options: a list of mappings, each with the options of Option.Step
 )
 
 // An Option is one key under `with:`.
@@ -81,6 +83,13 @@ type Option struct {
 	Enum     []string // the only values allowed; nil allows all of the type
 	Min, Max float64  // bounds for int, float, duration (in seconds), bytes, and for how many values a list has; both 0 for none
 	Help     string   // one English sentence
+	Step     []Option // of steps: what may stand in each; nil for all other types
+}
+
+// A Value is a text that may be a secret of the machine. One of the two is "".
+type Value struct {
+	Text   string // Unicode NFC
+	Secret string // the name in {secret: NAME}
 }
 
 // A FactDef declares a number: results with another name, or a value out of bounds, are rejected.
@@ -121,6 +130,12 @@ func (o Options) Duration(name string) time.Duration { v, _ := o[name].(time.Dur
 
 // Map returns a map option; nil when absent.
 func (o Options) Map(name string) map[string]string { v, _ := o[name].(map[string]string); return v }
+
+// Values returns a values option; nil when absent.
+func (o Options) Values(name string) map[string]Value { v, _ := o[name].(map[string]Value); return v }
+
+// Steps returns a steps option; nil when absent.
+func (o Options) Steps(name string) []Options { v, _ := o[name].([]Options); return v }
 
 // A Table is the kinds a program knows. It is a value: there is no registry.
 type Table []Kind

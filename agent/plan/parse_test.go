@@ -42,6 +42,11 @@ func kinds() check.Table {
 		{Name: "ping", Options: []check.Option{{Name: "host", Type: check.TypeHost, Required: true}}},
 		{Name: "uplink", Options: []check.Option{{Name: "anchors", Type: check.TypeAddrs, Min: 3}}},
 		{Name: "host"},
+		{Name: "walk", Options: []check.Option{{Name: "steps", Type: check.TypeSteps, Required: true, Min: 1, Step: []check.Option{
+			{Name: "name", Type: check.TypeString, Required: true, Help: "what the step is called"},
+			{Name: "status", Type: check.TypeInts, Default: "[200]", Min: 100, Max: 599},
+			{Name: "form", Type: check.TypeValues},
+		}}}},
 	}
 }
 
@@ -103,6 +108,20 @@ func TestTextIsComparedInNFC(t *testing.T) {
 	}
 }
 
+func TestSteps(t *testing.T) {
+	p, err := plan.Parse([]byte(one("{id: a.b, kind: walk, every: 1m, with: {steps: [{name: open}, {name: send, status: [302], form: {u: 'Ky\u0300', p: {secret: box}}}]}}")), kinds())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []check.Options{
+		{"name": "open", "status": []int64{200}},
+		{"name": "send", "status": []int64{302}, "form": map[string]check.Value{"u": {Text: "Kỳ"}, "p": {Secret: "box"}}},
+	}
+	if d := cmp.Diff(want, p.Checks[0].Options.Steps("steps")); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+}
+
 func one(line string) string { return "plan: x\nchecks:\n  - " + line + "\n" }
 
 func TestMistakes(t *testing.T) {
@@ -150,6 +169,14 @@ func TestMistakes(t *testing.T) {
 		{"empty", "", []string{"begin with `plan: NAME`"}},
 		{"a list", "- a\n", []string{"begin with `plan: NAME`"}},
 		{"nothing in it", "for: pc-1\n", []string{"`plan:` is missing", "`checks:` is missing"}},
+		{"steps that are none", one("{id: a.b, kind: walk, every: 60s, with: {steps: open}}"), []string{"with: steps: this must be a list"}},
+		{"no steps", one("{id: a.b, kind: walk, every: 60s, with: {steps: []}}"), []string{"a list of 0 values"}},
+		{"too many steps", one("{id: a.b, kind: walk, every: 60s, with: {steps: [" + strings.Repeat("{name: x}, ", 21) + "]}}"), []string{"a list of 21 values", "to 20"}},
+		{"a step that is a word", one("{id: a.b, kind: walk, every: 60s, with: {steps: [open]}}"), []string{"step 1 is no mapping"}},
+		{"a step without name", one("{id: a.b, kind: walk, every: 60s, with: {steps: [{name: x}, {status: [200]}]}}"), []string{"step 2 needs the option `name:`", "what the step is called"}},
+		{"a step with a wrong key", one("{id: a.b, kind: walk, every: 60s, with: {steps: [{name: x, statsu: [200]}]}}"), []string{"with: steps: step 1", `did you mean "status"?`}},
+		{"a step with a wrong value", one("{id: a.b, kind: walk, every: 60s, with: {steps: [{name: x, status: [9]}]}}"), []string{"step 1: status", "from 100 to 599"}},
+		{"a form with a wrong secret", one("{id: a.b, kind: walk, every: 60s, with: {steps: [{name: x, form: {p: {secret: 'A B'}}}]}}"), []string{`secret "A B" is no name`}},
 		{"all at once", "plan: x\nversion: -1\nissued: gestern\nseal: 1s\nchecks:\n  - {kind: host}\n", []string{"line 2", "line 3", "line 4", "`id:` is missing", "`every:` is missing"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -19,6 +19,7 @@ import (
 const (
 	maxString = 4096 // bytes of one value
 	maxItems  = 256  // values of one list or map
+	maxSteps  = 20   // of one option
 )
 
 // text returns a plain value in NFC.
@@ -77,33 +78,39 @@ func (p *parser) path(v *yaml.Node, where string) Path {
 
 // options turns `with:` into values of the forms that the kind declares, with its defaults.
 func (p *parser) options(n *yaml.Node, where string, k check.Kind, with *yaml.Node) check.Options {
+	return p.declared(n, where, "with", "kind "+k.Name, k.Options, with)
+}
+
+// declared reads a mapping whose keys are the declared options; owner is who declares them.
+func (p *parser) declared(n *yaml.Node, where, key, owner string, defs []check.Option, with *yaml.Node) check.Options {
 	o := check.Options{}
 	if with != nil && (with.Kind != yaml.ScalarNode || with.Value != "") {
 		var known []string
-		for _, d := range k.Options {
+		for _, d := range defs {
 			known = append(known, d.Name)
 		}
-		p.fields(with, where+": with", known, func(key string, v *yaml.Node) {
-			d, _ := k.Option(key)
-			if val, ok := p.value(v, fmt.Sprintf("%s: with: %s", where, key), d); ok {
-				o[key] = val
+		inside := where + ": " + key
+		p.fields(with, inside, known, func(name string, v *yaml.Node) {
+			d, _ := check.Kind{Options: defs}.Option(name)
+			if val, ok := p.value(v, inside+": "+name, d); ok {
+				o[name] = val
 			} else {
-				o[key] = nil
+				o[name] = nil
 			}
 		})
 	}
-	for _, d := range k.Options {
+	for _, d := range defs {
 		if o.Has(d.Name) {
 			continue
 		}
 		switch {
 		case d.Required:
-			p.wrong(n, where, fmt.Sprintf("kind %s needs the option `%s:` (%s)", k.Name, d.Name, d.Type), d.Help)
+			p.wrong(n, where, fmt.Sprintf("%s needs the option `%s:` (%s)", owner, d.Name, d.Type), d.Help)
 		case d.Default != "":
 			if v, err := Default(d); err == nil {
 				o[d.Name] = v
 			} else {
-				p.wrong(n, where, fmt.Sprintf("the default of option %s of kind %s is wrong: %v", d.Name, k.Name, err), "this is a fault of the program")
+				p.wrong(n, where, fmt.Sprintf("the default of option %s of %s is wrong: %v", d.Name, owner, err), "this is a fault of the program")
 			}
 		}
 	}
@@ -162,6 +169,18 @@ func (p *parser) form(v *yaml.Node, where string, d check.Option) any {
 		return m
 	case check.TypeSecret:
 		return p.secret(v, where)
+	case check.TypeValues:
+		m := map[string]check.Value{}
+		p.pairs(v, where, func(key string, val *yaml.Node) {
+			if val.Kind == yaml.MappingNode {
+				m[key] = check.Value{Secret: p.secret(val, where)}
+			} else {
+				m[key] = check.Value{Text: p.text(val, where)}
+			}
+		})
+		return m
+	case check.TypeSteps:
+		return p.steps(v, where, d)
 	case check.TypeStrings, check.TypeAddrs, check.TypeRegexps:
 		var ss []string
 		p.list(v, where, d, func(item *yaml.Node) { ss = append(ss, p.single(item, where, d)) })
@@ -169,6 +188,22 @@ func (p *parser) form(v *yaml.Node, where string, d check.Option) any {
 	default:
 		return p.single(v, where, d)
 	}
+}
+
+// steps reads a list of mappings.
+func (p *parser) steps(v *yaml.Node, where string, d check.Option) []check.Options {
+	var steps []check.Options
+	if d.Max == 0 || d.Max > maxSteps {
+		d.Max = maxSteps
+	}
+	p.list(v, where, d, func(item *yaml.Node) {
+		at := fmt.Sprintf("step %d", len(steps)+1)
+		if item.Kind != yaml.MappingNode {
+			p.wrong(item, where, at+" is no mapping", "write `- name: …` and its options below")
+		}
+		steps = append(steps, p.declared(item, where, at, at, d.Step, item))
+	})
+	return steps
 }
 
 // single reads one string of the option's form.

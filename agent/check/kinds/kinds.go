@@ -11,6 +11,7 @@ import (
 	"egovmon/agent/check/machine"
 	"egovmon/agent/check/mail"
 	"egovmon/agent/check/network"
+	"egovmon/agent/check/onestop"
 	"egovmon/agent/check/portal"
 	"egovmon/agent/check/signature"
 )
@@ -21,6 +22,7 @@ func Table() check.Table {
 		network.Kinds(),
 		dns.Kinds(),
 		portal.Kinds(),
+		onestop.Kinds(),
 		mail.Kinds(),
 		signature.Kinds(),
 		machine.Kinds(),
