@@ -94,6 +94,9 @@ func describe(w io.Writer, k check.Kind) {
 		if len(notes) > 0 {
 			fmt.Fprintf(w, "  %-16s %-10s %s\n", "", "", strings.Join(notes, "; "))
 		}
+		for _, of := range o.Step {
+			fmt.Fprintf(w, "    - %-12s %-10s %s\n", of.Name, of.Type, of.Help)
+		}
 	}
 	if len(k.Facts) > 0 {
 		fmt.Fprint(w, "\nFacts it may report\n")
@@ -117,14 +120,18 @@ func kindJSON(w io.Writer, k check.Kind) {
 		Min      float64    `json:"min,omitempty"`
 		Max      float64    `json:"max,omitempty"`
 		Help     string     `json:"help"`
+		Step     []option   `json:"step,omitempty"`
 	}
 	type fact struct {
 		Name string `json:"name"`
 		Help string `json:"help"`
 	}
-	var os []option
-	for _, o := range k.Options {
-		os = append(os, option{o.Name, o.Type, o.Required, o.Default, o.Unit, o.Enum, o.Min, o.Max, o.Help})
+	var listed func(defs []check.Option) []option
+	listed = func(defs []check.Option) (os []option) {
+		for _, o := range defs {
+			os = append(os, option{o.Name, o.Type, o.Required, o.Default, o.Unit, o.Enum, o.Min, o.Max, o.Help, listed(o.Step)})
+		}
+		return os
 	}
 	var facts []fact
 	for _, f := range k.Facts {
@@ -137,6 +144,6 @@ func kindJSON(w io.Writer, k check.Kind) {
 		Options []option `json:"options"`
 		Facts   []fact   `json:"facts"`
 		Phases  []string `json:"phases"`
-	}{k.Name, k.Family, k.Summary, os, facts, k.Phases})
+	}{k.Name, k.Family, k.Summary, listed(k.Options), facts, k.Phases})
 	fmt.Fprintf(w, "%s\n", b)
 }

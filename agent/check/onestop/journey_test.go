@@ -2,11 +2,14 @@ package onestop
 
 import (
 	"context"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -343,5 +346,31 @@ func TestMask(t *testing.T) {
 	w := walk{secrets: []string{"p w/1"}, vars: map[string]string{"token": "abc p w/1 def", "n": "7"}}
 	if got := w.mask("a p w/1 b p+w%2F1 c p%20w%2F1 d abc p w/1 def 7"); got != "a *** b *** c *** d *** 7" {
 		t.Errorf("got %q", got)
+	}
+}
+
+func TestJourneyOverTLS(t *testing.T) {
+	s := httptest.NewTLSServer(&office{})
+	t.Cleanup(s.Close)
+	roots := filepath.Join(t.TempDir(), "roots.pem")
+	if err := os.WriteFile(roots, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := run(t.Context(), t, parse(t, walkPlan(s.URL, "      roots: "+roots+"\n")), env(password))
+	if v, ok := r.Facts.Get("chain_valid_code"); r.Reason != check.OK || v != 1 || !ok {
+		t.Errorf("got %s %q, chain %v %v", r.Reason, r.Detail, v, ok)
+	}
+	r = run(t.Context(), t, parse(t, walkPlan(s.URL, "      roots: "+roots+"\n      warn_days: 3650\n      issuer: nobody\n")), env(password))
+	if r.Reason != check.TLSUntrusted {
+		t.Errorf("another issuer: got %s %q", r.Reason, r.Detail)
+	}
+	// An https page must not send the browser, and its cookies, on in the clear.
+	plain := httptest.NewServer(&office{})
+	t.Cleanup(plain.Close)
+	down := httptest.NewTLSServer(http.RedirectHandler(plain.URL+"/", http.StatusFound))
+	t.Cleanup(down.Close)
+	r = run(t.Context(), t, parse(t, walkPlan(down.URL, "      roots: "+roots+"\n")), env(password))
+	if r.Reason != check.HTTPRedirect || !strings.Contains(r.Detail, "from https") {
+		t.Errorf("downgrade: got %s %q", r.Reason, r.Detail)
 	}
 }

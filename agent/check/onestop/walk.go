@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/cookiejar"
@@ -84,9 +85,7 @@ func (w *walk) step(ctx context.Context, s *step) *reach.Fault {
 		method, body = http.MethodPost, values.Encode()
 	} else if len(values) > 0 {
 		q := u.Query()
-		for name, v := range values {
-			q[name] = v
-		}
+		maps.Copy(q, values)
 		u.RawQuery = q.Encode()
 	}
 	for range maxRequests + 1 {
