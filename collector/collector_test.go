@@ -224,6 +224,11 @@ func TestTheWholeWay(t *testing.T) {
 	if got := c.query(`sum(egovmon_service_state{service="thu_thap",unit=""})`)[" "]; got != "1" {
 		t.Errorf("the collector does not keep its own states in PromQL: %q", got)
 	}
+	var listed, complaints bytes.Buffer
+	if code := run(t.Context(), []string{"fleet", "--data", dir}, &listed, &complaints); code != exitDone ||
+		!strings.Contains(listed.String(), "may-chu-huyen") || strings.Contains(listed.String(), "<fleet.") {
+		t.Errorf("fleet exits %d: %s%s", code, listed.String(), complaints.String())
+	}
 	if code, body := c.get(c.base()+"/api/sd", true); code != http.StatusOK || !strings.Contains(body, `"__param_module":"tcp"`) {
 		t.Errorf("/api/sd answers %d: %.200s", code, body)
 	}
