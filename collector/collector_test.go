@@ -319,6 +319,27 @@ func TestSecondMachine(t *testing.T) {
 	eventually(t, "the new machine's results in PromQL", func() bool {
 		return c.query("egovmon_check_success")["pc-thu-01 pc.host"] != ""
 	})
+	eventually(t, "the commune's counter on the board", func() bool {
+		_, body := c.get(c.base()+"/api/board", true)
+		var v struct {
+			Counters []struct {
+				Unit, State string
+				Unknown     []string
+			}
+		}
+		if err := json.Unmarshal([]byte(body), &v); err != nil {
+			t.Fatal(err)
+		}
+		for _, k := range v.Counters {
+			if k.Unit == "xa-tu-ky" && k.State == "ready" {
+				t.Error("a counter of which much is unknown is called ready")
+			}
+			if k.Unit == "xa-tu-ky" && k.State != "" {
+				return true
+			}
+		}
+		return false
+	})
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)
