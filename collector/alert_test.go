@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -67,6 +68,7 @@ func TestAnIncidentReachesTheOffice(t *testing.T) {
 		return n
 	}
 	eventually(t, "the office is told", func() bool { return count("opened thu connect_refused") > 0 })
+	acknowledge(t, c)
 	if l, err = net.Listen("tcp", addr); err != nil {
 		t.Fatal(err)
 	}
@@ -74,6 +76,35 @@ func TestAnIncidentReachesTheOffice(t *testing.T) {
 	eventually(t, "the all-clear", func() bool { return count("closed thu") > 0 })
 	if count("opened") != 1 || count("closed") != 1 {
 		t.Errorf("%d messages of the opening and %d all-clears, want one of each", count("opened"), count("closed"))
+	}
+}
+
+// acknowledge presses the board's button for the one open incident.
+func acknowledge(t *testing.T, c *centre) {
+	t.Helper()
+	if code, _ := c.get(c.link, false); code != http.StatusOK {
+		t.Fatalf("the link answers %d", code)
+	}
+	var board struct {
+		Incidents []struct {
+			ID  string
+			Ack struct{ User, Note string }
+		}
+	}
+	read := func() {
+		_, body := c.get(c.base()+"/api/board", false)
+		if err := json.Unmarshal([]byte(body), &board); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "the incident is on the board", func() bool { read(); return len(board.Incidents) == 1 })
+	resp, err := c.http.PostForm(c.base()+"/incident/"+board.Incidents[0].ID+"/ack", url.Values{"note": {"đang xử lý"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if read(); resp.StatusCode != http.StatusOK || board.Incidents[0].Ack.User != "operator@local" || board.Incidents[0].Ack.Note != "đang xử lý" {
+		t.Errorf("acknowledging answers %d, and the board says %+v", resp.StatusCode, board.Incidents[0].Ack)
 	}
 }
 

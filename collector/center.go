@@ -21,6 +21,7 @@ import (
 	"egovmon/collector/board"
 	"egovmon/collector/enrol"
 	"egovmon/collector/evidence"
+	"egovmon/collector/fleet"
 	"egovmon/collector/history/index"
 	"egovmon/collector/incident"
 	"egovmon/collector/intake"
@@ -66,6 +67,8 @@ type center struct {
 	layers    layers
 	incidents *incident.Manager
 	alerts    *alert.Sender
+	nomad     *fleet.Watcher // nil without Nomad
+	started   time.Time
 
 	mu      sync.Mutex
 	profile *profile.Profile    // as its files say, with the machines that enrolled besides

@@ -224,6 +224,11 @@ func TestTheWholeWay(t *testing.T) {
 	if got := c.query(`sum(egovmon_service_state{service="thu_thap",unit=""})`)[" "]; got != "1" {
 		t.Errorf("the collector does not keep its own states in PromQL: %q", got)
 	}
+	var listed, complaints bytes.Buffer
+	if code := run(t.Context(), []string{"fleet", "--data", dir}, &listed, &complaints); code != exitDone ||
+		!strings.Contains(listed.String(), "may-chu-huyen") || strings.Contains(listed.String(), "<fleet.") {
+		t.Errorf("fleet exits %d: %s%s", code, listed.String(), complaints.String())
+	}
 	if code, body := c.get(c.base()+"/api/sd", true); code != http.StatusOK || !strings.Contains(body, `"__param_module":"tcp"`) {
 		t.Errorf("/api/sd answers %d: %.200s", code, body)
 	}
@@ -313,6 +318,27 @@ func TestSecondMachine(t *testing.T) {
 	go func() { done <- d.Run(ctx) }()
 	eventually(t, "the new machine's results in PromQL", func() bool {
 		return c.query("egovmon_check_success")["pc-thu-01 pc.host"] != ""
+	})
+	eventually(t, "the commune's counter on the board", func() bool {
+		_, body := c.get(c.base()+"/api/board", true)
+		var v struct {
+			Counters []struct {
+				Unit, State string
+				Unknown     []string
+			}
+		}
+		if err := json.Unmarshal([]byte(body), &v); err != nil {
+			t.Fatal(err)
+		}
+		for _, k := range v.Counters {
+			if k.Unit == "xa-tu-ky" && k.State == "ready" {
+				t.Error("a counter of which much is unknown is called ready")
+			}
+			if k.Unit == "xa-tu-ky" && k.State != "" {
+				return true
+			}
+		}
+		return false
 	})
 	cancel()
 	if err := <-done; err != nil {

@@ -43,6 +43,8 @@ type config struct {
 	Series seriesConfig `yaml:"series"`
 	// Alert says how people are told of incidents: a mail relay, webhooks. Without it incidents are shown on the board only.
 	Alert alert.Config `yaml:"alert"`
+	// Nomad is asked which machines run an agent, for `collector fleet`. Without addresses there is none.
+	Nomad nomadConfig `yaml:"nomad"`
 	// RemoteWrite sends every sample on to other systems that speak Prometheus remote write.
 	RemoteWrite []remoteWrite `yaml:"remote_write"`
 }

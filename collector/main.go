@@ -44,6 +44,7 @@ func commands() []command {
 		{"availability", "--from D --to D | --period P [--service ID] [--unit ID] [--json]", "the figures of services and units", runAvailability},
 		{"report", "--period 2026-Q3 [--format docx|xlsx|json] [--out FILE]", "the report of a period, as a draft to sign, a workbook or JSON", runReport},
 		{"audit", "export|verify", "take a period out for an auditor, and prove it offline", runAudit},
+		{"fleet", "[--json]", "expected against deployed (Nomad) against reporting machines", runFleet},
 		{"attest", "--control ID --unit ID --number … --issued D … [--file F]", "record that a document proves a control that cannot be measured", runAttest},
 		{"rebuild", "[--data DIR]", "make history and series again from the evidence", runRebuild},
 		{"version", "", "which program this is", runVersion},

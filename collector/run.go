@@ -131,6 +131,9 @@ func serveCenter(ctx context.Context, s setup, stdout io.Writer) (err error) {
 	if err := c.openAlerts(ctx); err != nil {
 		return err
 	}
+	if err := c.openFleet(); err != nil {
+		return err
+	}
 	c.params["collector.agents"] = dialable(agents.Addr())
 	var own lateAgent
 	shown := &metrics{c: c, own: &own, plans: map[string]*plan.Plan{}}
@@ -154,6 +157,7 @@ func serveCenter(ctx context.Context, s setup, stdout io.Writer) (err error) {
 	g.Go(func() error { return c.rollUp(ctx) })
 	g.Go(func() error { return (&selfScrape{c: c, gather: shown.gatherer()}).run(ctx) })
 	g.Go(func() error { return c.observe(ctx) })
+	g.Go(func() error { return c.watchFleet(ctx) })
 	g.Go(func() error { return c.alerts.Run(ctx) })
 	g.Go(func() error {
 		return serve(ctx, c.intake.HTTP(), func(h *http.Server) error { return h.ServeTLS(agents, "", "") })

@@ -72,7 +72,7 @@ func (s *source) View(ctx context.Context) (board.View, error) {
 		v.Services = append(v.Services, service(p, &svc, now))
 	}
 	v.NotConfigured, v.Notices = missing, notices(p, now)
-	v.Incidents = s.incidents(p, now)
+	v.Incidents, v.Counters = s.incidents(p, now), counters(p, standings, now)
 	m, err := s.c.matrix(p, now)
 	if err != nil {
 		return board.View{}, fmt.Errorf("board: %w", err)
@@ -135,6 +135,40 @@ func (s *source) cell(cat history.Catalogue, st index.Standing) board.Cell {
 		}
 	}
 	return c
+}
+
+// counters are the one-stop-shop counters of the units that have a point of measurement, as far as anything they need is
+// known.
+func counters(p *profile.Profile, standings []index.Standing, now time.Time) []board.Counter {
+	states := map[string]map[string]check.State{} // by unit and service
+	for _, st := range standings {
+		if states[st.Unit] == nil {
+			states[st.Unit] = map[string]check.State{}
+		}
+		states[st.Unit][st.Service] = st.State
+	}
+	var out []board.Counter
+	for _, svc := range p.ServicesAt(now) {
+		if !slices.ContainsFunc(svc.Checks, func(c profile.ServiceCheck) bool { return c.Kind == "counter" }) {
+			continue
+		}
+		var needs []history.Need
+		for _, id := range svc.Depends {
+			dep, ok := p.Service(id, now)
+			needs = append(needs, history.Need{Service: id, Vital: ok && dep.Severity == profile.Critical})
+		}
+		for _, u := range p.UnitsAt(now) {
+			if u.ID == p.District || states[u.ID] == nil {
+				continue
+			}
+			c := history.Counter(needs, states[u.ID])
+			if len(c.Unknown) == len(needs) {
+				continue // nothing is known there
+			}
+			out = append(out, board.Counter{Unit: u.ID, Name: unitName(p, u.ID, now), State: string(c.Readiness), Lost: c.Lost, Unknown: c.Unknown})
+		}
+	}
+	return out
 }
 
 func controls(t attest.Tally) board.Controls {

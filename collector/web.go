@@ -21,6 +21,7 @@ const (
 	pathAttest       = "/api/local/attest"
 	pathReport       = "/api/local/report"
 	pathAudit        = "/api/local/audit"
+	pathFleet        = "/api/local/fleet"
 	pathPlan         = "/api/local/plan"
 )
 
@@ -51,6 +52,7 @@ func (c *center) web(acc *access.Access, m *metrics, l net.Listener) (*http.Serv
 	mux.HandleFunc("POST "+pathAttest, c.attestHandler)
 	mux.HandleFunc("POST "+pathReport, c.reportHandler)
 	mux.HandleFunc("GET "+pathAudit, c.auditHandler)
+	mux.HandleFunc("GET "+pathFleet, func(w http.ResponseWriter, _ *http.Request) { answer(w, c.fleet(), nil) })
 	mux.HandleFunc("POST "+pathAvailability, func(w http.ResponseWriter, r *http.Request) {
 		var req figuresRequest
 		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4<<10)).Decode(&req); err != nil {

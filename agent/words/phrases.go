@@ -54,6 +54,14 @@ var phrases = sync.OnceValue(func() map[string][2]string {
 		"collector.stop":   {"Liên kết dùng một lần, hiệu lực 15 phút; lấy liên kết mới: collector link. Dừng bằng Ctrl-C.", "The link works once, within 15 minutes; for a new one: collector link. Stop with Ctrl-C."},
 
 		// the fleet: what is the matter with a machine
+		"counter.title":        {"Quầy một cửa", "One-stop-shop counters"},
+		"counter.ready":        {"Sẵn sàng", "Ready"},
+		"counter.limited":      {"Hạn chế", "Limited"},
+		"counter.stopped":      {"Ngừng tiếp nhận", "No reception"},
+		"counter.unclear":      {"Không xác định", "Not known"},
+		"counter.lost":         {"Mất: %s.", "Lost: %s."},
+		"counter.unknown":      {"Không đo được: %s.", "Not measurable: %s."},
+		"fleet.head":           {"MÁY\tĐƠN VỊ\tNOMAD\tLIÊN LẠC CUỐI\tTÌNH TRẠNG", "MACHINE\tUNIT\tNOMAD\tLAST CONTACT\tSTATE"},
 		"fleet.ok":             {"Đang chạy và gửi số liệu", "Running and reporting"},
 		"fleet.outside_nomad":  {"Gửi số liệu, nhưng cài ngoài Nomad", "Reporting, but installed outside Nomad"},
 		"fleet.nomad_link":     {"Gửi số liệu; chỉ mất liên lạc với Nomad", "Reporting; only its link to Nomad is cut"},

@@ -36,6 +36,7 @@ type frontPage struct {
 	Notices  []string
 	Tally    []tally // of the measured services, in the order people read states
 	Measured int
+	Counters []counterRow
 	Unknown  int // of these, the services whose state is not known
 	Missing  int // services that nobody measures
 	Open     []incidentItem
@@ -248,6 +249,7 @@ func newFront(l words.Lang, v View, mayAck bool) frontPage {
 	}
 	p.Measured, p.Missing = len(p.Rows), len(v.Services)-len(p.Rows)
 	p.Tally, p.Unknown = tallies(l, count), count[check.Unknown]
+	p.Counters = counterRows(l, v)
 	p.Open, p.Closed = g.incidents(v, mayAck)
 	p.Trouble = g.troubles(v)
 	if n := len(p.Trouble); n > mostTroubles {

@@ -519,3 +519,32 @@ func TestPhrasesOfPhasesAndMarks(t *testing.T) {
 		}
 	}
 }
+
+func TestCounters(t *testing.T) {
+	f := newcomer()
+	f.edit(func(v *View) {
+		v.Counters = []Counter{
+			{Unit: "xa-a", Name: Name{VI: "Xã A"}, State: CounterReady},
+			{Unit: "xa-b", Name: Name{VI: "Xã <b>"}, State: CounterStopped, Lost: []string{"pc"}, Unknown: []string{"no-such"}},
+			{Unit: "xa-c", Name: Name{VI: "Xã C"}, State: "off the list"},
+		}
+	})
+	p := parse(t, get(handlerOf(f), "/"))
+	at := func(s string) int {
+		i := strings.Index(p.text, s)
+		if i < 0 {
+			t.Errorf("the page does not say %q", s)
+		}
+		return i
+	}
+	stopped, unclear, ready := at("Ngừng tiếp nhận Xã <b>"), at("Không xác định Xã C"), at("Sẵn sàng Xã A")
+	if stopped > unclear || unclear > ready {
+		t.Error("the counter where people are turned away does not come first")
+	}
+	at("Mất: Máy trạm.")
+	at("Không đo được: no-such.")
+	f.edit(func(v *View) { v.Counters = nil })
+	if p := parse(t, get(handlerOf(f), "/")); strings.Contains(p.text, "Quầy một cửa") {
+		t.Error("a section without counters")
+	}
+}

@@ -32,10 +32,28 @@ type View struct {
 	Cells         []Cell          `json:"cells"`             // in any order; what has none is not measured
 	NotConfigured []NotConfigured `json:"not_configured"`
 	Incidents     []Incident      `json:"incidents,omitempty"` // open ones and lately closed ones, in any order
+	Counters      []Counter       `json:"counters,omitempty"`  // one-stop-shop counters, in the order in which they are shown
 	Layers        []UnitLayers    `json:"layers,omitempty"`    // in the order in which units are shown; empty hides them
 	Agents        []Agent         `json:"agents"`
 	Log           Log             `json:"log"`
 	Notices       []Name          `json:"notices,omitempty"` // what the operator must know, in whole sentences
+}
+
+// Readiness of a counter.
+const (
+	CounterReady   = "ready"   // Sẵn sàng
+	CounterLimited = "limited" // Hạn chế
+	CounterStopped = "stopped" // Ngừng tiếp nhận
+	CounterUnclear = "unclear" // Không xác định
+)
+
+// A Counter is the one-stop-shop counter (quầy một cửa) of one unit.
+type Counter struct {
+	Unit    string   `json:"unit"`
+	Name    Name     `json:"name"`
+	State   string   `json:"state"`             // one of the words above; another one counts as unclear
+	Lost    []string `json:"lost,omitempty"`    // services that are down
+	Unknown []string `json:"unknown,omitempty"` // services whose state is not known
 }
 
 // A Service is one thing that people work with.
