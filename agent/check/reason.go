@@ -98,7 +98,7 @@ const (
 	ContentMissing   Reason = "content_missing"   // what must be there is not
 	ContentForbidden Reason = "content_forbidden" // what must not be there is
 
-	MailRejected Reason = "mail_rejected" // a letter was refused
+	MailRejected Reason = "mail_rejected" // the server refuses a letter, or to serve at all
 	MailLost     Reason = "mail_lost"     // a letter did not arrive
 	MailAltered  Reason = "mail_altered"  // a letter arrived changed
 

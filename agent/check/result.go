@@ -3,6 +3,7 @@ package check
 import (
 	"fmt"
 	"math"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -38,7 +39,8 @@ func Because(r Reason, format string, args ...any) Result {
 }
 
 // CleanDetail makes text fit for [Result.Detail]: valid UTF-8, no control and no bidirectional characters, at most
-// MaxDetail bytes.
+// MaxDetail bytes. The address and port that this machine sent from go out of it: they are another at each run, so that
+// one fault would read differently every time, and are nobody's business.
 func CleanDetail(s string) string {
 	s = strings.Map(func(r rune) rune {
 		switch {
@@ -51,6 +53,7 @@ func CleanDetail(s string) string {
 		}
 		return r
 	}, s)
+	s = withoutLocal(s)
 	if len(s) <= MaxDetail {
 		return s
 	}
@@ -59,6 +62,24 @@ func CleanDetail(s string) string {
 		cut--
 	}
 	return s[:cut] + "…"
+}
+
+// withoutLocal takes the near end out of what package net writes of a connection: "read tcp 10.0.0.5:51234->192.0.2.1:443:
+// i/o timeout" becomes "read tcp 192.0.2.1:443: i/o timeout".
+func withoutLocal(s string) string {
+	for from := 0; ; {
+		i := strings.Index(s[from:], "->")
+		if i < 0 {
+			return s
+		}
+		i += from
+		begin := strings.LastIndexByte(s[:i], ' ') + 1
+		if _, err := netip.ParseAddrPort(s[begin:i]); err != nil {
+			from = i + len("->")
+			continue
+		}
+		s, from = s[:begin]+s[i+len("->"):], begin
+	}
 }
 
 // A Phase is one step of a run and how long it took.

@@ -68,6 +68,10 @@ func TestCleanDetail(t *testing.T) {
 		{"lines", "a\nb\tc\r", "a b c "},
 		{"control", "a\x00b\x1b[31mc\u0085d", "ab[31mcd"},
 		{"bidi", "abc\u202egnp\u2066x\u2069.exe\ufeff", "abcgnpx.exe"},
+		{"near end", "read tcp 10.0.0.5:51234->192.0.2.1:443: i/o timeout", "read tcp 192.0.2.1:443: i/o timeout"},
+		{"near end, IPv6", "write udp [fe80::1%eth0]:51234->[2001:db8::1]:53: x", "write udp [2001:db8::1]:53: x"},
+		{"two near ends", "read tcp 10.0.0.5:1->10.0.0.5:2->a: read udp 10.0.0.5:3->b", "read tcp a: read udp b"},
+		{"an arrow", "http://a.test -> http://b.test, x->y", "http://a.test -> http://b.test, x->y"},
 		{"broken UTF-8", "a\xff\xfeb", "ab"},
 		{"just fits", strings.Repeat("x", MaxDetail), strings.Repeat("x", MaxDetail)},
 		{"too long", strings.Repeat("x", MaxDetail+1), strings.Repeat("x", MaxDetail-3) + "…"},
@@ -88,6 +92,7 @@ func TestCleanDetail(t *testing.T) {
 
 func FuzzCleanDetail(f *testing.F) {
 	f.Add("a\x00\u202e" + strings.Repeat("ứ", 100))
+	f.Add("1.2.3.4:5->1.2.3.4:6->" + strings.Repeat("1.2.3.4:5->", 30))
 	f.Fuzz(func(t *testing.T, s string) {
 		got := CleanDetail(s)
 		if len(got) > MaxDetail || !utf8.ValidString(got) || CleanDetail(got) != got {

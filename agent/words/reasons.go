@@ -163,8 +163,8 @@ var reasons = sync.OnceValue(func() map[check.Reason]both {
 		Text{"What must be on the page is not", "It opens but cannot be used.", "Look at the page; tell the operator."})
 	add(check.ContentForbidden, Text{"Trang có nội dung không được có", "Trang đang bảo trì, bị chặn hoặc bị sửa trái phép.", "Mở trang kiểm tra; báo đơn vị vận hành."},
 		Text{"What must not be on the page is", "It is in maintenance, blocked or defaced.", "Look at the page; tell the operator."})
-	add(check.MailRejected, Text{"Thư bị từ chối", "Không gửi được thư công vụ.", "Báo đơn vị vận hành thư điện tử công vụ."},
-		Text{"Mail is refused", "Official mail cannot be sent.", "Tell the operator of official e-mail."})
+	add(check.MailRejected, Text{"Máy chủ thư từ chối", "Không gửi hoặc không đọc được thư điện tử công vụ.", "Báo đơn vị vận hành thư điện tử công vụ, kèm câu trả lời của máy chủ trong chi tiết."},
+		Text{"The mail server refuses", "Official mail cannot be sent or read.", "Tell the operator of official e-mail, with the server's answer in the detail."})
 	add(check.MailLost, Text{"Thư gửi đi không tới nơi", "Văn bản gửi qua thư bị mất.", "Báo đơn vị vận hành thư điện tử công vụ; gửi bằng kênh khác."},
 		Text{"Mail does not arrive", "What is sent by mail is lost.", "Tell the operator of official e-mail; use another channel."})
 	add(check.MailAltered, Text{"Thư tới nơi nhưng bị thay đổi", "Tệp đính kèm có thể bị hỏng hoặc bị sửa.", "Báo đơn vị vận hành thư điện tử công vụ."},
