@@ -58,6 +58,10 @@ type Options struct {
 	Build    exporter.Build
 	Log      *slog.Logger
 	Now      func() time.Time // default time.Now
+	// Suspended says how long the machine has been suspended in all. Default schedule.SystemSuspended.
+	Suspended func() time.Duration
+	// Dial opens connections to the collector. Default the operating system's.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // A Daemon is one agent. Open has made everything that can fail; Run lets it work.
@@ -83,6 +87,9 @@ type Daemon struct {
 func Open(o Options) (_ *Daemon, err error) {
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Suspended == nil {
+		o.Suspended = schedule.SystemSuspended
 	}
 	d := &Daemon{o: o, log: o.Log, id: o.Identity}
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
@@ -113,7 +120,7 @@ func Open(o Options) (_ *Daemon, err error) {
 	d.sink = &sink{dir: o.Dir, journal: j, log: o.Log}
 	d.client = d.newClient()
 	d.sched = schedule.New(schedule.Options{
-		Machine: o.Identity.Machine, Kinds: o.Kinds, Sink: d.sink, Log: o.Log, Now: o.Now, Suspended: schedule.SystemSuspended,
+		Machine: o.Identity.Machine, Kinds: o.Kinds, Sink: d.sink, Log: o.Log, Now: o.Now, Suspended: o.Suspended,
 		Built: o.Build.Date, CollectorTime: d.collectorTime, Anchors: network.ProbeAnchors,
 		Secret:      func(name string) (string, error) { return host.Secret(o.Dir, name) },
 		ClockProven: d.clockProven,
@@ -171,7 +178,7 @@ func (d *Daemon) newClient() *http.Client {
 	}
 	return &http.Client{Transport: &http.Transport{
 		TLSClientConfig: conf, Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: false, MaxIdleConns: 1, MaxConnsPerHost: 1,
-		IdleConnTimeout: idleTimeout, TLSHandshakeTimeout: 20 * time.Second,
+		IdleConnTimeout: idleTimeout, TLSHandshakeTimeout: 20 * time.Second, DialContext: d.o.Dial,
 		ReadBufferSize: 4 << 10, WriteBufferSize: 4 << 10,
 	}}
 }
