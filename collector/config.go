@@ -10,8 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"go.yaml.in/yaml/v4"
-
+	"egovmon/agent/plan"
 	"egovmon/collector/alert"
 	"egovmon/collector/series"
 )
@@ -91,8 +90,8 @@ func loadConfig(dir, file string) (config, error) {
 	case len(bytes.TrimSpace(text)) == 0:
 		return c, nil
 	}
-	if err := yaml.Load(text, &c, yaml.WithKnownFields()); err != nil {
-		return c, fmt.Errorf("configuration %s: %w; the README lists the keys", path, err)
+	if err := plan.Settings(path, text, &c); err != nil {
+		return c, fmt.Errorf("configuration: %w", err)
 	}
 	for _, p := range []*string{&c.WebConfig, &c.Profile} {
 		if *p != "" && !filepath.IsAbs(*p) {

@@ -9,7 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"go.yaml.in/yaml/v4"
+	"egovmon/agent/plan"
 )
 
 // ConfigFile is the configuration's name in the data folder.
@@ -56,8 +56,8 @@ func LoadConfig(dir, file string) (Config, error) {
 	case len(bytes.TrimSpace(text)) == 0:
 		return c, nil
 	}
-	if err := yaml.Load(text, &c, yaml.WithKnownFields()); err != nil {
-		return c, fmt.Errorf("configuration %s: %w; known keys are listen, web_config and node_metrics", path, err)
+	if err := plan.Settings(path, text, &c); err != nil {
+		return c, fmt.Errorf("configuration: %w", err)
 	}
 	if c.WebConfig != "" && !filepath.IsAbs(c.WebConfig) {
 		c.WebConfig = filepath.Join(filepath.Dir(path), c.WebConfig)

@@ -290,7 +290,8 @@ func TestConfig(t *testing.T) {
 		{name: "no file", listen: DefaultListen, node: true},
 		{name: "empty", text: "\n", listen: DefaultListen, node: true},
 		{name: "all", text: "listen: 0.0.0.0:9\nweb_config: web.yml\nnode_metrics: false\n", listen: "0.0.0.0:9", web: "web.yml"},
-		{name: "unknown key", text: "listn: x\n", want: "known keys are listen"},
+		{name: "unknown key", text: "listn: x\n", want: `agent.yaml:1: unknown key "listn": did you mean "listen"?`},
+		{name: "wrong form", text: "\nnode_metrics: perhaps\n", want: "agent.yaml:2: "},
 		{name: "no YAML", text: "{", want: "agent.yaml"},
 		{name: "too large", text: strings.Repeat("#", maxConfig+1), want: "this is no agent.yaml"},
 	} {
