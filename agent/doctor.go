@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/url"
 	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -297,11 +296,14 @@ func examineCollector(ctx context.Context, id *host.Identity, l words.Lang) find
 
 // examinePlan runs the checks of the plan that the machine last followed.
 func examinePlan(ctx context.Context, dir string) []finding {
-	text, err := os.ReadFile(filepath.Join(dir, planFile))
+	id, err := host.LoadIdentity(dir)
 	if err != nil {
+		return nil // said already
+	}
+	p, _, err := daemon.StoredPlan(dir, id, kinds.Table(), nil)
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, daemon.ErrUnsigned) {
 		return nil
 	}
-	p, err := plan.Parse(text, kinds.Table())
 	if err != nil {
 		return []finding{found("plan", check.Because(check.Misconfigured, "%v", err))}
 	}

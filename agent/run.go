@@ -14,9 +14,6 @@ import (
 	"egovmon/exporter"
 )
 
-// planFile is the plan that the daemon last followed, in the data folder.
-const planFile = daemon.PlanFile
-
 func runRun(ctx context.Context, args []string, _, stderr io.Writer) int {
 	fs := newFlags("run", "Follows the collector's plan with this machine's enrolled identity, until it is stopped.", stderr)
 	data := fs.String("data", "", "data folder `DIR`")

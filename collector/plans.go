@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"egovmon/agent/wire"
 	"egovmon/collector/enrol"
 	"egovmon/collector/evidence"
 	"egovmon/collector/profile"
@@ -108,11 +109,13 @@ func (c *center) recordProfile(ctx context.Context) error {
 		return err
 	}
 	var entries []evidence.Entry
+	at := wire.FormatTime(c.now())
 	add := func(name string, t evidence.Type, fields map[string]string, blob []byte) error {
 		key := fmt.Sprintf("%x", sha256.Sum256(append(fmt.Append(nil, fields), blob...)))
 		if said[name] == key {
 			return nil
 		}
+		fields["at"] = at // outside of the key: the same file is said once, not at every start
 		e, err := evidence.NewEntry(t, fields, blob, nil)
 		if err != nil {
 			return fmt.Errorf("log %s: %w", name, err)

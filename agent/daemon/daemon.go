@@ -25,9 +25,6 @@ import (
 	"egovmon/exporter"
 )
 
-// PlanFile is the text of the plan that was followed last, in the data folder.
-const PlanFile = "plan.yaml"
-
 // GCPercent is what a program that is nothing but an agent passes to debug.SetGCPercent: it trades processor time, of
 // which an agent uses little, for memory.
 const GCPercent = 60
@@ -129,8 +126,8 @@ func Open(o Options) (_ *Daemon, err error) {
 	if d.pusher, err = d.newPusher(); err != nil {
 		return nil, fmt.Errorf("agent: %w", err)
 	}
-	if p, e := d.storedPlan(); e == nil {
-		d.follow(p)
+	if p, signed, e := StoredPlan(o.Dir, o.Identity, o.Kinds, found.Plan); e == nil {
+		d.follow(p, signed)
 	} else if !errors.Is(e, os.ErrNotExist) {
 		o.Log.Warn("the plan of the last run cannot be used; waiting for the collector", "err", e)
 	}
@@ -183,19 +180,6 @@ func (d *Daemon) newClient() *http.Client {
 	}}
 }
 
-// storedPlan reads the plan of the last run.
-func (d *Daemon) storedPlan() (*plan.Plan, error) {
-	text, err := os.ReadFile(filepath.Join(d.o.Dir, PlanFile))
-	if err != nil {
-		return nil, err
-	}
-	p, err := plan.Parse(text, d.o.Kinds)
-	if err == nil && p.For != d.id.Machine {
-		err = fmt.Errorf("it is for %s, and this is %s", p.For, d.id.Machine)
-	}
-	return p, err
-}
-
 // InForce returns hash and version of the plan that is followed, or about to be.
 func (d *Daemon) InForce() (string, int64) {
 	d.mu.Lock()
@@ -206,15 +190,17 @@ func (d *Daemon) InForce() (string, int64) {
 	return d.told.Hash(), d.told.Version
 }
 
-func (d *Daemon) follow(p *plan.Plan) {
+// follow hands a plan to the scheduler. signed is nil for one that was kept without its signature.
+func (d *Daemon) follow(p *plan.Plan, signed []byte) {
 	d.mu.Lock()
 	d.told = p
 	d.mu.Unlock()
+	d.sink.received(p.Hash(), signed)
 	d.sched.Apply(p)
 }
 
 // Apply follows a plan that the collector signed.
-func (d *Daemon) Apply(text []byte) error {
+func (d *Daemon) Apply(text, signed []byte) error {
 	p, err := plan.Parse(text, d.o.Kinds)
 	if err != nil {
 		return fmt.Errorf("the plan cannot be used by version %s: %w", d.o.Build.Version, err)
@@ -225,7 +211,7 @@ func (d *Daemon) Apply(text []byte) error {
 	if _, v := d.InForce(); p.Version <= v {
 		return fmt.Errorf("the plan has version %d, and version %d is in force", p.Version, v)
 	}
-	d.follow(p)
+	d.follow(p, signed)
 	return nil
 }
 

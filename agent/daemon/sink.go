@@ -20,6 +20,15 @@ type sink struct {
 	mu      sync.Mutex
 	applied time.Time
 	plan    *plan.Plan
+	hash    string // of the plan that was received last
+	signed  []byte // that one, as it was signed; nil when it was kept without its signature
+}
+
+// received notes a plan that is about to be followed.
+func (s *sink) received(hash string, signed []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hash, s.signed = hash, signed
 }
 
 // Begin records the start.
@@ -30,10 +39,15 @@ func (s *sink) Record(results []check.Result, ranges []check.Range) error {
 	return s.journal.Record(results, ranges)
 }
 
-// Applied keeps the plan's text for the next start, then records that it is followed.
+// Applied keeps the signed plan for the next start, then records that it is followed.
 func (s *sink) Applied(p *plan.Plan, at time.Time) error {
-	if err := writeFile(s.dir, PlanFile, p.Text()); err != nil {
-		s.log.Error("the plan cannot be kept; a start without the collector will not know it", "err", err)
+	s.mu.Lock()
+	hash, signed := s.hash, s.signed
+	s.mu.Unlock()
+	if hash == p.Hash() && signed != nil {
+		if err := keepPlan(s.dir, signed); err != nil {
+			s.log.Error("the plan cannot be kept; a start without the collector will not know it", "err", err)
+		}
 	}
 	s.journal.SetSeal(p.Seal)
 	s.mu.Lock()

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"egovmon/agent/daemon"
 	"egovmon/agent/daemon/daemontest"
 	"egovmon/agent/journal"
 )
@@ -153,10 +154,14 @@ func runAgent(t *testing.T, p peers, n int, every string) (cmd *exec.Cmd, dir st
 	for i := range n {
 		b.WriteString(p.check(i, "every: "+every+", timeout: 2s"))
 	}
-	if err := os.WriteFile(filepath.Join(dir, "plan.yaml"), []byte(b.String()), 0o600); err != nil {
+	c.SetPlan("pc-01", 1, b.String())
+	signed, err := c.SignPlan(b.String())
+	if err != nil {
 		t.Fatal(err)
 	}
-	c.SetPlan("pc-01", 1, b.String())
+	if err := os.WriteFile(filepath.Join(dir, daemon.PlanFile), signed, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	cmd = exec.CommandContext(t.Context(), build(t), "run", "--data", dir, "--listen", "127.0.0.1:0")
 	cmd.Stderr = os.Stderr
 	started = time.Now()

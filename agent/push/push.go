@@ -38,9 +38,10 @@ const (
 type Plans interface {
 	// InForce returns the SHA-256 (lower-case hex) and the version of the plan that is followed; "" and 0 for none.
 	InForce() (hash string, version int64)
-	// Apply reads a plan's text, whose signature and place in the log were verified, and follows it. It refuses a plan
-	// that is not for this machine, or whose version is not greater than the one in force.
-	Apply(text []byte) error
+	// Apply reads a plan's text, whose signature and place in the log were verified, and follows it; signed is the note
+	// that it stood in, to be kept. It refuses a plan that is not for this machine, or whose version is not greater than
+	// the one in force.
+	Apply(text, signed []byte) error
 }
 
 // Options are what a Pusher needs.

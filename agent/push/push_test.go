@@ -268,7 +268,7 @@ func (r *rig) InForce() (string, int64) {
 	return hex.EncodeToString(sum[:]), r.version
 }
 
-func (r *rig) Apply(text []byte) error {
+func (r *rig) Apply(text, _ []byte) error {
 	if r.refuse != nil {
 		return r.refuse
 	}

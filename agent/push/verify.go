@@ -226,7 +226,7 @@ func (p *Pusher) fetchPlan(ctx context.Context, version int64) error {
 	if err := p.included(ctx, header, leaf); err != nil {
 		return err
 	}
-	return p.o.Plans.Apply(text)
+	return p.o.Plans.Apply(text, msg)
 }
 
 // included verifies that a leaf is in the log.

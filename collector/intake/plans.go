@@ -10,6 +10,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"egovmon/agent/plan"
+	"egovmon/agent/wire"
 	"egovmon/collector/evidence"
 )
 
@@ -56,7 +57,7 @@ func (s *Server) SetPlan(ctx context.Context, text []byte) error {
 		return fmt.Errorf("plan for %s: version %d is not above %d, which is in force: raise it", p.For, p.Version, now.Version)
 	}
 	e, err := evidence.NewEntry(evidence.Plan, map[string]string{
-		"machine": p.For, "sha256": p.Hash(), "version": strconv.FormatInt(p.Version, 10),
+		"at": wire.FormatTime(s.opts.Now()), "machine": p.For, "sha256": p.Hash(), "version": strconv.FormatInt(p.Version, 10),
 	}, text, nil)
 	if err != nil {
 		return fmt.Errorf("plan for %s: %w", p.For, err)

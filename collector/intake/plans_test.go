@@ -53,6 +53,9 @@ func checkPlan(t *testing.T, a *agent, h http.Header, body, want []byte) {
 	if err != nil || !strings.Contains(string(text), "\nmachine "+a.id.Machine+"\n") {
 		t.Fatalf("leaf %q: %v", text, err)
 	}
+	if !strings.Contains(string(text), "\nat 2026-11-23T") {
+		t.Errorf("the leaf does not say when the plan was recorded: %q", text)
+	}
 	record := tlog.RecordHash(text)
 	if err := tlog.CheckRecord(proof, tree.N, tree.Hash, leaf, record); err != nil {
 		t.Errorf("the plan is not proved to be in the log: %v", err)

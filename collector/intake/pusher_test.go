@@ -27,7 +27,7 @@ func (f *followed) InForce() (string, int64) {
 	return f.plan.Hash(), f.plan.Version
 }
 
-func (f *followed) Apply(text []byte) error {
+func (f *followed) Apply(text, _ []byte) error {
 	p, err := plan.Parse(text, kinds)
 	if err != nil {
 		return err

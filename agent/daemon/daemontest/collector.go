@@ -191,6 +191,11 @@ func (c *Collector) SetPlan(machine string, version int, text string) {
 	c.planAt = c.leaf(c.planLeaf)
 }
 
+// SignPlan signs a text as this collector signs plans.
+func (c *Collector) SignPlan(text string) ([]byte, error) {
+	return note.Sign(&note.Note{Text: text}, c.plans)
+}
+
 // Records returns what was archived so far.
 func (c *Collector) Records() []journal.Record {
 	c.mu.Lock()
