@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"egovmon/agent/check/kinds"
+	"egovmon/agent/durable"
 	"egovmon/collector/alert"
 	"egovmon/collector/board"
 	"egovmon/collector/enrol"
@@ -105,7 +106,7 @@ func openCenter(ctx context.Context, s setup) (_ *center, err error) {
 			_ = c.close()
 		}
 	}()
-	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+	if err := durable.MkdirAll(s.dir); err != nil {
 		return nil, fmt.Errorf("state folder: %w", err)
 	}
 	if c.profile, err = openProfile(s.config.Profile); err != nil {

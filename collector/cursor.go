@@ -5,10 +5,11 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
+
+	"egovmon/agent/durable"
 )
 
 // A cursor is the first leaf that a store which keeps no cursor of its own has not taken in. It is saved now and then,
@@ -56,30 +57,5 @@ func (c *cursor) save() error {
 	defer c.mu.Unlock()
 	at := c.saved
 	c.saved = c.next
-	return replaceFile(c.path, []byte(strconv.FormatInt(at, 10)+"\n"))
-}
-
-// replaceFile replaces a file as a whole: written beside it, synced, renamed. Its mode is 0600.
-func replaceFile(path string, data []byte) error {
-	tmp := path + ".new"
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
-	}
-	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	if _, err = f.Write(data); err == nil {
-		err = f.Sync()
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Rename(tmp, path)
-	}
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return nil
+	return durable.Replace(c.path, []byte(strconv.FormatInt(at, 10)+"\n"))
 }

@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sync/errgroup"
+
+	"egovmon/agent/durable"
 )
 
 // withCenter asks the collector that runs on the state folder; where none runs, it opens the folder and works on it.
@@ -98,7 +100,7 @@ func (s setup) keepLast() error {
 	if err != nil {
 		return err
 	}
-	return replaceFile(filepath.Join(s.dir, lastFile), b)
+	return durable.Replace(filepath.Join(s.dir, lastFile), b)
 }
 
 func printJSON(stdout, stderr io.Writer, v any) int {

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"egovmon/agent/durable"
 	"egovmon/agent/wire"
 	"egovmon/collector/enrol"
 	"egovmon/collector/evidence"
@@ -153,5 +154,8 @@ func (c *center) recordProfile(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return replaceFile(path, b)
+	if err := durable.MkdirAll(filepath.Dir(path)); err != nil {
+		return err
+	}
+	return durable.Replace(path, b)
 }

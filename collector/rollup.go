@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"egovmon/agent/check"
+	"egovmon/agent/durable"
 	"egovmon/collector/evidence"
 	"egovmon/collector/history"
 	"egovmon/collector/series"
@@ -57,7 +58,7 @@ func (c *center) rollDue(ctx context.Context, now time.Time) error {
 		if _, _, err := c.series.AppendRollup(ctx, samples); err != nil {
 			return err
 		}
-		if err := replaceFile(path, []byte(strconv.FormatInt(end.Unix(), 10)+"\n")); err != nil {
+		if err := durable.Replace(path, []byte(strconv.FormatInt(end.Unix(), 10)+"\n")); err != nil {
 			return err
 		}
 	}

@@ -20,6 +20,7 @@ import (
 
 	"egovmon/agent/check/kinds"
 	"egovmon/agent/daemon"
+	"egovmon/agent/durable"
 	"egovmon/agent/host"
 	"egovmon/agent/plan"
 	"egovmon/agent/push"
@@ -198,7 +199,7 @@ func (c *center) announce(acc *access.Access, base string, agents net.Addr, w io
 	if err != nil {
 		return err
 	}
-	if err := replaceFile(filepath.Join(c.dir, runFile), b); err != nil {
+	if err := durable.Replace(filepath.Join(c.dir, runFile), b); err != nil {
 		return err
 	}
 	link, err := acc.Link(base)

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 
+	"egovmon/agent/durable"
 	"egovmon/collector/series"
 	"egovmon/exporter"
 )
@@ -44,7 +45,7 @@ func (s *selfScrape) run(ctx context.Context) error {
 			s.c.log.Error("the collector cannot look at itself", "err", err)
 		}
 		before = time.Time{}
-		if err := replaceFile(path, []byte(strconv.FormatInt(now.UnixMilli(), 10)+"\n")); err != nil {
+		if err := durable.Replace(path, []byte(strconv.FormatInt(now.UnixMilli(), 10)+"\n")); err != nil {
 			s.c.log.Error("the time of a look cannot be kept", "err", err)
 		}
 		select {

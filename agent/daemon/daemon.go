@@ -17,6 +17,7 @@ import (
 
 	"egovmon/agent/check"
 	"egovmon/agent/check/network"
+	"egovmon/agent/durable"
 	"egovmon/agent/host"
 	"egovmon/agent/journal"
 	"egovmon/agent/plan"
@@ -89,11 +90,14 @@ func Open(o Options) (_ *Daemon, err error) {
 		o.Suspended = schedule.SystemSuspended
 	}
 	d := &Daemon{o: o, log: o.Log, id: o.Identity}
-	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+	if err := durable.MkdirAll(o.Dir); err != nil {
 		return nil, fmt.Errorf("agent: data folder: %w", err)
 	}
 	if d.unlock, err = lock(o.Dir); err != nil {
 		return nil, fmt.Errorf("agent: %w", err)
+	}
+	if err := durable.Sweep(o.Dir, o.Now()); err != nil {
+		o.Log.Warn("what a write that was cut short has left cannot be removed", "err", err)
 	}
 	defer func() {
 		if err != nil {

@@ -3,7 +3,6 @@ package daemon
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -11,6 +10,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"egovmon/agent/check"
+	"egovmon/agent/durable"
 	"egovmon/agent/host"
 	"egovmon/agent/journal"
 	"egovmon/agent/plan"
@@ -34,7 +34,7 @@ const maxPlanNote = wire.MaxPlan + 4<<10
 // district's plan key, for this machine, and no older than the one that the journal says was applied last; applied is
 // nil when the journal names none. The error wraps [fs.ErrNotExist] when no plan was kept.
 func StoredPlan(dir string, id *host.Identity, kinds check.Table, applied *journal.PlanApplied) (*plan.Plan, []byte, error) {
-	signed, err := readBounded(filepath.Join(dir, PlanFile), maxPlanNote)
+	signed, err := durable.Read(filepath.Join(dir, PlanFile), maxPlanNote)
 	if errors.Is(err, fs.ErrNotExist) {
 		p, err := plainPlan(dir, id, kinds, applied)
 		return p, nil, err
@@ -60,7 +60,7 @@ func StoredPlan(dir string, id *host.Identity, kinds check.Table, applied *journ
 // plainPlan reads the text that an older version kept. It has no signature, so the journal, which has one, must say
 // that exactly this text was followed last.
 func plainPlan(dir string, id *host.Identity, kinds check.Table, applied *journal.PlanApplied) (*plan.Plan, error) {
-	text, err := readBounded(filepath.Join(dir, plainFile), wire.MaxPlan)
+	text, err := durable.Read(filepath.Join(dir, plainFile), wire.MaxPlan)
 	if err != nil {
 		return nil, err
 	}
@@ -79,22 +79,9 @@ func forMachine(text []byte, id *host.Identity, kinds check.Table) (*plan.Plan, 
 	return p, err
 }
 
-func readBounded(path string, most int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, most+1))
-	if err == nil && int64(len(data)) > most {
-		err = fmt.Errorf("%s has more than %d bytes: it is no plan", path, most)
-	}
-	return data, err
-}
-
 // keepPlan keeps a plan as the collector signed it, and drops what an older version kept.
 func keepPlan(dir string, signed []byte) error {
-	if err := writeFile(dir, PlanFile, signed); err != nil {
+	if err := durable.Replace(filepath.Join(dir, PlanFile), signed); err != nil {
 		return err
 	}
 	if err := os.Remove(filepath.Join(dir, plainFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -50,7 +50,7 @@ func TestStoredPlan(t *testing.T) {
 		{"not signed", PlanFile, []byte(text), nil, "changed"},
 		{"an older one put back", PlanFile, good, &journal.PlanApplied{Version: 4}, "version 4 was followed already"},
 		{"for another machine", PlanFile, sign(r.c, strings.Replace(text, machine, "pc-khac", 1)), nil, "it is for pc-khac"},
-		{"endless", PlanFile, append(good, make([]byte, maxPlanNote)...), nil, "it is no plan"},
+		{"endless", PlanFile, append(good, make([]byte, maxPlanNote)...), nil, "is larger than"},
 		{"of an older version of the program", plainFile, []byte(text), &journal.PlanApplied{Version: 3, SHA256: hex.EncodeToString(sum[:])}, ""},
 		{"without a signature, unknown to the journal", plainFile, []byte(text), &journal.PlanApplied{Version: 3, SHA256: "00"}, "not signed"},
 		{"without a signature and without a journal", plainFile, []byte(text), nil, "not signed"},

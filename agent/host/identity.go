@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 
+	"egovmon/agent/durable"
 	"egovmon/agent/wire"
 )
 
@@ -78,7 +79,10 @@ func (id *Identity) Save(dir string) error {
 	if err != nil {
 		return fmt.Errorf("identity: %w", err)
 	}
-	if err := writePrivate(filepath.Join(dir, identityFile), append(data, '\n')); err != nil {
+	if err := durable.MkdirAll(dir); err != nil {
+		return fmt.Errorf("identity: %w", err)
+	}
+	if err := durable.Replace(filepath.Join(dir, identityFile), append(data, '\n')); err != nil {
 		return fmt.Errorf("identity: %w", err)
 	}
 	return nil

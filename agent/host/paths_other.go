@@ -3,7 +3,6 @@
 package host
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -28,12 +27,3 @@ func DataDir() (string, error) {
 
 // private reports whether only the file's owner can open it.
 func private(fi os.FileInfo) bool { return fi.Mode().Perm()&0o077 == 0 }
-
-// syncDir makes the names in a folder durable.
-func syncDir(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
-}

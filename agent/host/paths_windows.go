@@ -17,6 +17,3 @@ func DataDir() (string, error) {
 
 // private reports whether only the file's owner can open it. Modes say nothing here; access lists of the data folder do.
 func private(os.FileInfo) bool { return true }
-
-// syncDir does nothing: NTFS journals names by itself.
-func syncDir(string) error { return nil }

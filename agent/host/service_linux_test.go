@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -104,32 +103,4 @@ func TestParseShow(t *testing.T) {
 			t.Errorf("%q: %+v, want %+v", tt.out, got, tt.want)
 		}
 	}
-}
-
-// What root writes belongs to whom the folder belongs to.
-func TestKeepOwner(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("only root can give files away: run the test as root")
-	}
-	dir := t.TempDir()
-	if err := os.Chown(dir, 4242, 4243); err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(dir, "identity.json")
-	if err := writePrivate(path, []byte("x")); err != nil {
-		t.Fatal(err)
-	}
-	out, err := owner(path)
-	if err != nil || out != [2]uint32{4242, 4243} {
-		t.Errorf("it belongs to %v, %v", out, err)
-	}
-}
-
-func owner(path string) ([2]uint32, error) {
-	fi, err := os.Stat(path)
-	if err != nil {
-		return [2]uint32{}, err
-	}
-	st := fi.Sys().(*syscall.Stat_t)
-	return [2]uint32{st.Uid, st.Gid}, nil
 }

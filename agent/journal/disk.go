@@ -4,6 +4,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	"egovmon/agent/durable"
 )
 
 // A disk is the folder that a journal writes to. A test puts one in its place that loses or refuses what it is given.
@@ -55,9 +57,9 @@ func closeWith(f io.Closer, err error) error {
 }
 
 func (d folder) Rename(from, to string) error {
-	return os.Rename(filepath.Join(string(d), from), filepath.Join(string(d), to))
+	return durable.Rename(filepath.Join(string(d), from), filepath.Join(string(d), to))
 }
 
 func (d folder) Remove(name string) error { return os.Remove(filepath.Join(string(d), name)) }
 
-func (d folder) SyncDir() error { return syncDir(string(d)) }
+func (d folder) SyncDir() error { return durable.SyncDir(string(d)) }

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
+	"egovmon/agent/durable"
 	"egovmon/agent/journal"
 	"egovmon/agent/wire"
 )
@@ -91,11 +92,11 @@ func (p *Pusher) see(ctx context.Context, msg []byte, proof string) (tlog.Tree, 
 	}
 	if err := p.extends(ctx, t, proof); err != nil {
 		if errors.Is(err, ErrLog) {
-			_ = p.keep(RefusedFile, msg)
+			_ = durable.Replace(filepath.Join(p.o.Dir, RefusedFile), msg)
 		}
 		return t, err
 	}
-	if err := p.keep(CheckpointFile, msg); err != nil {
+	if err := durable.Replace(filepath.Join(p.o.Dir, CheckpointFile), msg); err != nil {
 		return t, fmt.Errorf("checkpoint of %d leaves cannot be kept: %w", t.N, err)
 	}
 	p.tree = t
@@ -177,25 +178,6 @@ func (p *Pusher) loadCheckpoint() error {
 	p.tree, p.stats.Leaves = t, t.N
 	p.o.Journal.SetCheckpoint(journal.Checkpoint{Origin: p.o.LogKey.Name(), Size: t.N, Hash: t.Hash})
 	return nil
-}
-
-// keep replaces a file as a whole, durably.
-func (p *Pusher) keep(name string, data []byte) error {
-	tmp := filepath.Join(p.o.Dir, name+".new")
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	if _, err = f.Write(data); err == nil {
-		err = f.Sync()
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err != nil {
-		return err
-	}
-	return os.Rename(tmp, filepath.Join(p.o.Dir, name))
 }
 
 // fetchPlan fetches the plan, verifies its signature, its leaf and the leaf's place in the log, and applies it.

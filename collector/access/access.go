@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"egovmon/agent/durable"
 )
 
 // Who acts, as it is named in the log.
@@ -100,6 +102,9 @@ func New(o Options) (*Access, error) {
 	if a.pages, err = parsePages(); err != nil {
 		return nil, fmt.Errorf("access: %w", err)
 	}
+	if err := durable.MkdirAll(a.dir); err != nil {
+		return nil, fmt.Errorf("access: %w", err)
+	}
 	if err := a.loadToken(); err != nil {
 		return nil, fmt.Errorf("access: %w", err)
 	}
@@ -167,10 +172,10 @@ func (a *Access) isToken(s string) bool {
 
 func (a *Access) loadToken() error {
 	path := filepath.Join(a.dir, localTokenFile)
-	data, err := readFile(path, maxTokenBytes)
+	data, err := durable.Read(path, maxTokenBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		a.token = rand.Text()
-		return writeFile(path, []byte(a.token+"\n"))
+		return durable.Replace(path, []byte(a.token+"\n"))
 	}
 	if err != nil {
 		return fmt.Errorf("local token: %w", err)

@@ -5,12 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"runtime"
 	"time"
+
+	"egovmon/agent/durable"
 )
 
 // privateMode: the system has permission bits that say who may read a file.
@@ -27,7 +27,7 @@ type storedSession struct {
 // their holders ask for a new link.
 func (a *Access) loadSessions() error {
 	path := filepath.Join(a.dir, sessionsFile)
-	data, err := readFile(path, maxSessionsBytes)
+	data, err := durable.Read(path, maxSessionsBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -68,42 +68,5 @@ func (a *Access) saveSessionsLocked() error {
 	if err != nil {
 		return err
 	}
-	return writeFile(filepath.Join(a.dir, sessionsFile), data)
-}
-
-// writeFile replaces the file at path, mode 0600, in one step: after a failure it has its old content or the new one.
-func writeFile(path string, data []byte) error {
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(dir, filepath.Base(path)+".*.new") // mode 0600
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return nil
-}
-
-// readFile reads a file of at most limit bytes.
-func readFile(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err == nil && int64(len(data)) > limit {
-		err = fmt.Errorf("%s is larger than this program ever writes it: delete it", path)
-	}
-	return data, err
+	return durable.Replace(filepath.Join(a.dir, sessionsFile), data)
 }

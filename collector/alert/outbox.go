@@ -10,11 +10,12 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"egovmon/agent/durable"
 )
 
 // A Record is what the outbox keeps of one message.
@@ -129,7 +130,7 @@ func (o *outbox) put(r Record) error {
 	if err != nil {
 		return err
 	}
-	if err := writeFile(filepath.Join(o.dir, r.Key+recordSuffix), data); err != nil {
+	if err := durable.Replace(filepath.Join(o.dir, r.Key+recordSuffix), data); err != nil {
 		return fmt.Errorf("alert: outbox: %w", err)
 	}
 	o.remember(r)
@@ -159,30 +160,4 @@ func (o *outbox) prune(now time.Time, open map[string]bool) error {
 		o.mu.Unlock()
 	}
 	return errors.Join(errs...)
-}
-
-// writeFile gives the file the content data, mode 0600, in one durable step.
-func writeFile(path string, data []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.new")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	if runtime.GOOS == "windows" { // NTFS journals names by itself
-		return nil
-	}
-	d, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

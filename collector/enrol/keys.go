@@ -16,13 +16,13 @@ import (
 	"math/big"
 	"net"
 	"net/url"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
 
+	"egovmon/agent/durable"
 	"egovmon/agent/wire"
 )
 
@@ -60,7 +60,10 @@ func OpenKeys(dir, district string, now func() time.Time) (*Keys, error) {
 	if !wire.IsDistrict(district) {
 		return nil, fmt.Errorf("keys: district %q is no id: use a-z, 0-9, _, . and -", district)
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := durable.MkdirAll(dir); err != nil {
+		return nil, fmt.Errorf("keys: %w", err)
+	}
+	if err := durable.Sweep(dir, now()); err != nil {
 		return nil, fmt.Errorf("keys: %w", err)
 	}
 	k := &Keys{District: district}
@@ -197,13 +200,13 @@ func newSerial() (*big.Int, error) {
 }
 
 func openPEM(path, block string, create func() ([]byte, error)) ([]byte, error) {
-	text, err := readFile(path, maxKeyFile)
+	text, err := durable.Read(path, maxKeyFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		der, err := create()
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", filepath.Base(path), err)
 		}
-		return der, writeFile(path, pem.EncodeToMemory(&pem.Block{Type: block, Bytes: der}))
+		return der, durable.Replace(path, pem.EncodeToMemory(&pem.Block{Type: block, Bytes: der}))
 	}
 	if err != nil {
 		return nil, err
@@ -217,14 +220,14 @@ func openPEM(path, block string, create func() ([]byte, error)) ([]byte, error) 
 
 func openNoteKey(path, name string) (note.Signer, string, error) {
 	base := filepath.Base(path)
-	text, err := readFile(path, maxKeyFile)
+	text, err := durable.Read(path, maxKeyFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		skey, _, err := note.GenerateKey(rand.Reader, name)
 		if err != nil {
 			return nil, "", fmt.Errorf("%s: %w", base, err)
 		}
 		text = []byte(skey + "\n")
-		if err := writeFile(path, text); err != nil {
+		if err := durable.Replace(path, text); err != nil {
 			return nil, "", err
 		}
 	} else if err != nil {

@@ -18,6 +18,7 @@ import (
 	"sync"
 	"time"
 
+	"egovmon/agent/durable"
 	"egovmon/agent/wire"
 	"egovmon/collector/evidence"
 )
@@ -92,7 +93,10 @@ func Open(ctx context.Context, o Options) (*Registrar, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	r := &Registrar{opts: o, registry: registry{}}
-	var err error
+	err := durable.MkdirAll(o.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("enrol: %w", err)
+	}
 	if r.tokens, err = openTokens(filepath.Join(o.Dir, tokenFile)); err != nil {
 		return nil, fmt.Errorf("enrol: %w", err)
 	}
@@ -109,7 +113,7 @@ func Open(ctx context.Context, o Options) (*Registrar, error) {
 // readCache takes the file if it is of this log; otherwise all leaves are read again.
 func (r *Registrar) readCache() {
 	path := filepath.Join(r.opts.Dir, registryFile)
-	data, err := readFile(path, maxRegistry)
+	data, err := durable.Read(path, maxRegistry)
 	if errors.Is(err, fs.ErrNotExist) {
 		return
 	}
@@ -150,7 +154,7 @@ func (r *Registrar) writeCache() error {
 	}
 	r.mu.RUnlock()
 	if err == nil {
-		err = writeFile(filepath.Join(r.opts.Dir, registryFile), data)
+		err = durable.Replace(filepath.Join(r.opts.Dir, registryFile), data)
 	}
 	if err != nil {
 		return fmt.Errorf("enrol: %s: %w", registryFile, err)

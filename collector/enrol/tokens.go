@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"time"
 
+	"egovmon/agent/durable"
 	"egovmon/agent/wire"
 )
 
@@ -43,7 +44,7 @@ type tokens struct {
 
 func openTokens(path string) (*tokens, error) {
 	ts := &tokens{path: path, list: map[string]token{}}
-	data, err := readFile(path, maxTokenFile)
+	data, err := durable.Read(path, maxTokenFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return ts, nil
 	}
@@ -67,7 +68,7 @@ func (ts *tokens) put(t token, now time.Time) error {
 	}
 	data, err := json.Marshal(ts.list)
 	if err == nil {
-		err = writeFile(ts.path, data)
+		err = durable.Replace(ts.path, data)
 	}
 	if err != nil {
 		if delete(ts.list, t.ID); had {

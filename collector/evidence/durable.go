@@ -6,6 +6,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	"egovmon/agent/durable"
 )
 
 // All that this package writes goes through the disk and file of this page.
@@ -18,7 +20,7 @@ import (
 //     have dropped the pages and report the next Sync as good (Rebello et al., "Can Applications Recover from fsync
 //     Failures?", USENIX ATC 2020). So a store never tries a Sync again; it stops, and Open looks at what is there.
 //   - Rename replaces a name in one step, and a new or renamed name survives a power cut once the folder is synced.
-//     Windows has no such call for folders; NTFS journals names by itself.
+//     See package durable for Windows.
 //   - A write that was not synced may survive in any part, in any order, or as zeros. So every frame has a checksum,
 //     and a group of frames counts only with the commit frame behind it.
 //
@@ -77,10 +79,10 @@ func (d folder) Create(name string) (file, error) { return d.open(name, os.O_RDW
 func (d folder) Remove(name string) error         { return os.Remove(filepath.Join(string(d), name)) }
 
 func (d folder) Rename(from, to string) error {
-	return rename(filepath.Join(string(d), from), filepath.Join(string(d), to))
+	return durable.Rename(filepath.Join(string(d), from), filepath.Join(string(d), to))
 }
 
-func (d folder) SyncNames() error { return syncFolder(string(d)) }
+func (d folder) SyncNames() error { return durable.SyncDir(string(d)) }
 
 func (d folder) Names() ([]string, error) {
 	entries, err := os.ReadDir(string(d))
@@ -94,32 +96,18 @@ func (d folder) Names() ([]string, error) {
 	return names, nil
 }
 
-// replaceFile gives the file called name the content data. When it returns nil that is durable; when it fails, or the
-// power does, the file has its old content or the new one, whole.
-func replaceFile(d disk, name string, data []byte) error {
-	temp := name + ".new"
-	f, err := d.Create(temp)
-	if err != nil {
-		return err
-	}
-	err = errors.Join(overwrite(f, data), f.Close())
-	if err != nil {
-		return err
-	}
-	if err := d.Rename(temp, name); err != nil {
-		return err
-	}
-	return d.SyncNames()
-}
+// A replacing disk is one for durable.ReplaceIn.
+type replacing struct{ disk }
 
-func overwrite(f file, data []byte) error {
+func (d replacing) Create(name string) (durable.File, error) {
+	f, err := d.disk.Create(name)
+	if err != nil {
+		return nil, err
+	}
 	if err := f.Truncate(0); err != nil {
-		return err
+		return nil, errors.Join(err, f.Close())
 	}
-	if _, err := f.WriteAt(data, 0); err != nil {
-		return err
-	}
-	return f.Sync()
+	return f, nil
 }
 
 // cut takes away what follows the first size bytes of the file, durably.

@@ -9,16 +9,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func rename(from, to string) error { return os.Rename(from, to) }
-
-func syncFolder(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
-}
-
 // tryLock takes an exclusive lock that ends when f is closed or the process dies; ok is false if another holds it.
 func tryLock(f *os.File) (ok bool, err error) {
 	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)

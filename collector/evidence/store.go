@@ -13,6 +13,8 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
+
+	"egovmon/agent/durable"
 )
 
 // ErrClosed is returned by the calls of a closed Store.
@@ -314,7 +316,7 @@ func (s *Store) publish(t tlog.Tree) error {
 	if err != nil {
 		return err
 	}
-	if err := replaceFile(s.disk, checkpointFile, msg); err != nil {
+	if err := durable.ReplaceIn(replacing{s.disk}, checkpointFile, msg); err != nil {
 		return err
 	}
 	s.committed.Store(&commit{tree: t, note: msg})

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"egovmon/agent/durable"
 	"egovmon/collector/evidence"
 	"egovmon/collector/verdict"
 )
@@ -78,6 +79,9 @@ func Open(ctx context.Context, o Options) (*Manager, error) {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if err := durable.MkdirAll(o.Dir); err != nil {
+		return nil, fmt.Errorf("incident: %w", err)
 	}
 	m := &Manager{opts: o, explains: map[verdict.Component]string{}}
 	from, err := m.readCursor()
@@ -172,7 +176,7 @@ func (m *Manager) saveCursor() error {
 	if err != nil {
 		return err
 	}
-	return writeFile(filepath.Join(m.opts.Dir, cursorFile), data)
+	return durable.Replace(filepath.Join(m.opts.Dir, cursorFile), data)
 }
 
 // Observe judges how the services stand at now: call it every few seconds, with what holds then. Events are in the log

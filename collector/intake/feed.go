@@ -10,11 +10,11 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"sync"
 	"time"
 
+	"egovmon/agent/durable"
 	"egovmon/collector/evidence"
 )
 
@@ -165,7 +165,7 @@ func (s *Server) save() error {
 		return err
 	}
 	path := filepath.Join(s.opts.Dir, snapshotFile)
-	if err := os.MkdirAll(s.opts.Dir, 0o700); err != nil {
+	if err := durable.MkdirAll(s.opts.Dir); err != nil {
 		return err
 	}
 	if f.saved-f.kept >= snapshotApart {
@@ -177,37 +177,11 @@ func (s *Server) save() error {
 		}
 		f.kept = f.saved
 	}
-	if err := writeFile(path, data); err != nil {
+	if err := durable.Replace(path, data); err != nil {
 		return err
 	}
 	f.saved = snap.Next
 	return nil
-}
-
-// writeFile makes the file, mode 0600, in one durable step.
-func writeFile(path string, data []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.new")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	if runtime.GOOS == "windows" { // NTFS journals names by itself
-		return nil
-	}
-	d, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // Run feeds the consumers until ctx ends. It returns an error only if the log cannot be read.

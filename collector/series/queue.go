@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"egovmon/agent/durable"
 )
 
 // A queue keeps frames on disk, in order, until they are taken off at the front. It is a folder of segment files and a
@@ -292,11 +294,7 @@ func (q *queue) take(t taken) error {
 	}
 	s.read = t.end
 	s.frames -= t.samples + t.lost
-	tmp := filepath.Join(q.dir, "cursor.tmp")
-	if err := os.WriteFile(tmp, fmt.Appendf(nil, "%d %d\n", s.id, s.read), 0o600); err != nil {
-		return err
-	}
-	return os.Rename(tmp, filepath.Join(q.dir, "cursor"))
+	return durable.Replace(filepath.Join(q.dir, "cursor"), fmt.Appendf(nil, "%d %d\n", s.id, s.read))
 }
 
 // waiting returns the number of samples in the queue.
