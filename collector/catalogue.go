@@ -58,7 +58,7 @@ func serviceTerms(p *profile.Profile, svc *profile.Service, at, end time.Time) h
 		Quorum: history.Quorum{Units: q.Units, Carriers: q.Carriers},
 	}
 	for _, w := range p.Watchers(svc.ID, at) {
-		s.Watchers = append(s.Watchers, history.Watcher{Machine: w.Machine, Unit: w.Unit, Carrier: w.Carrier})
+		s.Watchers = append(s.Watchers, history.Watcher{Machine: w.Machine, Unit: w.Unit, Carrier: w.Carrier, NotConfigured: w.NotConfigured})
 	}
 	return s
 }

@@ -76,7 +76,7 @@ func (m *metrics) state() exporter.CollectorState {
 	windows := m.figures(ctx, p, now)
 	s.Services = services(standings, windows)
 	for _, svc := range p.ServicesAt(now) {
-		if len(notConfigured(p, &svc, now)) > 0 {
+		if len(p.Watchers(svc.ID, now)) == 0 && len(notConfigured(p, &svc, now).Checks) > 0 {
 			s.NotConfigured++
 		}
 	}

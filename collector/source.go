@@ -97,8 +97,8 @@ func (s *source) standing(p *profile.Profile, now time.Time) (history.Catalogue,
 	s.cat, s.of, s.terms = catalogue(p, now.Add(-viewBack-time.Hour), now.Add(2*termsFor)), p, now
 	s.missing = nil
 	for _, svc := range p.ServicesAt(now) {
-		if names := notConfigured(p, &svc, now); len(names) > 0 {
-			s.missing = append(s.missing, board.NotConfigured{Service: svc.ID, Parameters: names})
+		if n := notConfigured(p, &svc, now); len(n.Checks) > 0 {
+			s.missing = append(s.missing, n)
 		}
 	}
 	return s.cat, s.missing
@@ -261,17 +261,23 @@ func service(p *profile.Profile, svc *profile.Service, at time.Time) board.Servi
 	return s
 }
 
-// notConfigured lists the parameters that keep any unit from measuring a service.
-func notConfigured(p *profile.Profile, svc *profile.Service, at time.Time) []string {
-	var missing []string
+// notConfigured lists the checks that some unit cannot run, and the parameters that keep it from that.
+func notConfigured(p *profile.Profile, svc *profile.Service, at time.Time) board.NotConfigured {
+	n := board.NotConfigured{Service: svc.ID}
+	add := func(list *[]string, s string) {
+		if !slices.Contains(*list, s) {
+			*list = append(*list, s)
+		}
+	}
 	for _, u := range p.UnitsAt(at) {
-		for _, name := range p.NotConfigured(svc.ID, u.ID, at) {
-			if !slices.Contains(missing, name) {
-				missing = append(missing, name)
+		for _, l := range p.NotConfigured(svc.ID, u.ID, at) {
+			add(&n.Checks, l.Check)
+			for _, name := range l.Parameters {
+				add(&n.Parameters, name)
 			}
 		}
 	}
-	return missing
+	return n
 }
 
 // notices are what the operator must know of the profile.

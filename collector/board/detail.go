@@ -17,7 +17,7 @@ type servicePage struct {
 	WholeText             words.Text
 	Units                 []unitRow
 	NotMeasured           []string
-	Parameters            []string
+	Lacking, Parameters   []string
 }
 
 type unitRow struct {
@@ -64,7 +64,7 @@ func newServicePage(l words.Lang, v View, id string) (servicePage, bool) {
 	slices.SortStableFunc(p.Units, func(a, b unitRow) int { return weight(a.State) - weight(b.State) })
 	for _, n := range v.NotConfigured {
 		if n.Service == id {
-			p.Parameters = n.Parameters
+			p.Lacking, p.Parameters = n.Checks, n.Parameters
 		}
 	}
 	return p, true

@@ -107,7 +107,7 @@ func newcomer() *fake {
 		}
 	}
 	for _, s := range v.Services[6:] {
-		v.NotConfigured = append(v.NotConfigured, NotConfigured{s.ID, []string{s.ID + ".url"}})
+		v.NotConfigured = append(v.NotConfigured, NotConfigured{s.ID, []string{s.ID + ".http"}, []string{s.ID + ".url"}})
 	}
 	return &fake{view: v, details: map[CheckRef]Detail{
 		{me, "thu_thap.check"}: detail("thu_thap", "tcp", 15*time.Second, check.ConnectRefused),

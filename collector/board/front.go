@@ -49,9 +49,10 @@ type frontPage struct {
 	UnitName []string
 	Rows     []row
 
-	Unconfigured []unconfigured
-	Unwatched    []string // services that could be measured, but no machine does
-	Attested     []string // services that no check can measure
+	Unconfigured []unconfigured // services that are not measured for it
+	Partly       []unconfigured // services of which some check is measured
+	Unwatched    []string       // services that could be measured, but no machine does
+	Attested     []string       // services that no check can measure
 	Agents       []agentRow
 	Silent       []string // units without an agent
 	SilentCount  int
@@ -124,8 +125,8 @@ type cell struct {
 }
 
 type unconfigured struct {
-	Name, Owner string
-	Parameters  []string
+	Name, Owner        string
+	Checks, Parameters []string
 }
 
 type agentRow struct {
@@ -231,7 +232,7 @@ func newFront(l words.Lang, v View, mayAck bool) frontPage {
 	}
 	p.Compact = len(p.Units) > wordUnits
 	count := map[check.State]int{}
-	lacks := p.unconfigured(l, v)
+	lacks := p.unconfigured(l, v, g)
 	for _, s := range v.Services {
 		name := or(s.Name.in(l), s.ID)
 		switch {
@@ -265,7 +266,7 @@ func newFront(l words.Lang, v View, mayAck bool) frontPage {
 }
 
 // unconfigured lists what lacks a parameter, and returns which services those are.
-func (p *frontPage) unconfigured(l words.Lang, v View) map[string]bool {
+func (p *frontPage) unconfigured(l words.Lang, v View, g grid) map[string]bool {
 	lacks := map[string]bool{}
 	byID := map[string]Service{}
 	for _, s := range v.Services {
@@ -274,7 +275,12 @@ func (p *frontPage) unconfigured(l words.Lang, v View) map[string]bool {
 	for _, n := range v.NotConfigured {
 		s := byID[n.Service]
 		lacks[n.Service] = true
-		p.Unconfigured = append(p.Unconfigured, unconfigured{or(s.Name.in(l), n.Service), s.Owner.in(l), n.Parameters})
+		u := unconfigured{or(s.Name.in(l), n.Service), s.Owner.in(l), n.Checks, n.Parameters}
+		if g.inView[n.Service] {
+			p.Partly = append(p.Partly, u)
+		} else {
+			p.Unconfigured = append(p.Unconfigured, u)
+		}
 	}
 	return lacks
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -546,5 +547,25 @@ func TestCounters(t *testing.T) {
 	f.edit(func(v *View) { v.Counters = nil })
 	if p := parse(t, get(handlerOf(f), "/")); strings.Contains(p.text, "Quầy một cửa") {
 		t.Error("a section without counters")
+	}
+}
+
+// A service of which one check lacks a value is measured all the same, and named with what it lacks.
+func TestPartlyConfigured(t *testing.T) {
+	f := newcomer()
+	before := len(f.view.NotConfigured)
+	f.edit(func(v *View) {
+		v.NotConfigured = append(v.NotConfigured, NotConfigured{"pc", []string{"pc.m20"}, []string{"sao_luu.thu_muc"}})
+	})
+	h := handlerOf(f)
+	p := parse(t, get(h, "/?lang=vi"))
+	for _, want := range []string{"1 dịch vụ còn phép kiểm tra chưa cấu hình", "pc.m20", "sao_luu.thu_muc", strconv.Itoa(before) + " dịch vụ chưa cấu hình"} {
+		if !strings.Contains(p.text, want) {
+			t.Errorf("the first page does not say %q", want)
+		}
+	}
+	p = parse(t, get(h, "/service/pc?lang=en"))
+	if !strings.Contains(p.text, "Checks that are not configured: pc.m20") || !strings.Contains(p.text, "sao_luu.thu_muc") {
+		t.Error("the page of the service does not name the check")
 	}
 }

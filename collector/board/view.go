@@ -190,10 +190,11 @@ const (
 	ControlMissing = "missing" // Chưa có minh chứng
 )
 
-// A NotConfigured is a service that lacks parameters of the profile.
+// A NotConfigured is a service of which some check lacks parameters of the profile. The other checks are run.
 type NotConfigured struct {
 	Service    string   `json:"service"`
-	Parameters []string `json:"parameters"`
+	Checks     []string `json:"checks,omitempty"` // that cannot be run
+	Parameters []string `json:"parameters"`       // that they lack
 }
 
 // An Agent is one machine that measures.

@@ -35,6 +35,9 @@ type Watcher struct {
 	Unit    string
 	Carrier string // of the line it uses; all whose carrier is not known ("") count as one
 	Valid   Span   // while it is to watch; a zero To is open
+	// NotConfigured are deciding checks that are in none of its plans because the profile lacks a parameter of theirs.
+	// The machine has no vote unless another one is down, and the account says why: not_configured.
+	NotConfigured []string
 }
 
 // An Exclusion is a stretch that was announced, or declared afterwards, to be left out of the figures.

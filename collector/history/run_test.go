@@ -14,7 +14,7 @@ import (
 // letters are reasons by a letter, to write timelines second by second. A dot is a second of which nothing is said.
 var letters = map[byte]check.Reason{
 	'u': check.OK, 'g': check.Slow, 'p': check.Partial, 'd': check.Timeout, 'c': check.ConnectRefused, 'n': check.NoUplink,
-	'?': check.Silent, '-': check.NotPlanned, 'k': check.ClockUnproven, 'm': check.MissedStopped, 'i': check.Internal,
+	'?': check.Silent, '-': check.NotPlanned, 'k': check.ClockUnproven, 'm': check.MissedStopped, 'i': check.Internal, 'z': check.NotConfigured,
 }
 
 // drawn returns the runs that a drawing shows, from second 0 on.

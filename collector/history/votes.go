@@ -108,7 +108,7 @@ func (b *Bench) epoch(out []vote, svc Service, w Watcher, m *Machine, e Epoch, s
 	for _, id := range svc.Deciding {
 		c, ok := e.check(id)
 		if !ok {
-			lists = append(lists, []Run{{s, check.NotPlanned}})
+			lists = append(lists, []Run{{s, w.lacking(id)}})
 			continue
 		}
 		planned = true
@@ -146,6 +146,14 @@ func (b *Bench) epoch(out []vote, svc Service, w Watcher, m *Machine, e Epoch, s
 		out = append(out, v)
 	})
 	return out
+}
+
+// lacking says why no plan has a deciding check.
+func (w Watcher) lacking(id string) check.Reason {
+	if slices.Contains(w.NotConfigured, id) {
+		return check.NotConfigured
+	}
+	return check.NotPlanned
 }
 
 // gravity orders states for a machine's vote: down > unknown > degraded > up.

@@ -20,7 +20,7 @@ const (
 	BecauseNotWatching   Because = "not_watching"   // `watch` chooses other machines
 	BecauseNoCheck       Because = "no_check"       // the service names no check: không đo được
 	BecauseOutOfSeason   Because = "out_of_season"  // it does not matter at this time of year
-	BecauseNotConfigured Because = "not_configured" // a parameter is empty: chưa cấu hình
+	BecauseNotConfigured Because = "not_configured" // a parameter that it needs is empty: chưa cấu hình
 	BecauseAtCollector   Because = "at_collector"   // no agent can measure it; the collector answers
 	BecauseNoLine        Because = "no_line"        // the machine has no line of the check's path
 )
@@ -90,6 +90,7 @@ type decision struct {
 	service string
 	check   ServiceCheck
 	with    []Option // filled in
+	missing []string // names of parameters that are empty
 }
 
 // decide goes over the checks of one service for one machine.
@@ -114,9 +115,9 @@ func (p *Profile) decide(s *Service, m *Machine, chooser chooser, params map[str
 	if !s.InSeason(at) {
 		return all(BecauseOutOfSeason, "it is checked only in its season")
 	}
-	e := &expander{p: p, machine: m, at: at, given: params}
 	var ds []decision
 	for _, c := range s.Checks {
+		e := &expander{p: p, machine: m, at: at, given: params}
 		d := decision{Why: Why{s.ID, s.ID + "." + c.ID, BecausePlanned, "watch: " + s.Watch.String()}, service: s.ID, check: c}
 		switch {
 		case slices.Contains(atCollector, c.Kind):
@@ -125,11 +126,11 @@ func (p *Profile) decide(s *Service, m *Machine, chooser chooser, params map[str
 			d.Because, d.Detail = BecauseNoLine, fmt.Sprintf("unit %s has no line of path %s for this machine", m.Unit, c.Path)
 		default:
 			d.with, _ = e.value(c.With, c.Path).([]Option)
+			if len(e.missing) > 0 {
+				d.Because, d.Detail, d.missing = BecauseNotConfigured, "empty in parameters.yaml: "+strings.Join(e.missing, ", "), e.missing
+			}
 		}
 		ds = append(ds, d)
-	}
-	if len(e.missing) > 0 {
-		return all(BecauseNotConfigured, "empty in parameters.yaml: "+strings.Join(e.missing, ", "))
 	}
 	return ds
 }
@@ -209,10 +210,13 @@ type Watcher struct {
 	Machine string
 	Path    plan.Path // of the first deciding check
 	Carrier string    // of the machine's line on that path; "" is unknown, or no line
+	// NotConfigured are the deciding checks that it would run too, were no parameter of theirs empty. While there are
+	// any, the machine cannot say that the service works.
+	NotConfigured []string
 }
 
 // Watchers returns the machines that are told at t to run at least one deciding check of the service, by machine id. A
-// service that is out of season or chưa cấu hình is watched by nobody.
+// service that is out of season, or of which every deciding check is chưa cấu hình, is watched by nobody.
 func (p *Profile) Watchers(service string, t time.Time) []Watcher {
 	s, ok := p.Service(service, t)
 	if !ok {
@@ -222,16 +226,22 @@ func (p *Profile) Watchers(service string, t time.Time) []Watcher {
 	builtin, c := p.builtin(), p.chooserAt(t)
 	var out []Watcher
 	for _, m := range p.MachinesAt(t) {
+		w := Watcher{Unit: m.Unit, Machine: m.ID}
+		planned := false
 		for _, d := range p.decide(s, &m, c, builtin) {
-			if !d.Planned() || !slices.Contains(deciding, d.Check) {
-				continue
+			switch {
+			case !slices.Contains(deciding, d.Check):
+			case d.Because == BecauseNotConfigured:
+				w.NotConfigured = append(w.NotConfigured, d.Check)
+			case d.Planned() && !planned:
+				planned, w.Path = true, d.check.Path
+				if l, ok := p.LineOf(&m, d.check.Path, t); ok {
+					w.Carrier = l.Carrier
+				}
 			}
-			w := Watcher{Unit: m.Unit, Machine: m.ID, Path: d.check.Path}
-			if l, ok := p.LineOf(&m, d.check.Path, t); ok {
-				w.Carrier = l.Carrier
-			}
+		}
+		if planned {
 			out = append(out, w)
-			break
 		}
 	}
 	return out
@@ -266,27 +276,43 @@ func (p *Profile) Quorum(service string, t time.Time) Quorum {
 	return q
 }
 
-// NotConfigured returns the parameters that keep a unit's machines from checking a service at t, in order; none when
-// nothing is missing.
-func (p *Profile) NotConfigured(service, unit string, t time.Time) []string {
+// A Lack is a check that is chưa cấu hình.
+type Lack struct {
+	Check      string   // SERVICE.CHECK
+	Decides    bool     // it is one of those that make the vote
+	Parameters []string // the empty ones that it needs, in order
+}
+
+// NotConfigured returns the checks of a service that a unit's machines would run at t, were their parameters not empty,
+// in the order of the service; none when nothing is missing.
+func (p *Profile) NotConfigured(service, unit string, t time.Time) []Lack {
 	s, ok := p.Service(service, t)
 	if !ok {
 		return nil
 	}
-	builtin, c := p.builtin(), p.chooserAt(t)
-	var names []string
+	builtin, c, deciding := p.builtin(), p.chooserAt(t), s.Deciding()
+	missing := map[string][]string{}
 	for _, m := range p.MachinesOf(unit, t) {
 		if ok, _ := c.watches(s, &m); !ok {
 			continue
 		}
-		e := &expander{p: p, machine: &m, at: t, given: builtin}
 		for _, x := range s.Checks {
-			if p.hasPath(&m, x.Path, t) {
-				e.value(x.With, x.Path)
+			if slices.Contains(atCollector, x.Kind) || !p.hasPath(&m, x.Path, t) {
+				continue
 			}
+			e := &expander{p: p, machine: &m, at: t, given: builtin}
+			e.value(x.With, x.Path)
+			id := s.ID + "." + x.ID
+			missing[id] = append(missing[id], e.missing...)
 		}
-		names = append(names, e.missing...)
 	}
-	slices.Sort(names)
-	return slices.Compact(names)
+	var out []Lack
+	for _, x := range s.Checks {
+		id := s.ID + "." + x.ID
+		if names := missing[id]; len(names) > 0 {
+			slices.Sort(names)
+			out = append(out, Lack{id, slices.Contains(deciding, id), slices.Compact(names)})
+		}
+	}
+	return out
 }

@@ -189,18 +189,18 @@ func TestWhy(t *testing.T) {
 		{"season over the year's end", "m-d", "2024-01-10", own, nil, map[string]Because{"summer.tcp": BecausePlanned}, ""},
 		{"the day after it", "m-d", "2024-01-11", own, nil, map[string]Because{"summer.tcp": BecauseOutOfSeason}, ""},
 		{"the program filled nothing in", "m-d", "2024-06-03", nil, nil, map[string]Because{"summer.tcp": BecauseNotConfigured}, "own.agents"},
-		{"an empty parameter takes the whole service", "m-a-1", "2024-06-03", own, []edit{{"parameters.yaml", "value: 192.0.2.1", "value: "}},
-			map[string]Because{"web.http": BecauseNotConfigured, "web.uplink": BecauseNotConfigured, "lan.gateway": BecausePlanned}, "empty in parameters.yaml: anchor"},
+		{"an empty parameter takes the check that needs it", "m-a-1", "2024-06-03", own, []edit{{"parameters.yaml", "value: 192.0.2.1", "value: "}},
+			map[string]Because{"web.http": BecausePlanned, "web.uplink": BecauseNotConfigured, "lan.gateway": BecausePlanned}, "empty in parameters.yaml: anchor"},
 		{"no anchors", "m-a-1", "2024-06-03", own, []edit{{"lines.yaml", `anchors: ["${anchor}:53", "192.0.2.2:53", "192.0.2.3:53"], `, ""}},
-			map[string]Because{"web.http": BecauseNotConfigured}, "line.anchors"},
+			map[string]Because{"web.http": BecausePlanned, "web.uplink": BecauseNotConfigured}, "line.anchors"},
 		{"a value of another unit only", "m-a-1", "2024-06-03", own, []edit{{"parameters.yaml", `{value: "http://192.0.2.9/"}, `, ""}},
-			map[string]Because{"web.http": BecauseNotConfigured}, "web.url"},
+			map[string]Because{"web.http": BecauseNotConfigured, "web.uplink": BecausePlanned}, "web.url"},
 		{"no line of the path", "m-a-1", "2024-06-03", own, []edit{{"services.yaml", "path: internet", "path: tslcd"}},
 			map[string]Because{"web.http": BecauseNoLine, "web.uplink": BecausePlanned}, "no line of path tslcd"},
 		{"a unit without lines has Internet", "m-b-1", "2024-06-03", own, []edit{{"services.yaml", `      - {id: uplink, kind: uplink, every: 60s, with: {anchors: "${line.anchors}"}}` + "\n", ""}},
 			map[string]Because{"web.http": BecausePlanned}, ""},
 		{"and no other line", "m-b-1", "2024-06-03", own, []edit{{"services.yaml", "path: internet", "path: tslcd"}},
-			map[string]Because{"web.http": BecauseNotConfigured}, ""},
+			map[string]Because{"web.http": BecauseNoLine, "web.uplink": BecauseNotConfigured}, ""},
 		{"a kind of the collector", "m-a-1", "2024-06-03", own, []edit{{"services.yaml", "{id: second, kind: gateway", "{id: second, kind: attested"}},
 			map[string]Because{"lan.gateway": BecausePlanned, "lan.second": BecauseAtCollector}, ""},
 		{"no check", "m-a-1", "2024-06-03", own, []edit{{"services.yaml", "    checks:\n      - {id: gateway, kind: gateway, every: 30s, path: lan}\n      - {id: second, kind: gateway, every: 30s, path: lan}\n", ""}},
@@ -290,7 +290,7 @@ func TestVotes(t *testing.T) {
 	if got := (&Service{}).Deciding(); got != nil {
 		t.Errorf("without checks %v decide", got)
 	}
-	want := []Watcher{{"xa-a", "m-a-1", plan.Internet, "x"}, {"xa-b", "m-b-1", plan.Internet, "y"}}
+	want := []Watcher{{"xa-a", "m-a-1", plan.Internet, "x", nil}, {"xa-b", "m-b-1", plan.Internet, "y", nil}}
 	if diff := cmp.Diff(want, p.Watchers("web", at)); diff != "" {
 		t.Errorf("watchers (-want +got):\n%s", diff)
 	}
@@ -323,10 +323,9 @@ func TestNotConfigured(t *testing.T) {
 	at := on(t, "2026-11-23")
 	tests := []struct {
 		service, unit string
-		want          []string
+		want          []Lack
 	}{
-		{"inet", "huyen-tu-ky", []string{"neo.internet.1", "neo.internet.2", "neo.internet.3"}},
-		{"qlvb", "xa-tu-ky", []string{"qlvb.address", "qlvb.url"}},
+		{"inet", "huyen-tu-ky", []Lack{{"inet.uplink", true, []string{"neo.internet.1", "neo.internet.2", "neo.internet.3"}}}},
 		{"qlvb", "huyen-tu-ky", nil}, // nobody there is to watch it
 		{"dvc_q", "xa-tu-ky", nil},
 		{"thu_thap", "huyen-tu-ky", nil},
@@ -336,6 +335,28 @@ func TestNotConfigured(t *testing.T) {
 		if diff := cmp.Diff(tt.want, p.NotConfigured(tt.service, tt.unit, at)); diff != "" {
 			t.Errorf("%s at %s (-want +got):\n%s", tt.service, tt.unit, diff)
 		}
+	}
+}
+
+// One empty parameter is the lack of the checks that need it, and of no other; a vote lacks it only where it decides.
+func TestPartlyConfigured(t *testing.T) {
+	at := on(t, "2024-06-03")
+	noAnchor := edit{"parameters.yaml", "value: 192.0.2.1", "value: "}
+	p := loaded(t, noAnchor)
+	if diff := cmp.Diff([]Lack{{"web.uplink", false, []string{"anchor"}}}, p.NotConfigured("web", "xa-a", at)); diff != "" {
+		t.Errorf("lacking (-want +got):\n%s", diff)
+	}
+	if got := p.Watchers("web", at); len(got) != 2 || got[0].NotConfigured != nil {
+		t.Errorf("a check that only explains keeps machines from watching: %+v", got)
+	}
+	s, _ := p.Service("web", at)
+	s.Checks[0].Decides, s.Checks[1].Decides = true, true
+	if got := p.Watchers("web", at); len(got) != 2 || !cmp.Equal(got[0].NotConfigured, []string{"web.uplink"}) || got[0].Path != plan.Internet {
+		t.Errorf("a deciding check is missing: %+v", got)
+	}
+	s.Checks[0].Decides = false
+	if got := p.Watchers("web", at); got != nil {
+		t.Errorf("machines whose only deciding check cannot run watch: %+v", got)
 	}
 }
 
