@@ -34,10 +34,13 @@ func (s *sink) received(hash string, signed []byte) {
 // Begin records the start.
 func (s *sink) Begin(at time.Time) error { return s.journal.Begin(at) }
 
-// Record writes what one tick brought.
-func (s *sink) Record(results []check.Result, ranges []check.Range) error {
-	return s.journal.Record(results, ranges)
+// Write hands what has finished to the operating system.
+func (s *sink) Write(results []check.Result, ranges []check.Range) error {
+	return s.journal.Write(results, ranges)
 }
+
+// Sync makes it durable; only now it is recorded.
+func (s *sink) Sync() error { return s.journal.Sync() }
 
 // Applied keeps the signed plan for the next start, then records that it is followed.
 func (s *sink) Applied(p *plan.Plan, at time.Time) error {

@@ -110,13 +110,13 @@ func (s *sink) Applied(p *plan.Plan, at time.Time) error {
 }
 func (s *sink) Stepped(at time.Time) error { return s.Rotate("clock_stepped", at) }
 
-func (s *sink) Record(rs []check.Result, gs []check.Range) error {
+func (s *sink) Write(rs []check.Result, gs []check.Range) error {
 	for _, r := range rs {
 		if r.State != check.Up {
 			s.failed++
 		}
 	}
-	return s.Journal.Record(rs, gs)
+	return s.Journal.Write(rs, gs)
 }
 
 // watched probes with the agent's scheduler, kinds and journal: checks due every so often, in 25 places.

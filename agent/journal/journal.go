@@ -69,7 +69,8 @@ type Journal struct {
 	previous string // hash of the last sealed batch's note
 	lines    []byte // of the open batch
 	records  int    // how many lines
-	synced   int    // bytes of lines that are durable in the open file
+	written  int    // bytes of lines that the open file holds
+	synced   int    // bytes of lines that are durable there
 	waiting  []check.Result
 	lost     lost
 	plan     *PlanApplied // the last one recorded
@@ -208,7 +209,7 @@ func (j *Journal) beginNew(now time.Time, cause string) error {
 	if j.broken == "" {
 		carried, records = nil, 0
 	}
-	j.lines, j.records, j.synced, j.openFresh = j.lines[:0], 0, 0, true
+	j.lines, j.records, j.written, j.synced, j.openFresh = j.lines[:0], 0, 0, 0, true
 	j.waiting = nil
 	j.closeSegment()
 	j.lastTime = now
@@ -234,27 +235,63 @@ var (
 	errBegin  = errors.New("journal: has not begun: call Begin first")
 )
 
-// Record writes what one tick brought and returns when it is durable. With an error, what could not be written is held
-// and tried again at the next call; when too much is held, results are given up and a data_lost range says so.
-func (j *Journal) Record(results []check.Result, ranges []check.Range) error {
+// Write hands results and ranges to the operating system at once, so that a kill loses nothing of them. They are
+// recorded, and shown, when [Journal.Sync] has returned; what cannot be written is held until then. The error tells of
+// results that cannot stand in a journal, or that were given up because too much is held.
+func (j *Journal) Write(results []check.Result, ranges []check.Range) error {
 	j.writing.Lock()
 	defer j.writing.Unlock()
-	now := j.o.Now()
 	if err := j.ready(); err != nil {
 		return err
 	}
+	err := j.admit(results, ranges, j.o.Now())
+	if !j.failing {
+		if e := j.writeOpen(); e != nil {
+			j.complain("records cannot be written; they are held in memory", e)
+		}
+	}
+	return err
+}
+
+// Sync makes durable what was written and held, in a sealed batch when one is due. With an error, what could not be
+// written is held and tried again at the next call; when too much is held, results are given up and a data_lost range
+// says so.
+func (j *Journal) Sync() error {
+	j.writing.Lock()
+	defer j.writing.Unlock()
+	if err := j.ready(); err != nil {
+		return err
+	}
+	now := j.o.Now()
+	j.admitLoss(now)
+	return j.flush(now)
+}
+
+// Record is Write and Sync in one.
+func (j *Journal) Record(results []check.Result, ranges []check.Range) error {
+	j.writing.Lock()
+	defer j.writing.Unlock()
+	if err := j.ready(); err != nil {
+		return err
+	}
+	now := j.o.Now()
+	err := j.admit(results, ranges, now)
+	return errors.Join(err, j.flush(now))
+}
+
+// admit adds what one tick brought to the open batch, in memory.
+func (j *Journal) admit(results []check.Result, ranges []check.Range, now time.Time) error {
 	j.admitLoss(now)
 	var errs []error
 	for i := range ranges {
 		errs = append(errs, j.add(&Record{Range: &ranges[i]}, now))
 	}
 	for i := range results {
-		if len(j.lines) >= maxOpen {
+		if len(j.lines) >= maxOpen && !j.failing {
 			errs = append(errs, j.flush(now))
 		}
 		errs = append(errs, j.addResult(&results[i], now))
 	}
-	errs = append(errs, j.flush(now))
 	return errors.Join(errs...)
 }
 

@@ -227,6 +227,43 @@ func TestKill(t *testing.T) {
 	r.wantResults(want)
 }
 
+// What is written is there after a kill, and is shown only once it is synced.
+func TestWriteThenKill(t *testing.T) {
+	r := newRig(t)
+	want := r.tick("a", "b")
+	for range 20 {
+		r.clock = r.clock.Add(time.Second)
+		before := r.j.Stats().Recorded
+		for _, id := range []string{"a", "b", "c"} {
+			res := r.result(id, check.OK)
+			want = append(want, res)
+			if err := r.j.Write([]check.Result{res}, nil); err != nil {
+				t.Fatal(err)
+			}
+			if got, _ := r.j.LatestOf(id); got.Slot.Equal(res.Slot) {
+				t.Fatalf("%s of %s is shown before it is synced", id, res.Slot)
+			}
+		}
+		if got := r.j.Stats(); got.Recorded != before || got.Held != 0 {
+			t.Fatalf("before the sync: %+v", got)
+		}
+		r.start() // killed
+		if r.found.TornBytes != 0 || r.found.Clean {
+			t.Fatalf("found %+v", r.found)
+		}
+	}
+	r.clock = r.clock.Add(time.Second)
+	res := r.result("a", check.Timeout)
+	if err := errors.Join(r.j.Write([]check.Result{res}, nil), r.j.Sync()); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := r.j.LatestOf("a"); !got.Slot.Equal(res.Slot) {
+		t.Error("what is synced is not shown")
+	}
+	r.stop()
+	r.wantResults(append(want, res))
+}
+
 // A power cut leaves any part of the last write. What was recorded before it is there; the rest is said.
 func TestTorn(t *testing.T) {
 	for _, name := range []string{openName, "00000001.seg"} {

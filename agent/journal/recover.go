@@ -366,7 +366,7 @@ func (j *Journal) recoverLines(f *os.File, at frame, size int64, r *Recovered) e
 		n := j.replay(rd, fr.payload, r)
 		j.lines = append(j.lines, fr.payload...)
 		j.records += n
-		j.synced = len(j.lines)
+		j.written, j.synced = len(j.lines), len(j.lines)
 		j.seal.wrote(len(fr.payload), j.o.Now())
 		j.seal.results += n
 		at = fr

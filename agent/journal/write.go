@@ -46,7 +46,7 @@ func (j *Journal) sealNow(now time.Time) error {
 	}
 	j.previous = b.Hash()
 	j.seq++
-	j.lines, j.records, j.synced, j.openFresh = j.lines[:0], 0, 0, true
+	j.lines, j.records, j.written, j.synced, j.openFresh = j.lines[:0], 0, 0, 0, true
 	j.lastTime = later(j.lastTime, now)
 	j.seal.sealed(now)
 	signal(j.sealed)
@@ -151,50 +151,89 @@ func (j *Journal) syncOpen() error {
 	if j.synced == len(j.lines) {
 		return nil
 	}
-	if j.open != nil {
-		err := j.writeOpen()
-		if err == nil {
-			return nil
-		}
-		j.log.Warn("file of the open batch is given up for a new one", "dir", j.o.Dir, "err", err)
-		_ = j.open.Close()
-		j.open = nil
+	if err := j.writeOpen(); err != nil {
+		return err
 	}
+	if j.synced == len(j.lines) {
+		return nil // in a new file
+	}
+	err := j.open.Sync()
+	if err == nil {
+		j.synced = len(j.lines)
+		return nil
+	}
+	// What the file holds of all that was written since the sync before can no longer be told.
+	j.giveUpOpen(err)
 	return j.replaceOpen()
 }
 
-// writeOpen appends the lines that are not yet durable.
+// writeOpen appends the lines that the open batch's file does not hold yet, without a sync. A file that takes no more
+// because the disk is full is kept, without what it took of them; any other that fails gives way to a new one, which is
+// synced.
 func (j *Journal) writeOpen() error {
+	if j.written == len(j.lines) {
+		return nil
+	}
+	if j.open == nil {
+		return j.replaceOpen()
+	}
+	err := j.appendOpen()
+	if err == nil {
+		return nil
+	}
+	if diskFull(err) && j.cutOpen() == nil {
+		return err
+	}
+	j.giveUpOpen(err)
+	return j.replaceOpen()
+}
+
+func (j *Journal) appendOpen() error {
 	j.buf = j.buf[:0]
 	if j.openFresh {
-		if err := j.open.Truncate(0); err != nil {
-			return err
-		}
-		if _, err := j.open.Seek(0, io.SeekStart); err != nil {
+		j.openSize = 0
+		if err := j.cutOpen(); err != nil {
 			return err
 		}
 		j.appendOpenHead()
-		j.openSize = 0
 	}
 	j.appendLines()
-	if err := writeSync(j.open, j.buf); err != nil {
+	if _, err := j.open.Write(j.buf); err != nil {
 		return err
 	}
-	j.openFresh, j.openSize, j.synced = false, j.openSize+int64(len(j.buf)), len(j.lines)
+	j.openFresh, j.openSize, j.written = false, j.openSize+int64(len(j.buf)), len(j.lines)
 	return nil
+}
+
+// cutOpen takes off what lies behind the last whole frame of the open batch's file.
+func (j *Journal) cutOpen() error {
+	if err := j.open.Truncate(j.openSize); err != nil {
+		return err
+	}
+	_, err := j.open.Seek(j.openSize, io.SeekStart)
+	return err
+}
+
+func (j *Journal) giveUpOpen(err error) {
+	j.log.Warn("file of the open batch is given up for a new one", "dir", j.o.Dir, "err", err)
+	_ = j.open.Close()
+	j.open = nil
 }
 
 // replaceOpen writes the open batch to a new file and puts that in the place of the old one.
 func (j *Journal) replaceOpen() error {
+	j.written, j.synced = 0, 0
 	f, err := j.disk.Create(openNew)
 	if err != nil {
 		return err
 	}
-	j.buf, j.synced = j.buf[:0], 0
+	j.buf = j.buf[:0]
 	j.appendOpenHead()
 	j.appendLines()
 	if err := writeSync(f, j.buf); err != nil {
-		return closeWith(f, err)
+		err = closeWith(f, err)
+		_ = j.disk.Remove(openNew) // a full disk needs the room
+		return err
 	}
 	if err := f.Close(); err != nil { // Windows renames no open file
 		return err
@@ -209,7 +248,8 @@ func (j *Journal) replaceOpen() error {
 	if err != nil {
 		return err
 	}
-	j.open, j.openFresh, j.openSize, j.synced = f, false, int64(len(j.buf)), len(j.lines)
+	j.open, j.openFresh, j.openSize = f, false, int64(len(j.buf))
+	j.written, j.synced = len(j.lines), len(j.lines)
 	return nil
 }
 
@@ -219,9 +259,9 @@ func (j *Journal) appendOpenHead() {
 	j.buf, j.openSeed = appendFrame(j.buf, 0, kindOpen, []byte(text))
 }
 
-// appendLines puts together frames of the lines that are not yet durable.
+// appendLines puts together frames of the lines that are not yet written.
 func (j *Journal) appendLines() {
-	for rest := j.lines[j.synced:]; len(rest) > 0; {
+	for rest := j.lines[j.written:]; len(rest) > 0; {
 		n := len(rest)
 		if n > maxLine*4 {
 			n = bytes.LastIndexByte(rest[:maxLine*4], '\n') + 1
@@ -247,7 +287,7 @@ type Stats struct {
 func (j *Journal) Stats() Stats {
 	j.writing.Lock()
 	held, lost := 0, j.lost.slots
-	if j.synced < len(j.lines) {
+	if j.written < len(j.lines) {
 		held = len(j.waiting)
 	}
 	j.writing.Unlock()

@@ -42,7 +42,7 @@ func (s *shelf) Begin(at time.Time) error {
 	return nil
 }
 
-func (s *shelf) Record(rs []check.Result, gs []check.Range) error {
+func (s *shelf) Write(rs []check.Result, gs []check.Range) error {
 	b := s.last()
 	for _, r := range rs {
 		if r.Slot.After(r.Start.Add(2*time.Second)) || r.Start.Before(b.begun.Add(-2*time.Second)) {
@@ -69,6 +69,8 @@ func (s *shelf) Record(rs []check.Result, gs []check.Range) error {
 	b.ranges = append(b.ranges, gs...)
 	return nil
 }
+
+func (s *shelf) Sync() error { return nil }
 
 func (s *shelf) Applied(p *plan.Plan, at time.Time) error {
 	b := s.last()

@@ -2,6 +2,7 @@ package schedule
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -25,15 +26,35 @@ type memory struct {
 	begun   []time.Time
 	applied []time.Time
 	stepped []time.Time
-	records int
+	written []written
+	synced  int // results
+	syncs   []time.Time
+
+	syncFails error
 }
 
-func (m *memory) Record(rs []check.Result, gs []check.Range) error {
+// A written is a result and when it came to the sink.
+type written struct {
+	result check.Result
+	at     time.Time
+}
+
+func (m *memory) Write(rs []check.Result, gs []check.Range) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.results, m.ranges = append(m.results, rs...), append(m.ranges, gs...)
-	m.records++
+	for _, r := range rs {
+		m.written = append(m.written, written{r, time.Now()})
+	}
 	return nil
+}
+
+func (m *memory) Sync() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.synced = len(m.results)
+	m.syncs = append(m.syncs, time.Now())
+	return m.syncFails
 }
 
 func (m *memory) Begin(at time.Time) error { m.begun = append(m.begun, at); return nil }
@@ -143,14 +164,15 @@ func TestFirstResultAtOnce(t *testing.T) {
 				_, stop := start(t, Options{Kinds: kinds, Sink: m}, parse(t, kinds, b.String()))
 				defer stop()
 				synctest.Wait()
-				if len(m.all()) == 0 {
-					t.Fatal("no result is recorded at the instant of the start")
+				if m.mu.Lock(); m.synced == 0 {
+					t.Error("no result is recorded at the instant of the start")
 				}
+				m.mu.Unlock()
 				time.Sleep(tt.all)
 				synctest.Wait()
 				m.mu.Lock()
 				defer m.mu.Unlock()
-				if n := len(m.results); n < 40 {
+				if n := m.synced; n < 40 {
 					t.Errorf("%d of 40 checks recorded after %s", n, tt.all)
 				}
 				if tt.host != "127.0.0.1" {
@@ -162,6 +184,55 @@ func TestFirstResultAtOnce(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What finishes is written at that instant, so that a kill loses nothing of it, and synced at the next tick, once for all.
+func TestWrittenAtOnceSyncedOnceATick(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &memory{}
+		kinds := fakes(func(context.Context) check.Result {
+			time.Sleep(1234 * time.Millisecond)
+			return check.Because(check.OK, "")
+		})
+		var b strings.Builder
+		for i := range 20 {
+			fmt.Fprintf(&b, "  - {id: a.x%d, kind: fake, every: 10s, timeout: 2s, with: {host: 203.0.113.9}}\n", i)
+		}
+		_, stop := start(t, Options{Kinds: kinds, Sink: m}, parse(t, kinds, b.String()))
+		time.Sleep(10 * time.Minute)
+		stop()
+		for _, w := range m.written {
+			if late := w.at.Sub(w.result.Start.Add(w.result.Took)); late > time.Millisecond {
+				t.Fatalf("%s of %s was written %s after it had finished, want at once", w.result.Check, w.result.Slot, late)
+			}
+			if !slices.ContainsFunc(m.syncs, func(at time.Time) bool { return !at.Before(w.at) && at.Sub(w.at) <= tick }) {
+				t.Fatalf("%s of %s was not synced within a second", w.result.Check, w.result.Slot)
+			}
+		}
+		if n, most := len(m.syncs), 10*60+50; n > most {
+			t.Errorf("%d syncs in 10 minutes, want at most one a second (%d)", n, most)
+		}
+	})
+}
+
+// A sync that fails is tried again at every tick, whether there is more to write or not.
+func TestSyncIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, kinds := &memory{syncFails: errors.New("no space left on device")}, fakes(always(check.OK))
+		_, stop := start(t, Options{Kinds: kinds, Sink: m}, parse(t, kinds, "  - {id: a.x, kind: fake, every: 1h}\n"))
+		defer stop()
+		time.Sleep(time.Minute)
+		m.mu.Lock()
+		m.syncFails = nil
+		m.mu.Unlock()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if n := len(m.syncs); n < 60 || n > 63 {
+			t.Errorf("%d syncs, want one a second while it fails and one after", n)
+		}
+	})
 }
 
 func TestConfirm(t *testing.T) {
