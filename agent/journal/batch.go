@@ -42,15 +42,27 @@ func (e *ContentError) Error() string {
 // Unwrap returns the first mistake.
 func (e *ContentError) Unwrap() error { return e.First }
 
-// newCompressor makes the encoder of bodies: small windows, one goroutine, little memory.
-func newCompressor() (*zstd.Encoder, error) {
-	return zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(128<<10), zstd.WithLowerEncoderMem(true),
-		zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderCRC(false), zstd.WithSingleSegment(true))
+// newCompressor makes the encoder of bodies: small windows, one goroutine, little memory. Without bytes there is no
+// dictionary.
+func newCompressor(dictionary []byte) (*zstd.Encoder, error) {
+	o := []zstd.EOption{
+		zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(128 << 10), zstd.WithLowerEncoderMem(true),
+		zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderCRC(false), zstd.WithSingleSegment(true),
+	}
+	if len(dictionary) > 0 {
+		o = append(o, zstd.WithEncoderDictRaw(0, dictionary))
+	}
+	return zstd.NewWriter(nil, o...)
 }
 
 // Seal makes a batch of records. It fills Body, Stored, Raw and Records of the header; the rest is the caller's. The
 // signer's name is egovmon/D/journal/MACHINE.
 func Seal(h Header, recs []Record, signer note.Signer) (Batch, error) {
+	return SealWith(h, recs, nil, signer)
+}
+
+// SealWith is Seal with a dictionary, which the header then names. No bytes are none.
+func SealWith(h Header, recs []Record, dictionary []byte, signer note.Signer) (Batch, error) {
 	var e encoder
 	var lines []byte
 	var err error
@@ -59,9 +71,12 @@ func Seal(h Header, recs []Record, signer note.Signer) (Batch, error) {
 			return Batch{}, err
 		}
 	}
-	z, err := newCompressor()
+	z, err := newCompressor(dictionary)
 	if err != nil {
 		return Batch{}, fmt.Errorf("journal: compressor: %w", err)
+	}
+	if len(dictionary) > 0 {
+		h.Dictionary = hashOf(dictionary)
 	}
 	return sealLines(h, lines, len(recs), z, signer)
 }
@@ -126,19 +141,35 @@ func Open(b Batch, verifiers note.Verifiers) (Header, []Record, error) {
 	return r.Open(b, verifiers)
 }
 
-// A Reader opens many batches with one decompressor. It serves one goroutine at a time.
+// A Reader opens many batches with one decompressor for each dictionary. It serves one goroutine at a time.
 type Reader struct {
 	zstd *zstd.Decoder
 	dec  decoder
+
+	find  func(sha256 string) ([]byte, error) // nil knows none
+	known map[string]*zstd.Decoder            // by dictionary
+	order []string                            // keys of known, the one used last at the end
 }
 
-// NewReader returns a Reader.
+// NewReader returns a Reader that knows no dictionary.
 func NewReader() (*Reader, error) {
-	z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(wire.MaxRaw), zstd.WithDecoderLowmem(true))
+	z, err := newDecompressor(nil)
+	if err != nil {
+		return nil, err
+	}
+	return &Reader{zstd: z}, nil
+}
+
+func newDecompressor(dictionary []byte) (*zstd.Decoder, error) {
+	o := []zstd.DOption{zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(wire.MaxRaw), zstd.WithDecoderLowmem(true)}
+	if len(dictionary) > 0 {
+		o = append(o, zstd.WithDecoderDictRaw(0, dictionary))
+	}
+	z, err := zstd.NewReader(nil, o...)
 	if err != nil {
 		return nil, fmt.Errorf("journal: decompressor: %w", err)
 	}
-	return &Reader{zstd: z}, nil
+	return z, nil
 }
 
 // Open is the function [Open] with this reader's decompressor.
@@ -165,13 +196,14 @@ func (h Header) CheckBody(body []byte) error {
 	return nil
 }
 
-// Records reads the lines of a body that its header is known to name. Its error is a [*ContentError], or says that the
-// dictionary is not known here.
+// Records reads the lines of a body that its header is known to name. Its error is a [*ContentError], or says why the
+// dictionary cannot be had: one that wraps [ErrDictionary] when it is not known here.
 func (r *Reader) Records(h Header, body []byte) ([]Record, error) {
-	if h.Dictionary != "" {
-		return nil, fmt.Errorf("batch %d is compressed with dictionary %s, which this program does not have; install a newer one", h.Seq, h.Dictionary)
+	z, err := r.decompressor(h.Dictionary)
+	if err != nil {
+		return nil, fmt.Errorf("batch %d of journal %s: %w", h.Seq, h.Journal, err)
 	}
-	lines, err := r.decompress(h, body)
+	lines, err := decompress(z, h, body)
 	if err != nil {
 		return nil, &ContentError{Lines: h.Records, First: err}
 	}
@@ -213,16 +245,16 @@ func (r *Reader) line(line []byte) (Record, error) {
 }
 
 // decompress returns the lines. A frame says how large its content is, so that one which promises more than the header
-// is refused before a byte of it is written.
-func (r *Reader) decompress(h Header, body []byte) ([]byte, error) {
+// is refused before a byte of it is written. Which dictionary it is says the header: a raw one has no number.
+func decompress(z *zstd.Decoder, h Header, body []byte) ([]byte, error) {
 	var frame zstd.Header
 	if err := frame.Decode(body); err != nil {
 		return nil, fmt.Errorf("body: %w", err)
 	}
 	if frame.Skippable || !frame.HasFCS || frame.FrameContentSize != uint64(h.Raw) || frame.DictionaryID != 0 {
-		return nil, fmt.Errorf("body is not one frame of %d bytes without a dictionary", h.Raw)
+		return nil, fmt.Errorf("body is not one frame of %d bytes without a dictionary's number", h.Raw)
 	}
-	lines, err := r.zstd.DecodeAll(body, make([]byte, 0, h.Raw))
+	lines, err := z.DecodeAll(body, make([]byte, 0, h.Raw))
 	if err != nil {
 		return nil, fmt.Errorf("body: %w", err)
 	}

@@ -206,7 +206,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"body cut", Batch{good.Note, good.Body[:10]}, "the header says"},
 		{"no note", Batch{nil, good.Body}, "malformed"},
 		{"huge note", Batch{make([]byte, wire.MaxHeader+1), nil}, "at most"},
-		{"unknown dictionary", withDict, "install a newer one"},
+		{"unknown dictionary", withDict, "not known here"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, recs, err := Open(tt.b, verifiers)
@@ -224,7 +224,7 @@ func (wrongName) Name() string { return "egovmon/tu-ky/journal/pc-khac" }
 
 func TestOpenSignedNonsense(t *testing.T) {
 	signer, verifiers := testKey(t, testKeyName)
-	z, err := newCompressor()
+	z, err := newCompressor(nil)
 	if err != nil {
 		t.Fatal(err)
 	}

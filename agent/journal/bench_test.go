@@ -26,7 +26,7 @@ func BenchmarkEncode500(b *testing.B) {
 func BenchmarkSeal500(b *testing.B) {
 	signer, _ := testKey(b, testKeyName)
 	recs := benchRecords(500)
-	z, err := newCompressor()
+	z, err := newCompressor(nil)
 	if err != nil {
 		b.Fatal(err)
 	}

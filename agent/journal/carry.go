@@ -29,6 +29,7 @@ func (j *Journal) Carry(ended string) (records int, err error) {
 			continue
 		}
 		pos := position{num: s.num}
+		rd.Dictionaries(inSegment(j.o.Dir, s.name()))
 		var failed error
 		_, err := j.readSegment(s, &pos, func(x Sealed) bool {
 			if last = x.Head; x.Head.Seq > from.Seq {
@@ -61,6 +62,10 @@ func (j *Journal) carryBatch(rd *Reader, b Batch) (n int, err error) {
 		return 0, err
 	}
 	recs, err := rd.Records(h, b.Body)
+	if errors.Is(err, ErrDictionary) {
+		j.log.Error("a batch cannot be read, and is lost", "journal", h.Journal, "seq", h.Seq, "err", err)
+		return 0, nil
+	}
 	if _, ok := errors.AsType[*ContentError](err); err != nil && !ok {
 		return 0, err
 	}

@@ -138,7 +138,7 @@ func TestDecoderRefuses(t *testing.T) {
 
 func TestBombs(t *testing.T) {
 	signer, _ := testKey(t, testKeyName)
-	z, err := newCompressor()
+	z, err := newCompressor(nil)
 	if err != nil {
 		t.Fatal(err)
 	}

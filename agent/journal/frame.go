@@ -21,8 +21,10 @@ const (
 const (
 	kindSegment = 'S' // first frame of a segment: what was known when it began
 	kindBatch   = 'B' // uvarint(len) note, uvarint(len) body
-	kindOpen    = 'O' // first frame of the open batch's file: which batch it will be
-	kindLines   = 'L' // lines of the open batch that were synced together
+	// kindDictionary is the second frame of a segment that has one: uvarint(len) magic, uvarint(len) bytes
+	kindDictionary = 'D'
+	kindOpen       = 'O' // first frame of the open batch's file: which batch it will be
+	kindLines      = 'L' // lines of the open batch that were synced together
 )
 
 // errTorn says that a file ends, or stops making sense, where a frame should be.

@@ -58,7 +58,8 @@ type Journal struct {
 	writing sync.Mutex // one writer at a time; guards what follows
 	enc     encoder
 	zstd    *zstd.Encoder
-	buf     []byte // a frame being put together
+	packer  *packer // of the dictionary in use; nil for none
+	buf     []byte  // a frame being put together
 	seal    sealer
 	begun   bool
 	closed  bool
@@ -83,8 +84,9 @@ type Journal struct {
 	openFresh bool // open still holds an earlier batch
 	openSize  int64
 	openSeed  uint32
-	seg       file // the last segment; nil when the next batch begins a new one
-	num       int  // of the last segment that was ever begun
+	seg       file   // the last segment; nil when the next batch begins a new one
+	segDict   string // SHA-256 of the dictionary in the last segment; "" for none
+	num       int    // of the last segment that was ever begun
 	armed     time.Time
 	wake      chan struct{}
 	sealed    chan struct{}
@@ -137,7 +139,7 @@ func OpenJournal(o Options) (*Journal, Recovered, error) {
 	if o.segmentSize == 0 {
 		o.segmentSize = segmentSize
 	}
-	z, err := newCompressor()
+	z, err := newCompressor(nil)
 	if err != nil {
 		return nil, Recovered{}, fmt.Errorf("journal: compressor: %w", err)
 	}

@@ -23,6 +23,7 @@ type rig struct {
 	testing.TB
 	o         Options
 	verifiers note.Verifiers
+	dicts     map[string][]byte // that the collector knows
 	clock     time.Time
 	j         *Journal
 	found     Recovered
@@ -91,6 +92,11 @@ func (r *rig) sent() (recs []Record, heads []wire.Head) {
 	r.Helper()
 	var after wire.Head
 	previous := NoPrevious
+	rd, err := NewReader()
+	if err != nil {
+		r.Fatal(err)
+	}
+	rd.Dictionaries(r.dictionary)
 	for {
 		bs, err := r.j.Batches(after, 3, 1<<20)
 		if err != nil {
@@ -100,7 +106,7 @@ func (r *rig) sent() (recs []Record, heads []wire.Head) {
 			return recs, heads
 		}
 		for _, b := range bs {
-			h, rs, err := Open(b.Batch, r.verifiers)
+			h, rs, err := rd.Open(b.Batch, r.verifiers)
 			if err != nil {
 				r.Fatal(err)
 			}

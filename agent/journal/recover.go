@@ -23,6 +23,20 @@ type place struct {
 	last             time.Time
 }
 
+// The versions of a segment: without a dictionary, and with one.
+const (
+	segmentPlain  = "egovmon-segment/1"
+	segmentPacked = "egovmon-segment/2"
+)
+
+// parseSegment reads the text of a segment's first frame.
+func parseSegment(text string) (place, error) {
+	if strings.HasPrefix(text, segmentPacked+"\n") {
+		return parsePlace(text, segmentPacked, "first")
+	}
+	return parsePlace(text, segmentPlain, "first")
+}
+
 // parsePlace reads the text of a segment's (number: first) or open file's (number: seq) first frame.
 func parsePlace(text, version, number string) (place, error) {
 	p := headerParser{rest: text}
@@ -154,7 +168,7 @@ func readPlace(path string) (place, int64, error) {
 	if err != nil || fr.kind != kindSegment {
 		return place{}, st.Size(), fmt.Errorf("%w: begins with another frame", errTorn)
 	}
-	p, err := parsePlace(string(text), "egovmon-segment/1", "first")
+	p, err := parseSegment(string(text))
 	return p, st.Size(), err
 }
 
@@ -218,11 +232,12 @@ func (j *Journal) recoverLast(r *Recovered) error {
 	if err != nil {
 		return err
 	}
+	rd.Dictionaries(inSegment(j.o.Dir, s.name()))
 	size := s.size
 	j.id, j.lastTime = s.journal, s.sealed
 	err = j.scanSegment(s, func(kind byte, b Batch, h Header) error {
 		if kind == kindSegment {
-			p, err := parsePlace(string(b.Note), "egovmon-segment/1", "first")
+			p, err := parseSegment(string(b.Note))
 			if err != nil {
 				return err
 			}
@@ -234,10 +249,18 @@ func (j *Journal) recoverLast(r *Recovered) error {
 			j.replay(rd, lines, r)
 			return nil
 		}
+		if kind == kindDictionary {
+			j.segDict = hashOf(b.Body)
+			return nil
+		}
 		if h.Previous != j.previous {
 			return fmt.Errorf("batch %d does not name the batch before it", h.Seq)
 		}
-		lines, err := rd.decompress(h, b.Body)
+		z, err := rd.decompressor(h.Dictionary)
+		if err != nil {
+			return err
+		}
+		lines, err := decompress(z, h, b.Body)
 		if err != nil {
 			return err
 		}

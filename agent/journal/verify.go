@@ -84,11 +84,12 @@ func frames(dir, name string, seeded bool, use func(at int64, f frame, err error
 }
 
 func (r *Reader) segment(dir, name string, yield func(Entry) bool) bool {
+	r.Dictionaries(inSegment(dir, name))
 	return frames(dir, name, false, func(at int64, f frame, err error) bool {
 		e := Entry{File: name, Offset: at, Err: err}
 		switch {
 		case err != nil:
-		case f.kind == kindSegment:
+		case f.kind == kindSegment || f.kind == kindDictionary:
 			return true
 		case f.kind != kindBatch:
 			e.Err = fmt.Errorf("frame of unknown kind %q", f.kind)

@@ -37,7 +37,11 @@ func (j *Journal) sealNow(now time.Time) error {
 		Machine: j.o.Machine, Journal: j.id, Seq: j.seq, Previous: j.previous, Sealed: now,
 		Clock: j.clock, Checkpoint: j.seen,
 	}
-	b, err := sealLines(h, j.lines, j.records, j.zstd, j.o.Signer)
+	z := j.zstd
+	if j.packer != nil {
+		h.Dictionary, z = j.packer.sha256, j.packer.zstd
+	}
+	b, err := sealLines(h, j.lines, j.records, z, j.o.Signer)
 	if err != nil {
 		return err
 	}
@@ -61,7 +65,7 @@ func (j *Journal) writeBatch(b Batch, now time.Time) error {
 		s = j.segments[n-1]
 	}
 	j.mu.RUnlock()
-	fresh := j.seg == nil || s.size >= j.o.segmentSize
+	fresh := j.seg == nil || s.size >= j.o.segmentSize || j.packer != nil && j.packer.sha256 != j.segDict
 	if fresh {
 		j.closeSegment()
 		j.num++
@@ -70,7 +74,10 @@ func (j *Journal) writeBatch(b Batch, now time.Time) error {
 		if err != nil {
 			return fmt.Errorf("new segment: %w", err)
 		}
-		j.seg = f
+		j.seg, j.segDict = f, ""
+		if j.packer != nil {
+			j.segDict = j.packer.sha256
+		}
 	}
 	j.buf = j.buf[:0]
 	if fresh {
@@ -128,9 +135,14 @@ func writeSync(f file, b []byte) error {
 }
 
 // appendSnapshot appends the first frame of a segment: where it begins, and as lines the plan in force and the last
-// result of each check, so that a start reads the last segment only.
+// result of each check, so that a start reads the last segment only. The dictionary in use comes behind it, and makes
+// it a segment of version 2.
 func (j *Journal) appendSnapshot(dst []byte) []byte {
-	text := fmt.Sprintf("egovmon-segment/1\nmachine %s\njournal %s\nfirst %d\nprevious %s\nlast %s\n", j.o.Machine, j.id, j.seq, j.previous, j.lastTime.UTC().Format(layoutMilli))
+	version := segmentPlain
+	if j.packer != nil {
+		version = segmentPacked
+	}
+	text := fmt.Sprintf("%s\nmachine %s\njournal %s\nfirst %d\nprevious %s\nlast %s\n", version, j.o.Machine, j.id, j.seq, j.previous, j.lastTime.UTC().Format(layoutMilli))
 	var lines []byte
 	if j.plan != nil {
 		lines, _ = j.enc.record(lines, &Record{Plan: j.plan})
@@ -143,6 +155,9 @@ func (j *Journal) appendSnapshot(dst []byte) []byte {
 	}
 	j.mu.RUnlock()
 	dst, _ = appendFrame(dst, 0, kindSegment, wire.AppendBatch(nil, []byte(text), j.zstd.EncodeAll(lines, nil)))
+	if j.packer != nil {
+		dst, _ = appendFrame(dst, 0, kindDictionary, wire.AppendBatch(nil, []byte(dictionaryMagic), j.packer.bytes))
+	}
 	return dst
 }
 

@@ -39,6 +39,7 @@ const (
 	MaxBody       = 1 << 20  // stored bytes of one body
 	MaxRaw        = 16 << 20 // bytes of one body after decompression
 	MaxPlan       = 512 << 10
+	MaxDictionary = 32 << 10 // bytes of a dictionary
 	MaxAnswer     = 64 << 10 // bytes of any JSON answer
 	MaxOffset     = 60 * time.Second
 	TimeoutOfCall = 60 * time.Second
