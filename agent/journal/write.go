@@ -376,6 +376,24 @@ func (j *Journal) SetClock(c Clock) {
 	j.clock = &c
 }
 
+// MoveClock says that the machine's clock was set, and by how much. The offset that was measured last is corrected by that;
+// what was recorded before is sealed with the one that held then. A clock that was never measured stays so.
+func (j *Journal) MoveClock(by time.Duration, now time.Time) {
+	j.writing.Lock()
+	defer j.writing.Unlock()
+	if j.clock == nil || j.closed {
+		return
+	}
+	if j.begun && j.seal.results > 0 {
+		if err := j.sealNow(now); err != nil {
+			j.complain("batch cannot be sealed before the clock that was set", err)
+		} else {
+			j.publish()
+		}
+	}
+	j.clock = &Clock{Offset: j.clock.Offset + by, Measured: j.clock.Measured.Add(by)}
+}
+
 // SetCheckpoint gives the checkpoint that the next headers carry.
 func (j *Journal) SetCheckpoint(c Checkpoint) {
 	j.writing.Lock()

@@ -78,6 +78,14 @@ func (s *Scheduler) clockStep(st step, now time.Time) {
 		s.mu.Lock()
 		s.missAllLocked(st.reason, st.from, now)
 		s.mu.Unlock()
+		s.moved(st)
+	}
+}
+
+// moved passes on that the clock was set, before anything is recorded that was run by it.
+func (s *Scheduler) moved(st step) {
+	if s.o.ClockMoved != nil && st.by != 0 {
+		s.o.ClockMoved(st.by)
 	}
 }
 
@@ -86,6 +94,7 @@ func (s *Scheduler) stepped(st step, now time.Time) {
 	if err := s.o.Sink.Stepped(now); err != nil {
 		s.log.Error("cannot begin a new journal", "err", err)
 	}
+	s.moved(st)
 }
 
 // rewindLocked puts all checks back to the slot that runs at now, for a new journal. What is under way is given up: its

@@ -80,9 +80,10 @@ type watch struct {
 
 // A step is what happened to the clock since the last tick. The zero value is nothing.
 type step struct {
-	back   bool         // it went back by more than stepLimit
-	reason check.Reason // why slots were missed: MissedSuspended or MissedClockJump
-	from   time.Time    // the wall clock at the last tick
+	back   bool          // it went back by more than stepLimit
+	reason check.Reason  // why slots were missed: MissedSuspended or MissedClockJump
+	from   time.Time     // the wall clock at the last tick
+	by     time.Duration // how far it was set, if it was
 }
 
 func newWatch(o Options, now time.Time) *watch {
@@ -98,8 +99,12 @@ func (o Options) slept() time.Duration {
 
 func (w *watch) observe(now time.Time) step {
 	mono, slept := time.Now(), w.o.slept()
-	st := judge(now.Sub(w.wall), mono.Sub(w.mono), slept-w.suspended)
+	wall, ran := now.Sub(w.wall), mono.Sub(w.mono)
+	st := judge(wall, ran, slept-w.suspended)
 	st.from = w.wall
+	if st.back || st.reason == check.MissedClockJump {
+		st.by = wall - ran
+	}
 	w.wall, w.mono, w.suspended = now, mono, slept
 	return st
 }

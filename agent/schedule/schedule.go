@@ -60,6 +60,9 @@ type Options struct {
 	Secret func(name string) (string, error)
 	// ClockProven tells whether the clock was confirmed by the collector. Nil means that it counts as right.
 	ClockProven func() bool
+	// ClockMoved is told by how much the wall clock was set while the scheduler ran, and nothing of the time that the machine
+	// slept. Nil when nobody asks.
+	ClockMoved func(by time.Duration)
 	// Before is what the journal knew when it was opened.
 	Before Before
 }
