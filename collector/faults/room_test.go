@@ -1,0 +1,389 @@
+package faults
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"egovmon/agent/check"
+	"egovmon/agent/daemon"
+	"egovmon/agent/host"
+	"egovmon/agent/plan"
+	"egovmon/agent/push"
+	"egovmon/collector/enrol"
+	"egovmon/collector/evidence"
+	"egovmon/collector/history"
+	"egovmon/collector/history/index"
+	"egovmon/collector/intake"
+	"egovmon/exporter"
+)
+
+const (
+	district = "d"
+	unit     = "xa-a"
+	machine  = "m-a-1"
+	address  = "https://127.0.0.1:19443"
+)
+
+// built is when the programs of a bubble were built: no earlier clock is plausible.
+var built = time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+
+// opening is when the clock of a bubble begins to matter: 15:00 of a Monday in Vietnam.
+var opening = time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
+
+// A world is a district inside a bubble: one collector, agents, and services whose state follows a script.
+type world struct {
+	*testing.T
+	dir    string // holds all folders
+	line   line
+	kinds  check.Table
+	script func(id string, at time.Time) check.Reason
+	every  time.Duration // of each check
+	seal   time.Duration // of plans; 0 for the default
+	checks []string
+	shift  atomic.Int64 // what the bubble's own clock lacks, in ns: time in which every machine here stood still
+
+	centre *centre // nil while the collector is away
+	state  string  // the collector's folder
+	wrap   func(http.Handler) http.Handler
+	logs   *notebook
+}
+
+// inBubble runs f in a bubble whose clock stands at opening.
+func inBubble(t *testing.T, f func(w *world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(time.Until(opening))
+		w := newWorld(t)
+		f(w)
+		if t.Failed() {
+			t.Logf("the last lines of the logs:\n%s", w.logs.tail(25))
+		}
+	})
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{T: t, dir: scratch(t), every: 5 * time.Minute, checks: []string{"web.one", "web.two", "web.three"}, logs: &notebook{}}
+	w.state = filepath.Join(w.dir, "collector")
+	w.script = flapping
+	w.kinds = check.Table{{Name: "tcp", New: w.newCheck}}
+	return w
+}
+
+// scratch is a folder in memory where there is one: what a bubble writes is synced thousands of times.
+func scratch(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "egovmon-faults-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
+// flapping is a script by which each service is down for two slots of five minutes in eight, each at another time. It
+// changes with the slots, so that it does not matter when in its slot a check is run.
+func flapping(id string, at time.Time) check.Reason {
+	slot := plan.SlotAt(machine, plan.Check{ID: id, Every: 5 * time.Minute}, at)
+	switch (slot.Unix()/300 + int64(len(id))) % 8 {
+	case 0, 1:
+		return check.ConnectRefused
+	case 4:
+		return check.Slow
+	}
+	return check.OK
+}
+
+func (w *world) newCheck(_ check.Options, env check.Env) (check.Func, error) {
+	return func(context.Context) check.Result {
+		at := w.now() // which names the run, whatever the machine takes for the time
+		return check.Because(w.script(env.Check, at), "%s", at.UTC().Format(time.RFC3339Nano))
+	}, nil
+}
+
+func (w *world) log(who string) *slog.Logger {
+	return slog.New(slog.NewTextHandler(w.logs, &slog.HandlerOptions{Level: slog.LevelInfo})).With("who", who)
+}
+
+// now is the true time. [world.standStill] moves it.
+func (w *world) now() time.Time { return time.Now().Add(time.Duration(w.shift.Load())) }
+
+// must ends the test on an error.
+func (w *world) must(err error) {
+	w.Helper()
+	if err != nil {
+		w.Fatal(err)
+	}
+}
+
+// A centre is a collector's rooms from the agents' port to the history.
+type centre struct {
+	*intake.Server
+	keys  *enrol.Keys
+	store *evidence.Store
+	reg   *enrol.Registrar
+	index *index.Index
+	stop  func()
+}
+
+// open starts the collector on its folder.
+func (w *world) open() {
+	w.Helper()
+	c := &centre{}
+	var err error
+	c.keys, err = enrol.OpenKeys(filepath.Join(w.state, "keys"), district, w.now)
+	w.must(err)
+	v, err := c.keys.LogVerifier()
+	w.must(err)
+	c.store, err = evidence.Open(evidence.Options{Dir: filepath.Join(w.state, "evidence"), Origin: v.Name(), Signer: c.keys.LogSigner, Verifier: v, Logger: w.log("collector")})
+	w.must(err)
+	c.reg, err = enrol.Open(w.Context(), enrol.Options{Dir: filepath.Join(w.state, "enrol"), Keys: c.keys, Log: c.store, Now: w.now, Logger: w.log("collector"),
+		Machines: func(string) ([]string, bool) { return []string{machine, "m-a-2", "m-a-3"}, true }})
+	w.must(err)
+	c.index, err = index.Open(filepath.Join(w.state, "history.db"))
+	w.must(err)
+	next, err := c.index.Cursor(w.Context())
+	w.must(err)
+	c.Server, err = intake.Open(w.Context(), intake.Options{Dir: filepath.Join(w.state, "intake"), Evidence: c.store, Registrar: c.reg, Kinds: w.kinds,
+		PlanSigner: c.keys.PlanSigner, Now: w.now, Logger: w.log("collector"),
+		Consumers: []intake.Consumer{{Name: "history", Next: next, Accept: func(ctx context.Context, a intake.Accepted) error {
+			return c.index.Add(ctx, historyBatch(a))
+		}}}})
+	w.must(err)
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := c.Run(ctx); err != nil {
+			w.Error(err)
+		}
+	})
+	h := c.HTTP()
+	if w.wrap != nil {
+		h.Handler = w.wrap(h.Handler)
+	}
+	l := w.line.listen()
+	wg.Go(func() {
+		if err := h.ServeTLS(l, "", ""); !errors.Is(err, http.ErrServerClosed) {
+			w.Error(err)
+		}
+	})
+	w.centre = c
+	c.stop = func() {
+		_ = h.Close()
+		cancel()
+		wg.Wait()
+	}
+}
+
+// close stops the collector. What has been acknowledged is in its folder then.
+func (w *world) close() {
+	w.Helper()
+	c := w.centre
+	if c == nil {
+		return
+	}
+	w.centre = nil
+	w.line.cut()
+	c.stop()
+	w.must(errors.Join(c.index.Close(), c.store.Close()))
+	w.line.mend()
+}
+
+// crash stops the collector as a kill does: it goes on from what its folder held at this moment.
+func (w *world) crash() {
+	w.Helper()
+	synctest.Wait()
+	held := w.copy(w.state)
+	w.close()
+	w.replace(w.state, held)
+}
+
+// copy copies a folder and returns the copy.
+func (w *world) copy(dir string) string {
+	w.Helper()
+	to, err := os.MkdirTemp(w.dir, filepath.Base(dir)+"-copy-")
+	w.must(err)
+	w.must(copyFolder(to, dir))
+	return to
+}
+
+// replace puts a copy of a folder in the place of another.
+func (w *world) replace(dir, by string) {
+	w.Helper()
+	w.must(os.RemoveAll(dir))
+	w.must(copyFolder(dir, by))
+}
+
+// copyFolder copies all files of a folder, with their modes.
+func copyFolder(to, from string) error {
+	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(from, path)
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			return os.MkdirAll(filepath.Join(to, rel), 0o700)
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(to, rel), b, 0o600)
+	})
+}
+
+// plan puts a plan in force for a machine.
+func (w *world) plan(machine string, version int) {
+	w.Helper()
+	var b strings.Builder
+	fmt.Fprintf(&b, "plan: p\nfor: %s\nversion: %d\nissued: 2026-11-23T01:00:00Z\n", machine, version)
+	if w.seal > 0 {
+		fmt.Fprintf(&b, "seal: %s\n", w.seal)
+	}
+	b.WriteString("checks:\n")
+	for _, id := range w.checks {
+		service, _, _ := strings.Cut(id, ".")
+		fmt.Fprintf(&b, "- {id: %s, service: %s, kind: tcp, every: %ds, timeout: 2s, confirm: 0, path: lan}\n", id, service, w.every/time.Second)
+	}
+	w.must(w.centre.SetPlan(w.Context(), []byte(b.String())))
+}
+
+// An agent is one agent program of a machine, with the machine's clock.
+type agent struct {
+	w     *world
+	dir   string
+	id    *host.Identity
+	shift atomic.Int64 // of the machine's clock, in ns
+	slept atomic.Int64 // how long it has been suspended, in ns
+
+	stop func(kill bool)
+}
+
+func (a *agent) now() time.Time { return a.w.now().Add(time.Duration(a.shift.Load())) }
+
+// enrol gives a machine an identity. That goes over a socket of loopback, which is closed again, so that time can pass.
+func (w *world) enrol(name string) *agent {
+	w.Helper()
+	in, err := w.centre.reg.NewToken(unit, name)
+	w.must(err)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	w.must(err)
+	h := w.centre.HTTP()
+	done := make(chan struct{})
+	go func() { defer close(done); _ = h.ServeTLS(l, "", "") }()
+	id, err := push.Enrol(w.Context(), "https://"+l.Addr().String(), in.Token.String(), push.EnrolOptions{Now: w.now})
+	_ = h.Close()
+	<-done
+	w.must(err)
+	id.Collector = address
+	a := &agent{w: w, dir: filepath.Join(w.dir, name), id: id}
+	w.must(os.MkdirAll(a.dir, 0o700))
+	w.must(id.Save(a.dir))
+	return a
+}
+
+// start runs the agent on its folder.
+func (a *agent) start() {
+	a.w.Helper()
+	d, err := daemon.Open(daemon.Options{Dir: a.dir, Identity: a.id, Kinds: a.w.kinds, Config: daemon.Config{Listen: "-"},
+		Build: exporter.Build{Version: "test", Date: built}, Log: a.w.log("agent " + filepath.Base(a.dir)), Now: a.now, Dial: a.w.line.dial,
+		Suspended: func() time.Duration { return time.Duration(a.slept.Load()) }})
+	a.w.must(err)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- d.Run(ctx) }()
+	a.stop = func(kill bool) {
+		a.w.Helper()
+		var held string
+		if kill {
+			synctest.Wait()
+			held = a.w.copy(a.dir)
+			a.w.line.cut()
+		}
+		cancel()
+		if err := <-done; err != nil && !kill {
+			a.w.Error(err)
+		}
+		if kill {
+			a.w.replace(a.dir, held)
+			a.w.line.mend()
+		}
+	}
+}
+
+// settle lets everything that is recorded arrive.
+func (w *world) settle() {
+	w.Helper()
+	time.Sleep(20 * time.Minute)
+	synctest.Wait()
+}
+
+// historyBatch is what the accounts need of a batch, as the collector hands it to the index.
+func historyBatch(a intake.Accepted) history.Batch {
+	b := history.Batch{Leaf: a.Leaf, Machine: a.Machine, Unit: a.Unit, Journal: a.Header.Journal}
+	for _, e := range a.Events {
+		switch {
+		case e.Observation != nil:
+			o := e.Observation
+			r := o.Reason
+			if o.ClockUnproven {
+				r = check.ClockUnproven
+			}
+			b.Events = append(b.Events, history.Event{Observation: &history.Observation{Check: o.Check, Start: o.Start, From: o.From, To: o.To, Reason: r}})
+		case e.Range != nil:
+			b.Events = append(b.Events, history.Event{Range: e.Range})
+		case e.Plan != nil:
+			p := history.Plan{At: e.Plan.At, SHA256: e.Plan.Plan.Hash(), Version: e.Plan.Plan.Version}
+			for _, ch := range e.Plan.Plan.Checks {
+				p.Checks = append(p.Checks, history.Check{ID: ch.ID, Service: ch.Service, Kind: ch.Kind, Path: ch.Path, Every: int64(ch.Every / time.Second)})
+			}
+			b.Events = append(b.Events, history.Event{Plan: &p})
+		case e.Begin != nil:
+			b.Events = append(b.Events, history.Event{Begin: &history.Begin{At: e.Begin.At, Previous: e.Begin.PreviousJournal}})
+		case e.End != nil:
+			b.Events = append(b.Events, history.Event{End: &history.End{At: e.End.At}})
+		}
+	}
+	return b
+}
+
+// A notebook is a log that several goroutines write.
+type notebook struct {
+	mu sync.Mutex
+	b  []byte
+}
+
+func (n *notebook) Write(p []byte) (int, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.b = append(n.b, p...)
+	return len(p), nil
+}
+
+func (n *notebook) String() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return string(n.b)
+}
+
+// tail returns the last lines.
+func (n *notebook) tail(lines int) string {
+	all := strings.Split(strings.TrimRight(n.String(), "\n"), "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}
