@@ -165,7 +165,7 @@ func (d *Daemon) newPusher() (*push.Pusher, error) {
 	}
 	return push.New(push.Options{
 		Collector: d.id.Collector, Client: d.client, Machine: d.id.Machine, Journal: d.journal, LogKey: logKey, PlanKey: planKey,
-		Plans: d, Fork: d.sink.Fork, Dir: d.o.Dir, Now: d.o.Now, Log: d.log,
+		Plans: d, SignedPlan: d.sink.inForce, Fork: d.sink.Fork, Dir: d.o.Dir, Now: d.o.Now, Log: d.log,
 	})
 }
 

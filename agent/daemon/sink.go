@@ -31,6 +31,16 @@ func (s *sink) received(hash string, signed []byte) {
 	s.hash, s.signed = hash, signed
 }
 
+// inForce returns the signed note of the plan that is followed, nil when it is not there.
+func (s *sink) inForce() []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.plan == nil || s.plan.Hash() != s.hash {
+		return nil
+	}
+	return s.signed
+}
+
 // Begin records the start.
 func (s *sink) Begin(at time.Time) error { return s.journal.Begin(at) }
 

@@ -55,10 +55,14 @@ type Options struct {
 	Plans     Plans
 	// Fork ends the journal, which the collector holds another continuation of, and begins a new one.
 	Fork func(now time.Time) error
-	Dir  string // keeps the last checkpoint
-	Now  func() time.Time
-	Log  *slog.Logger
-	Gap  time.Duration // longest silence towards the collector; default 1 minute
+	// SignedPlan returns the plan that is followed as the collector signed it, nil for none. It is given back to a
+	// collector that was restored and does not know it. Optional.
+	SignedPlan func() []byte
+
+	Dir string // keeps what was seen of the log, and the keys that it is followed by
+	Now func() time.Time
+	Log *slog.Logger
+	Gap time.Duration // longest silence towards the collector; default 1 minute
 }
 
 // Stats are a Pusher's figures.
@@ -71,6 +75,7 @@ type Stats struct {
 	Offset      time.Duration     // our clock against the collector's, positive when ours is ahead
 	Measured    time.Time         // when Offset was measured; zero for never
 	Refused     uint64            // checkpoints and plans that do not verify
+	Replayed    uint64            // old checkpoints that were given again, of a log that lacks nothing
 	Leaves      int64             // of the log, as the last checkpoint that verified says; 0 for none
 	Seen        time.Time         // when that one came; zero for one that an earlier run kept
 }
@@ -86,8 +91,16 @@ type Pusher struct {
 	asked string         // what the collector was granted last, against going in circles
 	ended time.Time      // when a journal was ended because the collector could not take it
 
-	tree    tlog.Tree // of the last checkpoint that verified
-	refused string    // ETag of a plan that was refused, which is not fetched again before retryPlan
+	logKey      note.Verifier // of the log that is followed: Options.LogKey, or its successor's
+	recovery    note.Verifier // nil while it is not known
+	askRecovery time.Time     // not before
+	successions []string      // that were followed
+	tree        tlog.Tree     // of the last checkpoint that verified
+	signed      []byte        // that one
+	shown       tlog.Tree     // what the collector was shown that does not continue it
+	showAgain   time.Time
+
+	refused string // ETag of a plan that was refused, which is not fetched again before retryPlan
 	retry   time.Time
 
 	mu    sync.Mutex
@@ -103,6 +116,9 @@ func New(o Options) (*Pusher, error) {
 	}
 	p := &Pusher{o: o, now: o.Now, log: o.Log, roll: rand.Float64, after: o.Journal.Acked()}
 	p.stats.Requests = make(map[string]uint64)
+	if err := p.loadKeys(); err != nil {
+		return nil, fmt.Errorf("push: %w", err)
+	}
 	if err := p.loadCheckpoint(); err != nil {
 		return nil, fmt.Errorf("push: %w", err)
 	}

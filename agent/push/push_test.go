@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -48,14 +49,19 @@ func newKey(t testing.TB, name string) (note.Signer, note.Verifier) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	keyTexts.Store(v.KeyHash(), vkey)
 	return s, v
 }
+
+// keyTexts are the verifier keys that newKey made, by their hash: a note.Verifier does not tell its own.
+var keyTexts sync.Map
 
 // A log is a transparency log in memory.
 type log struct {
 	signer note.Signer
 	hashes []tlog.Hash
 	n      int64
+	leaves []string
 }
 
 func (l *log) ReadHashes(ix []int64) ([]tlog.Hash, error) {
@@ -72,6 +78,7 @@ func (l *log) add(leaf string) int64 {
 		panic(err)
 	}
 	l.hashes = append(l.hashes, hs...)
+	l.leaves = append(l.leaves, leaf)
 	l.n++
 	return l.n - 1
 }
@@ -118,6 +125,11 @@ type collector struct {
 	calls    []string // what was asked, in order
 	clock    func() time.Time
 
+	shown     []string   // checkpoints that it was shown
+	returned  []string   // plans that it was given back
+	recovery  func() any // answers GET recovery; nil for 404
+	successor func() any
+
 	before func(w http.ResponseWriter, r *http.Request) bool // answers itself when true
 	change func(a *wire.Answer, h http.Header)
 }
@@ -132,7 +144,9 @@ func (c *collector) asked() int {
 func (c *collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.calls = append(c.calls, r.Method+" "+strings.TrimPrefix(r.URL.Path, "/agent/v1/"))
+	if r.URL.Path != wire.PathRecovery { // asked once an hour while there is none
+		c.calls = append(c.calls, r.Method+" "+strings.TrimPrefix(r.URL.Path, "/agent/v1/"))
+	}
 	if c.before != nil && c.before(w, r) {
 		return
 	}
@@ -144,11 +158,31 @@ func (c *collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.answer(w, r, http.StatusOK, nil)
 	case "GET " + wire.PathPlan:
 		c.sendPlan(w)
+	case "POST " + wire.PathPlan:
+		b, _ := io.ReadAll(r.Body)
+		c.returned = append(c.returned, string(b))
+	case "POST " + wire.PathCheckpoint:
+		b, _ := io.ReadAll(r.Body)
+		c.shown = append(c.shown, string(b))
+	case "GET " + wire.PathRecovery:
+		c.sendJSON(w, c.recovery)
+	case "GET " + wire.PathSuccessor:
+		c.sendJSON(w, c.successor)
 	case "POST " + wire.PathGoodbye:
 		b, _ := io.ReadAll(r.Body)
 		c.calls = append(c.calls, strings.TrimSpace(string(b)))
 	default:
 		w.WriteHeader(http.StatusNotFound)
+	}
+}
+
+func (c *collector) sendJSON(w http.ResponseWriter, f func() any) {
+	if f == nil {
+		w.WriteHeader(http.StatusNotFound)
+		return
+	}
+	if err := json.NewEncoder(w).Encode(f()); err != nil {
+		c.t.Error(err)
 	}
 }
 
@@ -202,6 +236,9 @@ func (c *collector) answer(w http.ResponseWriter, r *http.Request, status int, w
 	to := c.log.n
 	if s := r.FormValue(wire.ParamSize); s != "" {
 		to, _ = strconv.ParseInt(s, 10, 64)
+	}
+	if r.Method == http.MethodGet && max(from, to) > c.log.n {
+		status = http.StatusConflict
 	}
 	w.Header().Set(wire.HeaderProof, c.log.consistency(from, to))
 	if c.change != nil {

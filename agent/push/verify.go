@@ -8,27 +8,14 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
-	"golang.org/x/mod/sumdb/tlog"
 
-	"egovmon/agent/durable"
-	"egovmon/agent/journal"
 	"egovmon/agent/wire"
-)
-
-// CheckpointFile keeps the last checkpoint that verified, as the collector signed it; RefusedFile the last one that is
-// signed and does not go with it, which is proof against the collector.
-const (
-	CheckpointFile = "checkpoint"
-	RefusedFile    = "checkpoint.refused"
 )
 
 const (
@@ -38,9 +25,6 @@ const (
 	leafHeader = "egovmon-leaf/1 plan\n"
 )
 
-// ErrLog says that the collector's log is not the one that was seen before: entries were removed or changed.
-var ErrLog = errors.New("the collector's log does not continue the one that was seen before; show this to the district's auditor")
-
 // follow takes from an answer what goes beside the batches: checkpoint and plan. What does not verify is logged and
 // counted, and does not keep results from being sent.
 func (p *Pusher) follow(ctx context.Context, re reply) error {
@@ -49,7 +33,9 @@ func (p *Pusher) follow(ctx context.Context, re reply) error {
 			if ctx.Err() != nil {
 				return err
 			}
-			p.refuse("checkpoint", err)
+			p.contradicts(ctx, err)
+		} else {
+			p.learnRecovery(ctx)
 		}
 	}
 	etag := strings.Trim(re.answer.Plan, `"`)
@@ -70,6 +56,22 @@ func (p *Pusher) follow(ctx context.Context, re reply) error {
 	return nil
 }
 
+// contradicts does what is to be done about a checkpoint that does not continue the one seen last. The agent goes on
+// measuring and keeps what it measured, whatever the collector's log says.
+func (p *Pusher) contradicts(ctx context.Context, err error) {
+	if errors.Is(err, ErrReplayed) {
+		p.mu.Lock()
+		p.stats.Replayed++
+		p.mu.Unlock()
+		p.log.Warn("checkpoint is not followed: nothing of the log is missing", "err", err)
+		return
+	}
+	p.refuse("checkpoint", err)
+	if errors.Is(err, ErrLog) || errors.Is(err, ErrRewound) {
+		p.show(ctx)
+	}
+}
+
 // A temporaryError says nothing about what was asked for: it can be asked for again soon.
 type temporaryError struct{ error }
 
@@ -78,106 +80,6 @@ func (p *Pusher) refuse(what string, err error) {
 	p.stats.Refused++
 	p.mu.Unlock()
 	p.log.Error(what+" of the collector is not followed", "err", err)
-}
-
-// see verifies a checkpoint against the one before, and keeps it. The proof is the consistency proof that came with it,
-// if any.
-func (p *Pusher) see(ctx context.Context, msg []byte, proof string) (tlog.Tree, error) {
-	t, err := p.openCheckpoint(msg)
-	if err != nil {
-		return t, err
-	}
-	if t == p.tree {
-		return t, nil
-	}
-	if err := p.extends(ctx, t, proof); err != nil {
-		if errors.Is(err, ErrLog) {
-			_ = durable.Replace(filepath.Join(p.o.Dir, RefusedFile), msg)
-		}
-		return t, err
-	}
-	if err := durable.Replace(filepath.Join(p.o.Dir, CheckpointFile), msg); err != nil {
-		return t, fmt.Errorf("checkpoint of %d leaves cannot be kept: %w", t.N, err)
-	}
-	p.tree = t
-	p.mu.Lock()
-	p.stats.Leaves, p.stats.Seen = t.N, p.now()
-	p.mu.Unlock()
-	p.o.Journal.SetCheckpoint(journal.Checkpoint{Origin: p.o.LogKey.Name(), Size: t.N, Hash: t.Hash})
-	return t, nil
-}
-
-func (p *Pusher) openCheckpoint(msg []byte) (tlog.Tree, error) {
-	if len(msg) > wire.MaxAnswer {
-		return tlog.Tree{}, fmt.Errorf("checkpoint of %d bytes: %w", len(msg), wire.ErrLimit)
-	}
-	n, err := note.Open(msg, note.VerifierList(p.o.LogKey))
-	if err != nil {
-		return tlog.Tree{}, fmt.Errorf("checkpoint: %w: want a signature by %s", err, p.o.LogKey.Name())
-	}
-	origin, t, err := wire.ParseCheckpoint(n.Text)
-	if err != nil {
-		return tlog.Tree{}, err
-	}
-	if origin != p.o.LogKey.Name() {
-		return tlog.Tree{}, fmt.Errorf("checkpoint of log %.200q, want %s", origin, p.o.LogKey.Name())
-	}
-	return t, nil
-}
-
-// extends reports why a tree is not a continuation of the one seen last. A proof that is wrong or missing is asked for
-// once more, for exactly these two trees.
-func (p *Pusher) extends(ctx context.Context, t tlog.Tree, proof string) error {
-	old := p.tree
-	switch {
-	case old.N == 0:
-		return nil
-	case t.N < old.N:
-		return fmt.Errorf("checkpoint of %d leaves after one of %d: %w", t.N, old.N, ErrLog)
-	case t.N == old.N:
-		return fmt.Errorf("two checkpoints of %d leaves with different hashes: %w", t.N, ErrLog)
-	}
-	if proof != "" && checkTree(proof, t, old) == nil {
-		return nil
-	}
-	path := fmt.Sprintf("%s?%s=%d&%s=%d", wire.PathCheckpoint, wire.ParamFrom, old.N, wire.ParamSize, t.N)
-	re, err := p.call(ctx, http.MethodGet, path, "", nil)
-	if err != nil {
-		return err
-	}
-	if re.proof == "" || re.status != http.StatusOK {
-		return fmt.Errorf("checkpoint of %d leaves: the collector does not prove that it continues the one of %d", t.N, old.N)
-	}
-	if err := checkTree(re.proof, t, old); err != nil {
-		return fmt.Errorf("checkpoint of %d leaves after one of %d: %w: %w", t.N, old.N, err, ErrLog)
-	}
-	return nil
-}
-
-func checkTree(proof string, t, old tlog.Tree) error {
-	hashes, err := wire.DecodeProof(proof)
-	if err != nil {
-		return err
-	}
-	return tlog.CheckTree(hashes, t.N, t.Hash, old.N, old.Hash)
-}
-
-func (p *Pusher) loadCheckpoint() error {
-	path := filepath.Join(p.o.Dir, CheckpointFile)
-	msg, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	t, err := p.openCheckpoint(msg)
-	if err != nil {
-		return fmt.Errorf("%s: %w; if the district has a new log on purpose, remove the file", path, err)
-	}
-	p.tree, p.stats.Leaves = t, t.N
-	p.o.Journal.SetCheckpoint(journal.Checkpoint{Origin: p.o.LogKey.Name(), Size: t.N, Hash: t.Hash})
-	return nil
 }
 
 // fetchPlan fetches the plan, verifies its signature, its leaf and the leaf's place in the log, and applies it.
@@ -203,6 +105,9 @@ func (p *Pusher) fetchPlan(ctx context.Context, version int64) error {
 		return errors.New("plan: the collector does not show its leaf")
 	}
 	if err := checkLeaf(leaf, p.o.Machine, text, version); err != nil {
+		if errors.Is(err, errOlder) {
+			p.giveBack(ctx)
+		}
 		return err
 	}
 	if err := p.included(ctx, header, leaf); err != nil {
@@ -225,14 +130,32 @@ func (p *Pusher) included(ctx context.Context, header http.Header, leaf []byte) 
 	if err != nil {
 		return fmt.Errorf("plan: %w", err)
 	}
-	proof, err := wire.DecodeProof(header.Get(wire.HeaderProof))
-	if err != nil {
+	if err := inLog(t, header.Get(wire.HeaderProof), index, leaf); err != nil {
 		return fmt.Errorf("plan: %w", err)
 	}
-	if err := tlog.CheckRecord(proof, t.N, t.Hash, index, tlog.RecordHash(leaf)); err != nil {
-		return fmt.Errorf("plan: leaf %d is not shown to be in the log of %d leaves: %w", index, t.N, err)
-	}
 	return nil
+}
+
+// errOlder says that a plan is no newer than the one that is followed.
+var errOlder = errors.New("a version only grows")
+
+// giveBack gives the collector the plan that is followed here, as it signed it: one that was restored does not know it
+// any more, and could judge nothing that was measured by it.
+func (p *Pusher) giveBack(ctx context.Context) {
+	if p.o.SignedPlan == nil {
+		return
+	}
+	signed := p.o.SignedPlan()
+	if signed == nil {
+		return
+	}
+	status, _, data, err := p.exchange(ctx, http.MethodPost, wire.PathPlan, "text/plain; charset=utf-8", signed, wire.MaxAnswer)
+	if err == nil && status != http.StatusOK {
+		err = fmt.Errorf("it answers %d: %.200q", status, data)
+	}
+	if err != nil {
+		p.log.Warn("the collector does not take back the plan that is followed here", "err", err)
+	}
 }
 
 // checkLeaf reports whether a leaf is that of this plan for this machine, newer than the version in force.
@@ -251,7 +174,7 @@ func checkLeaf(leaf []byte, machine string, text []byte, version int64) error {
 			}
 		case "version":
 			if v, err := strconv.ParseInt(value, 10, 64); err != nil || v <= version {
-				return fmt.Errorf("plan: version %.20q after version %d: a version only grows", value, version)
+				return fmt.Errorf("plan: version %.20q after version %d: %w", value, version, errOlder)
 			}
 		}
 	}
