@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"egovmon/agent/check"
+	"egovmon/agent/check/checktest"
 )
 
 // peerVariable makes the test binary the server of BenchmarkAgainstBare, so that only the client's processor time is
@@ -59,19 +60,19 @@ func servePage(pair string) int {
 }
 
 // startPeer runs servePage in another process.
-func startPeer(b *testing.B, a *authority) (plain, secure string) {
+func startPeer(b *testing.B, a *checktest.Authority) (plain, secure string) {
 	b.Helper()
-	leaf := a.leaf(nil, nil)
+	leaf := a.Leaf(nil, nil)
 	key, err := x509.MarshalPKCS8PrivateKey(leaf.PrivateKey)
 	if err != nil {
 		b.Fatal(err)
 	}
-	path := writePEM(b, "cert.pem", "CERTIFICATE", leaf.Certificate[0])
+	path := checktest.WritePEM(b, "cert.pem", "CERTIFICATE", leaf.Certificate[0])
 	text, err := os.ReadFile(path)
 	if err != nil {
 		b.Fatal(err)
 	}
-	pair := writePEM(b, "pair.pem", "PRIVATE KEY", key)
+	pair := checktest.WritePEM(b, "pair.pem", "PRIVATE KEY", key)
 	more, err := os.ReadFile(pair)
 	if err != nil {
 		b.Fatal(err)
@@ -103,9 +104,9 @@ func startPeer(b *testing.B, a *authority) (plain, secure string) {
 // BenchmarkAgainstBare compares the processor time of a check with that of a plain Go client that opens a fresh
 // connection and reads the body, turn by turn in one process against the same server in another.
 func BenchmarkAgainstBare(b *testing.B) {
-	a := newAuthority(b)
+	a := checktest.NewAuthority(b, "portal.test")
 	plain, secure := startPeer(b, a)
-	roots := a.roots()
+	roots := a.Roots()
 	for _, bb := range []struct{ name, url string }{{"http", "http://" + plain + "/"}, {"https", "https://" + secure + "/"}} {
 		for _, with := range []struct {
 			name string
@@ -113,7 +114,7 @@ func BenchmarkAgainstBare(b *testing.B) {
 		}{{"", check.Options{}}, {"+content", check.Options{"contains": []string{"Tứ Kỳ"}, "absent": []string{"bảo trì"}}}} {
 			b.Run(bb.name+with.name, func(b *testing.B) {
 				with.o["url"], with.o["roots"] = bb.url, roots
-				ours := newFunc(b, httpKind(), with.o, check.Env{})
+				ours := checktest.NewFunc(b, httpKind(), with.o, check.Env{})
 				bare := bareClient(b, roots)
 				compare(b, func() error {
 					ctx, cancel := context.WithTimeout(b.Context(), 10*time.Second)
@@ -142,7 +143,7 @@ func bareClient(b *testing.B, roots string) func(context.Context, string) error 
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(text)
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true,
-		TLSClientConfig: &tls.Config{RootCAs: pool, Time: epoch}}}
+		TLSClientConfig: &tls.Config{RootCAs: pool, Time: checktest.Epoch}}}
 	return func(ctx context.Context, url string) error {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 		if err != nil {

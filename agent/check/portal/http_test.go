@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"egovmon/agent/check"
+	"egovmon/agent/check/checktest"
 	"egovmon/agent/check/web"
 )
 
@@ -34,7 +35,7 @@ func webServer(t testing.TB, h http.HandlerFunc) string {
 // raw answers each request with bytes as they stand, then hangs up.
 func raw(t testing.TB, answer string) string {
 	t.Helper()
-	return "http://" + serve(t, func(c net.Conn) {
+	return "http://" + checktest.Serve(t, func(c net.Conn) {
 		if readRequest(c) {
 			_, _ = io.WriteString(c, answer)
 		}
@@ -90,7 +91,7 @@ type httpTest struct {
 func (tt httpTest) run(t *testing.T) {
 	o := check.Options{"url": tt.url(t)}
 	maps.Copy(o, tt.with)
-	f := newFunc(t, httpKind(), o, tt.env)
+	f := checktest.NewFunc(t, httpKind(), o, tt.env)
 	for range 2 { // nothing may be left over from the run before
 		r := f(t.Context())
 		if r.Reason != tt.reason || !strings.Contains(r.Detail, tt.detail) {
@@ -180,7 +181,7 @@ func TestHTTPAnswers(t *testing.T) {
 			}
 		}), with: check.Options{"method": "HEAD"}, reason: check.OK, facts: map[string]float64{"body_bytes": 0}},
 
-		{name: "port closed", url: func(t *testing.T) string { return "http://" + closedPort(t) }, reason: check.ConnectRefused},
+		{name: "port closed", url: func(t *testing.T) string { return "http://" + checktest.ClosedPort(t) }, reason: check.ConnectRefused},
 		{name: "only IPv4 there", url: says(page("", "")), with: check.Options{"family": "ip6"}, reason: check.DNSEmpty},
 	} {
 		t.Run(tt.name, tt.run)
@@ -206,7 +207,7 @@ func TestHTTPHostile(t *testing.T) {
 	many := bomb + bomb + bomb + bomb + bomb + bomb + bomb + bomb + bomb + bomb
 	endless := func(text string) func(*testing.T) string {
 		return func(t *testing.T) string {
-			return "http://" + serve(t, func(c net.Conn) {
+			return "http://" + checktest.Serve(t, func(c net.Conn) {
 				if !readRequest(c) {
 					return
 				}
@@ -220,7 +221,7 @@ func TestHTTPHostile(t *testing.T) {
 	}
 	after := func(first, text string) func(*testing.T) string {
 		return func(t *testing.T) string {
-			return "http://" + serve(t, func(c net.Conn) {
+			return "http://" + checktest.Serve(t, func(c net.Conn) {
 				if !readRequest(c) {
 					return
 				}
@@ -252,7 +253,7 @@ func TestHTTPHostile(t *testing.T) {
 		{name: "a chunk cut short", url: says("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10\r\nhello"), reason: check.Truncated},
 		{name: "a body cut short", url: says("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhello"), reason: check.Truncated},
 		{name: "headers cut short", url: says("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n"), reason: check.Truncated},
-		{name: "hangs up at once", url: func(t *testing.T) string { return "http://" + serve(t, func(net.Conn) {}) }, reason: check.ConnectReset},
+		{name: "hangs up at once", url: func(t *testing.T) string { return "http://" + checktest.Serve(t, func(net.Conn) {}) }, reason: check.ConnectReset},
 		{name: "hangs up after the request", url: says(""), reason: check.ConnectReset},
 		{name: "two lengths", url: says("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello"), reason: check.Protocol},
 		{name: "HTTP/9", url: says("HTTP/9.9 200 OK\r\n\r\n"), reason: check.Protocol},
@@ -298,7 +299,7 @@ func TestHTTPTimeout(t *testing.T) {
 		}, "transfer", true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			f := newFunc(t, httpKind(), check.Options{"url": "http://" + serve(t, tt.handle)}, check.Env{})
+			f := checktest.NewFunc(t, httpKind(), check.Options{"url": "http://" + checktest.Serve(t, tt.handle)}, check.Env{})
 			ctx, cancel := context.WithTimeout(t.Context(), 150*time.Millisecond)
 			defer cancel()
 			r := f(ctx)
@@ -314,14 +315,14 @@ func TestHTTPTimeout(t *testing.T) {
 		})
 	}
 	t.Run("the check's own time without a deadline", func(t *testing.T) {
-		f := newFunc(t, httpKind(), check.Options{"url": "http://" + serve(t, silent)}, check.Env{Timeout: 100 * time.Millisecond})
+		f := checktest.NewFunc(t, httpKind(), check.Options{"url": "http://" + checktest.Serve(t, silent)}, check.Env{Timeout: 100 * time.Millisecond})
 		if r := f(context.WithoutCancel(t.Context())); r.Reason != check.Timeout {
 			t.Errorf("got %s %q, want timeout", r.Reason, r.Detail)
 		}
 	})
 	t.Run("called off", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		f := newFunc(t, httpKind(), check.Options{"url": "http://" + serve(t, func(c net.Conn) { readRequest(c); cancel(); silent(c) })}, check.Env{})
+		f := checktest.NewFunc(t, httpKind(), check.Options{"url": "http://" + checktest.Serve(t, func(c net.Conn) { readRequest(c); cancel(); silent(c) })}, check.Env{})
 		if r := f(ctx); r.State != check.Unknown {
 			t.Errorf("got %s %q: a run that is called off says nothing about the target", r.Reason, r.Detail)
 		}
@@ -395,7 +396,7 @@ func TestHTTPRedirects(t *testing.T) {
 
 // What a URL may hold after the question mark does not get into a detail.
 func TestShown(t *testing.T) {
-	f := newFunc(t, httpKind(), check.Options{"redirects": int64(0), "url": webServer(t, func(w http.ResponseWriter, r *http.Request) {
+	f := checktest.NewFunc(t, httpKind(), check.Options{"redirects": int64(0), "url": webServer(t, func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "/page?token=geheim#x", http.StatusFound)
 	})}, check.Env{})
 	if r := f(t.Context()); r.Reason != check.HTTPRedirect || strings.Contains(r.Detail, "geheim") || !strings.Contains(r.Detail, "/page") {
@@ -415,11 +416,11 @@ func TestShown(t *testing.T) {
 }
 
 func TestHTTPSRefusals(t *testing.T) {
-	a := newAuthority(t)
+	a := checktest.NewAuthority(t, "portal.test")
 	asked := make(chan struct{}, 100)
 	secure := func(change func(*x509.Certificate)) func(*testing.T) string {
 		return func(t *testing.T) string {
-			return "https://" + serveTLS(t, &tls.Config{Certificates: []tls.Certificate{a.leaf(nil, change)}}, func(c net.Conn) {
+			return "https://" + checktest.ServeTLS(t, &tls.Config{Certificates: []tls.Certificate{a.Leaf(nil, change)}}, func(c net.Conn) {
 				if readRequest(c) {
 					asked <- struct{}{}
 					_, _ = io.WriteString(c, page("", "hello"))
@@ -427,20 +428,20 @@ func TestHTTPSRefusals(t *testing.T) {
 			})
 		}
 	}
-	end := epoch().Add(-time.Hour)
-	trust := check.Options{"roots": a.roots()}
+	end := checktest.Epoch().Add(-time.Hour)
+	trust := check.Options{"roots": a.Roots()}
 	for _, tt := range []httpTest{
 		{name: "expired", url: secure(func(c *x509.Certificate) { c.NotAfter = end }), with: trust, reason: check.TLSExpired, facts: map[string]float64{"cert_not_after_unix": float64(end.Unix())}},
 		{name: "expired, clock not proven", url: secure(func(c *x509.Certificate) { c.NotAfter = end }), with: trust, env: check.Env{ClockProven: func() bool { return false }}, reason: check.ClockUnproven},
 		{name: "wrong name", url: secure(func(c *x509.Certificate) { c.IPAddresses = nil }), with: trust, reason: check.TLSName, facts: map[string]float64{"name_valid_code": 0}},
 		{name: "untrusted", url: secure(nil), reason: check.TLSUntrusted, facts: map[string]float64{"chain_valid_code": 0}},
 		{name: "TLS 1.0 only", url: func(t *testing.T) string {
-			return "https://" + serveTLS(t, &tls.Config{Certificates: []tls.Certificate{a.leaf(nil, nil)}, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS10}, func(c net.Conn) { asked <- struct{}{} })
+			return "https://" + checktest.ServeTLS(t, &tls.Config{Certificates: []tls.Certificate{a.Leaf(nil, nil)}, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS10}, func(c net.Conn) { asked <- struct{}{} })
 		}, with: trust, reason: check.TLSProtocol, facts: map[string]float64{"tls_version_code": 10}},
 		{name: "speaks SSH", url: func(t *testing.T) string {
-			return "https://" + serve(t, func(c net.Conn) { _, _ = io.WriteString(c, "SSH-2.0-x\r\n"); silent(c) })
+			return "https://" + checktest.Serve(t, func(c net.Conn) { _, _ = io.WriteString(c, "SSH-2.0-x\r\n"); silent(c) })
 		}, reason: check.TLSHandshake, detail: "SSH"},
-		{name: "hangs up in the handshake", url: func(t *testing.T) string { return "https://" + serve(t, func(net.Conn) {}) }, reason: check.TLSHandshake},
+		{name: "hangs up in the handshake", url: func(t *testing.T) string { return "https://" + checktest.Serve(t, func(net.Conn) {}) }, reason: check.TLSHandshake},
 	} {
 		t.Run(tt.name, tt.run)
 	}
@@ -449,14 +450,14 @@ func TestHTTPSRefusals(t *testing.T) {
 	}
 	for _, tt := range []httpTest{
 		{name: "all is well", url: secure(nil), with: trust, reason: check.OK, facts: map[string]float64{"tls_version_code": 13, "chain_valid_code": 1}},
-		{name: "ends soon", url: secure(func(c *x509.Certificate) { c.NotAfter = epoch().AddDate(0, 0, 5) }), with: trust, reason: check.CertExpiring},
+		{name: "ends soon", url: secure(func(c *x509.Certificate) { c.NotAfter = checktest.Epoch().AddDate(0, 0, 5) }), with: trust, reason: check.CertExpiring},
 		{name: "weak", url: secure(nil), with: check.Options{"roots": trust["roots"], "min_version": "1.3", "slow": time.Nanosecond}, reason: check.Slow},
 	} {
 		t.Run(tt.name, tt.run)
 	}
 	t.Run("down to http", func(t *testing.T) {
 		plain := raw(t, page("", "hello"))
-		up := "https://" + serveTLS(t, &tls.Config{Certificates: []tls.Certificate{a.leaf(nil, nil)}}, func(c net.Conn) {
+		up := "https://" + checktest.ServeTLS(t, &tls.Config{Certificates: []tls.Certificate{a.Leaf(nil, nil)}}, func(c net.Conn) {
 			if readRequest(c) {
 				_, _ = io.WriteString(c, "HTTP/1.1 302 Found\r\nLocation: "+plain+"/\r\n\r\n")
 			}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"egovmon/agent/check"
+	"egovmon/agent/check/checktest"
 )
 
 const loginForm = `<!doctype html><html><body><form action=/search><input name=q></form>
@@ -112,7 +113,7 @@ func TestLoginpage(t *testing.T) {
 			}
 			o := check.Options{"url": server.URL + orElse(tt.path, "/login")}
 			maps.Copy(o, tt.with)
-			f := newFunc(t, loginpageKind(), o, check.Env{})
+			f := checktest.NewFunc(t, loginpageKind(), o, check.Env{})
 			ctx := t.Context()
 			if tt.reason == check.Timeout {
 				var cancel context.CancelFunc
@@ -156,7 +157,7 @@ func TestLoginpageOptions(t *testing.T) {
 		if !tt.with.Has("url") {
 			tt.with["url"] = "https://portal.test/"
 		}
-		_, err := loginpageKind().New(withDefaults(t, loginpageKind(), tt.with), withEnv(check.Env{}))
+		_, err := loginpageKind().New(checktest.WithDefaults(t, loginpageKind(), tt.with), checktest.WithEnv(check.Env{}))
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%v: got %v, want %s", tt.with, err, tt.want)
 		}
@@ -172,7 +173,7 @@ func TestLoginpageOptions(t *testing.T) {
 func TestLoginpageCertificate(t *testing.T) {
 	s := httptest.NewTLSServer(&site{page: loginForm})
 	t.Cleanup(s.Close)
-	r := newFunc(t, loginpageKind(), check.Options{"url": s.URL + "/login"}, check.Env{})(t.Context())
+	r := checktest.NewFunc(t, loginpageKind(), check.Options{"url": s.URL + "/login"}, check.Env{})(t.Context())
 	if r.Reason != check.TLSUntrusted {
 		t.Errorf("got %s %q, want tls_untrusted", r.Reason, r.Detail)
 	}

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 
 	"egovmon/agent/check"
+	"egovmon/agent/check/checktest"
 	"egovmon/agent/check/web"
 	"egovmon/agent/plan"
 )
@@ -47,7 +48,7 @@ func TestHTTPOptions(t *testing.T) {
 		if !tt.with.Has("url") {
 			tt.with["url"] = "https://portal.test/"
 		}
-		_, err := httpKind().New(withDefaults(t, httpKind(), tt.with), withEnv(check.Env{}))
+		_, err := httpKind().New(checktest.WithDefaults(t, httpKind(), tt.with), checktest.WithEnv(check.Env{}))
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%v: got %v, want %s", tt.with, err, tt.want)
 		}
@@ -130,7 +131,7 @@ func FuzzAnswer(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, answer []byte) {
-		c, err := newHTTP(withDefaults(t, httpKind(), check.Options{"url": "http://portal.test/", "contains": []string{"Tứ"}}), withEnv(check.Env{}))
+		c, err := newHTTP(checktest.WithDefaults(t, httpKind(), check.Options{"url": "http://portal.test/", "contains": []string{"Tứ"}}), checktest.WithEnv(check.Env{}))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -144,7 +145,7 @@ func FuzzAnswer(f *testing.F) {
 		fetch.number()
 		r := bad.result()
 		r.Facts, r.Phases = fetch.facts, fetch.spans.phases(0)
-		declared(t, httpKind(), r)
+		checktest.Declared(t, httpKind(), r)
 		s.release()
 	})
 }

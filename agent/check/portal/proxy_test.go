@@ -16,12 +16,13 @@ import (
 	"testing"
 
 	"egovmon/agent/check"
+	"egovmon/agent/check/checktest"
 )
 
 // httpProxy answers requests by itself and passes tunnels on, when the login is right; code other than 200 refuses.
 func httpProxy(t *testing.T, auth string, code int) string {
 	t.Helper()
-	return "http://" + serve(t, func(c net.Conn) {
+	return "http://" + checktest.Serve(t, func(c net.Conn) {
 		br := bufio.NewReader(c)
 		req, err := http.ReadRequest(br)
 		if err != nil {
@@ -44,7 +45,7 @@ func httpProxy(t *testing.T, auth string, code int) string {
 // socksProxy speaks SOCKS5 without login (RFC 1928) and answers with this reply.
 func socksProxy(t *testing.T, reply byte) string {
 	t.Helper()
-	return "socks5://" + serve(t, func(c net.Conn) {
+	return "socks5://" + checktest.Serve(t, func(c net.Conn) {
 		br := bufio.NewReader(c)
 		head := make([]byte, 2)
 		if _, err := io.ReadFull(br, head); err != nil {
@@ -74,8 +75,8 @@ func pass(c net.Conn, from io.Reader, address string) {
 }
 
 func TestHTTPProxy(t *testing.T) {
-	a := newAuthority(t)
-	secure := "https://" + serveTLS(t, &tls.Config{Certificates: []tls.Certificate{a.leaf(nil, nil)}}, func(c net.Conn) {
+	a := checktest.NewAuthority(t, "portal.test")
+	secure := "https://" + checktest.ServeTLS(t, &tls.Config{Certificates: []tls.Certificate{a.Leaf(nil, nil)}}, func(c net.Conn) {
 		if readRequest(c) {
 			_, _ = io.WriteString(c, page("", "straight"))
 		}
@@ -83,7 +84,7 @@ func TestHTTPProxy(t *testing.T) {
 	plain := raw(t, page("", "straight"))
 	at := func(url string) func(*testing.T) string { return func(*testing.T) string { return url } }
 	o := func(proxy string, more ...any) check.Options {
-		o := check.Options{"proxy": proxy, "roots": a.roots()}
+		o := check.Options{"proxy": proxy, "roots": a.Roots()}
 		for i := 0; i < len(more); i += 2 {
 			o[more[i].(string)] = more[i+1]
 		}
@@ -101,15 +102,15 @@ func TestHTTPProxy(t *testing.T) {
 		{name: "refuses the target", url: at(secure), with: o(httpProxy(t, "", 403)), reason: check.Blocked},
 		{name: "cannot reach the target", url: at(secure), with: o(httpProxy(t, "", 502)), reason: check.ConnectUnreachable},
 		{name: "waits for the target in vain", url: at(secure), with: o(httpProxy(t, "", 504)), reason: check.ConnectTimeout},
-		{name: "is no proxy", url: at(secure), with: o("http://" + serve(t, func(c net.Conn) { _, _ = io.WriteString(c, "SSH-2.0-x\r\n"); silent(c) })), reason: check.Protocol},
-		{name: "answers without end", url: at(secure), with: o("http://" + serve(t, func(c net.Conn) {
+		{name: "is no proxy", url: at(secure), with: o("http://" + checktest.Serve(t, func(c net.Conn) { _, _ = io.WriteString(c, "SSH-2.0-x\r\n"); silent(c) })), reason: check.Protocol},
+		{name: "answers without end", url: at(secure), with: o("http://" + checktest.Serve(t, func(c net.Conn) {
 			for {
 				if _, err := io.WriteString(c, strings.Repeat("x", 1000)); err != nil {
 					return
 				}
 			}
 		})), reason: check.Truncated},
-		{name: "is not there", url: at(secure), with: o("http://" + closedPort(t)), reason: check.ConnectRefused},
+		{name: "is not there", url: at(secure), with: o("http://" + checktest.ClosedPort(t)), reason: check.ConnectRefused},
 		{name: "socks", url: at(secure), with: o(socksProxy(t, 0), "contains", []string{"straight"}), reason: check.OK},
 		{name: "socks, http", url: at(plain), with: o(socksProxy(t, 0), "contains", []string{"straight"}), reason: check.OK},
 		{name: "socks, not allowed", url: at(plain), with: o(socksProxy(t, 2)), reason: check.Blocked},
@@ -140,13 +141,13 @@ func pemPair(t *testing.T, cert tls.Certificate) (both, certOnly, keyOnly string
 }
 
 func TestClientCertificate(t *testing.T) {
-	a, other := newAuthority(t), newAuthority(t)
-	client := func(a *authority) tls.Certificate {
-		return a.leaf(nil, func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} })
+	a, other := checktest.NewAuthority(t, "portal.test"), checktest.NewAuthority(t, "portal.test")
+	client := func(a *checktest.Authority) tls.Certificate {
+		return a.Leaf(nil, func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} })
 	}
 	pool := x509.NewCertPool()
-	pool.AddCert(a.cert)
-	url := "https://" + serveTLS(t, &tls.Config{Certificates: []tls.Certificate{a.leaf(nil, nil)}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool, Time: epoch},
+	pool.AddCert(a.Cert)
+	url := "https://" + checktest.ServeTLS(t, &tls.Config{Certificates: []tls.Certificate{a.Leaf(nil, nil)}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool, Time: checktest.Epoch},
 		func(c net.Conn) {
 			if readRequest(c) {
 				_, _ = io.WriteString(c, page("", "hello"))
@@ -172,8 +173,8 @@ func TestClientCertificate(t *testing.T) {
 		{"file missing", check.Options{"client_cert": "/no/such/file"}, check.Env{}, check.Misconfigured},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			tt.with["url"], tt.with["roots"] = url, a.roots()
-			f := newFunc(t, httpKind(), tt.with, tt.env)
+			tt.with["url"], tt.with["roots"] = url, a.Roots()
+			f := checktest.NewFunc(t, httpKind(), tt.with, tt.env)
 			for range 2 {
 				if r := f(t.Context()); r.Reason != tt.reason {
 					t.Errorf("got %s %q, want %s", r.Reason, r.Detail, tt.reason)
@@ -186,13 +187,13 @@ func TestClientCertificate(t *testing.T) {
 // What goes out, byte for byte where it matters.
 func TestHTTPRequest(t *testing.T) {
 	got := make(chan *http.Request, 1)
-	url := "http://" + serve(t, func(c net.Conn) {
+	url := "http://" + checktest.Serve(t, func(c net.Conn) {
 		if req, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
 			got <- req
 			_, _ = io.WriteString(c, page("", ""))
 		}
 	})
-	f := newFunc(t, httpKind(), check.Options{"url": url + "/a%20b?q=1#part", "headers": map[string]string{"host": "portal.test", "accept-language": "vi"},
+	f := checktest.NewFunc(t, httpKind(), check.Options{"url": url + "/a%20b?q=1#part", "headers": map[string]string{"host": "portal.test", "accept-language": "vi"},
 		"user_agent": "egovmon (+mailto:it@example.vn)", "user": "probe", "password": "x"}, secrets("p:w"))
 	if r := f(t.Context()); r.Reason != check.OK {
 		t.Fatalf("%s %q", r.Reason, r.Detail)
@@ -209,15 +210,15 @@ func TestHTTPRequest(t *testing.T) {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}
 	}
-	missing := newFunc(t, httpKind(), check.Options{"url": url, "user": "probe", "password": "none"}, secrets("x"))
+	missing := checktest.NewFunc(t, httpKind(), check.Options{"url": url, "user": "probe", "password": "none"}, secrets("x"))
 	if r := missing(t.Context()); r.Reason != check.NotConfigured || !strings.Contains(r.Detail, `secret "none"`) {
 		t.Errorf("got %s %q, want not_configured", r.Reason, r.Detail)
 	}
-	none := newFunc(t, httpKind(), check.Options{"url": url, "user": "probe", "password": "none"}, check.Env{})
+	none := checktest.NewFunc(t, httpKind(), check.Options{"url": url, "user": "probe", "password": "none"}, check.Env{})
 	if r := none(t.Context()); r.Reason != check.NotConfigured {
 		t.Errorf("got %s %q, want not_configured", r.Reason, r.Detail)
 	}
-	empty := newFunc(t, httpKind(), check.Options{"url": url, "user": "probe", "password": "x"}, secrets(""))
+	empty := checktest.NewFunc(t, httpKind(), check.Options{"url": url, "user": "probe", "password": "x"}, secrets(""))
 	if r := empty(t.Context()); r.Reason != check.NotConfigured {
 		t.Errorf("got %s %q, want not_configured", r.Reason, r.Detail)
 	}
