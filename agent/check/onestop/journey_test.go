@@ -29,6 +29,7 @@ type office struct {
 	posts    []string
 	other    string // the address of another site
 	sessions int
+	session  string // the only one it knows; "" is s1
 }
 
 // ServeHTTP serves the system, broken as asked.
@@ -42,7 +43,7 @@ func (o *office) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch r.URL.Path {
 	case "/":
 		o.sessions++
-		http.SetCookie(w, &http.Cookie{Name: "session", Value: "s1", HttpOnly: true})
+		http.SetCookie(w, &http.Cookie{Name: "session", Value: o.known(), Path: "/", HttpOnly: true})
 		if o.broken != "token" {
 			_, _ = io.WriteString(w, `<form method=post action=/login><input type=hidden name=__token value="t&#111;ken+12345">`)
 		}
@@ -65,10 +66,17 @@ func (o *office) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+func (o *office) known() string {
+	if o.session == "" {
+		return "s1"
+	}
+	return o.session
+}
+
 func (o *office) login(w http.ResponseWriter, r *http.Request) {
 	c, err := r.Cookie("session")
 	switch {
-	case err != nil || c.Value != "s1" || r.PostFormValue("__token") != "token+12345":
+	case err != nil || c.Value != o.known() || r.PostFormValue("__token") != "token+12345":
 		http.Error(w, "forged", http.StatusBadRequest)
 	case o.broken == "echo":
 		w.Header().Set("Location", "http://%zz/"+r.PostFormValue("pw"))
