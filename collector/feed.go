@@ -37,6 +37,8 @@ func historyBatch(a intake.Accepted) history.Batch {
 			b.Events = append(b.Events, history.Event{Plan: &p})
 		case e.Begin != nil:
 			b.Events = append(b.Events, history.Event{Begin: &history.Begin{At: e.Begin.At, Previous: e.Begin.PreviousJournal}})
+		case e.Cloned != nil:
+			b.Events = append(b.Events, history.Event{Cloned: &history.Cloned{From: e.Cloned.From, To: e.Cloned.To}})
 		case e.End != nil:
 			b.Events = append(b.Events, history.Event{End: &history.End{At: e.End.At}})
 		}
@@ -62,7 +64,7 @@ func seriesPoints(a intake.Accepted) []series.Point {
 		if o == nil {
 			continue
 		}
-		p := series.Point{Unit: a.Unit, Machine: a.Machine, Service: o.Service, Check: o.Check, Kind: o.Kind,
+		p := series.Point{Unit: a.UnitAt(o.Slot), Machine: a.Machine, Service: o.Service, Check: o.Check, Kind: o.Kind,
 			Slot: o.Slot, Start: o.Start, Every: o.Every, Took: o.Took, State: o.State, Reason: o.Reason}
 		if o.ClockUnproven {
 			p.State, p.Reason = check.Unknown, check.ClockUnproven

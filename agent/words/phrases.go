@@ -76,6 +76,7 @@ var phrases = sync.OnceValue(func() map[string][2]string {
 		"fleet.agent_fault":    {"Máy chạy nhưng phần mềm không chạy", "The machine runs, its agent does not"},
 		"fleet.never_reported": {"Đã ghi danh, chưa gửi số liệu lần nào", "Enrolled, and has never reported"},
 		"fleet.never_enrolled": {"Chưa ghi danh", "Not enrolled"},
+		"fleet.cloned":         {"Hai máy dùng chung một danh tính (máy sao chép); ghi danh lại một máy", "Two machines use one identity (a copied disk); enrol one of them again"},
 		"fleet.unexpected":     {"Không có trong hồ sơ huyện", "Not in the district's profile"},
 
 		// collector availability

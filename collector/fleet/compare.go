@@ -66,6 +66,7 @@ const (
 	Quiet         What = "silent"         // it stopped reporting, and nobody can say why
 	NeverReported What = "never_reported" // it has an identity, and nothing ever came
 	NeverEnrolled What = "never_enrolled" // it has no identity
+	Cloned        What = "cloned"         // two machines use its identity
 	Unexpected    What = "unexpected"     // it reports, or Nomad has it, and the profile does not
 	Unknown       What = "unknown"        // it is too early to say
 )
@@ -73,7 +74,7 @@ const (
 // Whats lists the closed list, the best first.
 func Whats() []What {
 	return []What{OK, OutsideNomad, NomadLink, ShutDown, Stopped, AgentStarting, AgentDrained, Unknown, MachineAway, Quiet,
-		CutOff, AgentFault, NeverReported, NeverEnrolled, Unexpected}
+		CutOff, AgentFault, NeverReported, NeverEnrolled, Cloned, Unexpected}
 }
 
 // A Machine is one line of the fleet.
@@ -156,7 +157,10 @@ func reporting(s intake.Status, since, now time.Time) Reporting {
 
 // judge is the table of this package.
 func judge(m *Machine, s intake.Status) What {
-	if !m.Expected {
+	switch {
+	case !s.Cloned.IsZero():
+		return Cloned
+	case !m.Expected:
 		return Unexpected
 	}
 	switch m.Reporting {
@@ -223,6 +227,9 @@ func detail(m *Machine, s intake.Status, inv Inventory, nodes []Node, now time.T
 	}
 	if inv.Problem != "" && m.Deployed != Unused {
 		parts = append(parts, "Nomad cannot be asked: "+string(inv.Problem))
+	}
+	if !s.Cloned.IsZero() {
+		parts = append(parts, fmt.Sprintf("two machines have used this identity since %s: enrol one of them again with a new token", stamp(s.Cloned)))
 	}
 	switch {
 	case !s.Goodbye.IsZero():

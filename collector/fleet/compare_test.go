@@ -158,6 +158,18 @@ func TestCompareUnexpected(t *testing.T) {
 	}
 }
 
+// That two machines use one identity is said before all else.
+func TestCompareCloned(t *testing.T) {
+	s := *heard(time.Minute)
+	s.Cloned = now.Add(-time.Hour)
+	for _, expected := range [][]profile.Machine{{machine("pc", profile.RoleProbe)}, nil} {
+		list := Compare(expected, Inventory{}, Reported{Since: now.Add(-time.Hour), Machines: []intake.Status{s}}, now)
+		if len(list) != 1 || list[0].What != Cloned || !strings.Contains(list[0].Detail, "enrol one of them again") {
+			t.Errorf("%+v", list)
+		}
+	}
+}
+
 func TestEveryWhatHasWords(t *testing.T) {
 	for _, w := range Whats() {
 		for _, l := range []words.Lang{words.VI, words.EN} {

@@ -23,6 +23,7 @@ type Event struct {
 	Plan        *Plan
 	Begin       *Begin
 	End         *End
+	Cloned      *Cloned
 }
 
 // An Observation is one result with the stretch that it speaks for.
@@ -60,6 +61,21 @@ type Begin struct {
 // End says that the agent stopped, or gave its journal up.
 type End struct {
 	At time.Time
+}
+
+// Cloned says that from From on two machines have measured under one identity: none of it is known to be of either. To
+// is when that ended; zero while it goes on.
+type Cloned struct {
+	From, To time.Time
+}
+
+// Park lays what is said of a check, sorted, under the stretches in which two machines were one.
+func Park(runs []Run, cloned []Span, s Span) []Run {
+	var over []Run
+	for _, c := range Join(cloned...) {
+		over = Append(over, Run{c.Meet(s), check.IdentityCloned})
+	}
+	return Over(runs, over)
 }
 
 // A Journal is what must be known of a journal to go on reading it. The zero value is one of which nothing was read.

@@ -19,6 +19,8 @@ type Accepted struct {
 	Events   []Event        // in the order of the journal
 	Rejected map[string]int // results that make no sense, by reason; they enter no figure
 	Late     bool           // received too late to fire an alert
+
+	places []place
 }
 
 // An Event is one thing a batch says, with what the plan in force there says of it: exactly one field is set.
@@ -28,6 +30,7 @@ type Event struct {
 	Plan        *PlanChange // from At on another plan is in force; it cuts what spoke for later seconds
 	Begin       *journal.Begin
 	End         *journal.End // it cuts what spoke for later seconds
+	Cloned      *Cloned      // two machines use the identity, or do so no more; it comes before all that the batch says
 }
 
 // A PlanChange is a plan applied on the machine.

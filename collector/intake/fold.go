@@ -48,6 +48,10 @@ type foldMachine struct {
 	// Sealed is when its last archived batch was, by its own clock. What is still to come was recorded after that.
 	Sealed time.Time `json:"sealed,omitzero"`
 	Order  []string  `json:"journals"` // keys of its journals, the newest at the end
+	// Enrolled is when it last came by a token, Places where it has stood since it is known, Clone what says that it is two.
+	Enrolled time.Time `json:"enrolled,omitzero"`
+	Places   []place   `json:"places,omitempty"`
+	Clone    cloning   `json:"clone,omitzero"`
 }
 
 // journalInForce is what holds at the present end of one journal.
@@ -59,6 +63,9 @@ type journalInForce struct {
 	Begin time.Time        `json:"begin"` // of the agent's present run
 	Plans []applied        `json:"plans"` // as they were applied, the one in force at the end
 	Slots map[string]slots `json:"slots"` // of each check that has a result
+	// First is the first second that a result speaks for, Sealed when the last batch was, by the collector's clock.
+	First  time.Time `json:"first,omitzero"`
+	Sealed time.Time `json:"sealed,omitzero"`
 }
 
 // applied is a plan that a machine has followed.
@@ -112,9 +119,13 @@ func (f *Fold) identity(l evidence.Leaf) error {
 		return err
 	}
 	m := f.machine(l.Field("machine"))
-	m.Unit = l.Field("unit")
 	if m.First.IsZero() || at.Before(m.First) {
 		m.First = at.UTC()
+	}
+	m.moved(l.Field("unit"), at.UTC())
+	if byToken(l) {
+		m.Enrolled = at.UTC()
+		m.Clone.enrolled(at.UTC())
 	}
 	return nil
 }
@@ -159,7 +170,11 @@ func (f *Fold) batch(s evidence.Stored) (Accepted, error) {
 	}
 	m := f.machine(h.Machine)
 	a := Accepted{Leaf: s.Index, Received: received.UTC(), Machine: h.Machine, Unit: m.Unit, Header: h, Rejected: map[string]int{}}
-	a.Late = received.Sub(h.Sealed.Add(-clockOffset(h))) > lateAfter
+	a.places = m.Places
+	a.Late = received.Sub(sealedAt(h)) > lateAfter
+	if c := f.twins(m, h.Machine+" "+h.Journal, h, received.UTC()); c != nil {
+		a.Events = append(a.Events, Event{Cloned: c})
+	}
 	records, err := f.reader.Records(h, s.Body)
 	if err != nil {
 		n := h.Records
@@ -174,6 +189,7 @@ func (f *Fold) batch(s evidence.Stored) (Accepted, error) {
 	for _, r := range records {
 		j.record(r)
 	}
+	j.j.Sealed = sealedAt(h)
 	if sealed := j.within(h.Sealed); sealed.After(m.Sealed) {
 		m.Sealed = sealed
 	}

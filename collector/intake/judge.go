@@ -80,6 +80,12 @@ func (g *judge) record(r journal.Record) {
 			g.reject(why)
 			return
 		}
+		if first := &g.j.First; first.IsZero() || o.From.Before(*first) {
+			*first = o.From
+		}
+		if g.m.Clone.parked() {
+			park(&o)
+		}
 		g.emit(Event{Observation: &o})
 	}
 }

@@ -26,6 +26,8 @@ type Status struct {
 	Rejected map[string]int64 `json:"rejected,omitempty"`
 	// Refused counts batches that were not the machine's next ones, and calls beyond its quota, by the words below.
 	Refused map[string]int64 `json:"refused,omitempty"`
+	// Cloned is since when two machines have used the identity; zero once one of them has enrolled again.
+	Cloned time.Time `json:"cloned,omitzero"`
 	// Goodbye is when it last said that it stops, GoodbyeCause why; zero once it has come back.
 	Goodbye      time.Time `json:"goodbye,omitzero"`
 	GoodbyeCause string    `json:"goodbye_cause,omitempty"`
@@ -54,6 +56,9 @@ func (s *Server) Status() []Status {
 		st.Head, st.Plan = m.heads.held(""), m.plan.SHA256
 		if id, ok := s.opts.Registrar.Machine(st.Machine); ok {
 			st.Unit = id.Unit
+			if id.Enrolled.After(st.Cloned) {
+				st.Cloned = time.Time{}
+			}
 		}
 		all = append(all, st)
 	}
@@ -78,11 +83,24 @@ func (s *Server) judged(a Accepted) {
 			switch {
 			case e.Begin != nil:
 				st.Build = e.Begin.Build
+			case e.Cloned != nil:
+				s.cloned(st, *e.Cloned)
 			case e.Plan != nil:
 				st.Applied = e.Plan.Plan.Hash()
 			}
 		}
 	})
+}
+
+// cloned says of a machine that it is two, or one again.
+func (s *Server) cloned(st *Status, c Cloned) {
+	if !c.To.IsZero() {
+		st.Cloned = time.Time{}
+		return
+	}
+	st.Cloned = c.From
+	s.opts.Logger.Error("intake: two machines use one identity, as a copied disk makes them: nothing they send is a figure until one of them enrols again with a new token",
+		"machine", st.Machine, "since", c.From)
 }
 
 func (s *Server) refused(id, why string) {

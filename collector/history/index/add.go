@@ -128,6 +128,8 @@ func (w *writer) batch(b history.Batch) error {
 			err = w.previous(machine, id, b.Journal, e.Begin.Previous)
 		case e.End != nil:
 			j.Stop(e.End.At)
+		case e.Cloned != nil:
+			err = w.cloned(machine, *e.Cloned)
 		}
 		if err != nil {
 			return err
@@ -144,6 +146,16 @@ func (w *writer) machine(name, unit string) (id int64, err error) {
 		err = w.tx.QueryRowContext(w.ctx, "SELECT id FROM machines WHERE name = ?", name).Scan(&id)
 	}
 	return id, err
+}
+
+// cloned notes since when, and perhaps until when, a machine was two.
+func (w *writer) cloned(machine int64, c history.Cloned) error {
+	var until any
+	if !c.To.IsZero() {
+		until = c.To.Unix()
+	}
+	_, err := w.tx.ExecContext(w.ctx, "INSERT OR REPLACE INTO cloned VALUES (?, ?, ?)", machine, c.From.Unix(), until)
+	return err
 }
 
 // journal returns the state of a journal. One that was never heard of is the machine's latest, until its begin says more.

@@ -21,7 +21,11 @@ import (
 var schema string
 
 // schemaVersion is PRAGMA user_version of a file that schema made.
-const schemaVersion = 1
+const schemaVersion = 2
+
+// fromOne makes a file of version 1 one of version 2. Batches that were taken before were not asked for twins.
+const fromOne = `CREATE TABLE cloned (machine INTEGER NOT NULL REFERENCES machines, since INTEGER NOT NULL, until INTEGER,
+	PRIMARY KEY (machine, since)) WITHOUT ROWID`
 
 // keptJournals is how many journals' states stay in memory between batches.
 const keptJournals = 4096
@@ -92,6 +96,9 @@ func (x *Index) prepare() error {
 	switch version {
 	case schemaVersion:
 		return nil
+	case 1:
+		_, err := x.write.Exec(fmt.Sprintf("BEGIN IMMEDIATE; %s; PRAGMA user_version = %d; COMMIT", fromOne, schemaVersion))
+		return err
 	case 0:
 		_, err := x.write.Exec(fmt.Sprintf("BEGIN IMMEDIATE; %s; PRAGMA user_version = %d; COMMIT", schema, schemaVersion))
 		return err

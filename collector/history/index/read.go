@@ -129,6 +129,7 @@ type dossier struct {
 	name     string
 	journals []*filed // in their order
 	applied  []history.Plan
+	cloned   []history.Span
 }
 
 // A filed journal is one with its closed runs.
@@ -160,6 +161,9 @@ func loadMachine(ctx context.Context, tx *sql.Tx, name string, s history.Span) (
 	if err != nil {
 		return nil, err
 	}
+	if err := d.loadCloned(ctx, tx); err != nil {
+		return nil, err
+	}
 	plans := map[string]*history.Plan{}
 	for _, f := range d.journals {
 		if err := f.load(ctx, tx, s); err != nil {
@@ -170,6 +174,16 @@ func loadMachine(ctx context.Context, tx *sql.Tx, name string, s history.Span) (
 		}
 	}
 	return d, nil
+}
+
+// loadCloned reads when the machine was two.
+func (d *dossier) loadCloned(ctx context.Context, tx *sql.Tx) error {
+	return rows(ctx, tx, func(r *sql.Rows) error {
+		var s history.Span
+		err := r.Scan(&s.From, &s.To)
+		d.cloned = append(d.cloned, s)
+		return err
+	}, "SELECT since, coalesce(until, ?) FROM cloned JOIN machines m ON m.id = machine WHERE m.name = ? ORDER BY since", int64(lastSecond), d.name)
 }
 
 // load reads the closed runs of the months of s.
@@ -272,6 +286,9 @@ func (d *dossier) machine(s history.Span, hold int64) *history.Machine {
 		if n := len(runs); n > 0 && hold > 0 && runs[n-1].Reason != "" {
 			runs = history.Over([]history.Run{held(layers, hold, s)}, runs)
 		}
+		if len(d.cloned) > 0 {
+			runs = history.Park(runs, d.cloned, s)
+		}
 		m.Runs[id] = runs
 	}
 	return m
@@ -307,6 +324,11 @@ func (x *Index) Dump(ctx context.Context, w io.Writer) error {
 			d, err := loadMachine(ctx, tx, name, history.Span{From: firstSecond, To: lastSecond})
 			if err != nil {
 				return fmt.Errorf("machine %s: %w", name, err)
+			}
+			for _, c := range d.cloned {
+				if _, err := fmt.Fprintf(out, "cloned %s %d %d\n", name, c.From, c.To); err != nil {
+					return err
+				}
 			}
 			for _, f := range d.journals {
 				if err := f.dump(ctx, tx, out, name); err != nil {

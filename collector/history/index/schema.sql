@@ -8,6 +8,14 @@ CREATE TABLE machines (
 	unit TEXT NOT NULL -- of its last batch
 );
 
+-- When two machines measured under one identity; an until of NULL goes on.
+CREATE TABLE cloned (
+	machine INTEGER NOT NULL REFERENCES machines,
+	since INTEGER NOT NULL,
+	until INTEGER,
+	PRIMARY KEY (machine, since)
+) WITHOUT ROWID;
+
 CREATE TABLE checks (
 	id INTEGER PRIMARY KEY, -- 0 stands for every check, "*"
 	name TEXT NOT NULL UNIQUE
