@@ -19,23 +19,7 @@ import (
 // and sees one all-clear.
 func TestAnIncidentReachesTheOffice(t *testing.T) {
 	t.Parallel()
-	var mu sync.Mutex
-	var told []string // events, in the order in which they came
-	office := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		b, _ := io.ReadAll(io.LimitReader(r.Body, 1<<20))
-		var call struct {
-			Items []struct{ Event, Service, Reason string } `json:"items"`
-		}
-		if err := json.Unmarshal(b, &call); err != nil {
-			t.Errorf("%v in %.200s", err, b)
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		for _, i := range call.Items {
-			told = append(told, i.Event+" "+i.Service+" "+i.Reason)
-		}
-	}))
-	defer office.Close()
+	office := newOffice(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -43,7 +27,7 @@ func TestAnIncidentReachesTheOffice(t *testing.T) {
 	addr := l.Addr().String()
 	prof := withService(t, trial(addr))
 	edit(t, filepath.Join(prof, "offices.yaml"), "    contacts: []", fmt.Sprintf(
-		"    contacts:\n      - {kind: webhook, value: %q, valid_from: 2023-01-01, valid_to: , source: test, verified: true}", office.URL))
+		"    contacts:\n      - {kind: webhook, value: %q, valid_from: 2023-01-01, valid_to: , source: test, verified: true}", office.url))
 	dir := filepath.Join(t.TempDir(), "state")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)
@@ -57,26 +41,56 @@ func TestAnIncidentReachesTheOffice(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	count := func(prefix string) (n int) {
-		mu.Lock()
-		defer mu.Unlock()
-		for _, s := range told {
-			if strings.HasPrefix(s, prefix) {
-				n++
-			}
-		}
-		return n
-	}
-	eventually(t, "the office is told", func() bool { return count("opened thu connect_refused") > 0 })
+	eventually(t, "the office is told", func() bool { return office.count("opened thu connect_refused") > 0 })
 	acknowledge(t, c)
 	if l, err = net.Listen("tcp", addr); err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	eventually(t, "the all-clear", func() bool { return count("closed thu") > 0 })
-	if count("opened") != 1 || count("closed") != 1 {
-		t.Errorf("%d messages of the opening and %d all-clears, want one of each", count("opened"), count("closed"))
+	eventually(t, "the all-clear", func() bool { return office.count("closed thu") > 0 })
+	if office.count("opened") != 1 || office.count("closed") != 1 {
+		t.Errorf("%d messages of the opening and %d all-clears, want one of each", office.count("opened"), office.count("closed"))
 	}
+}
+
+// An office takes calls of the webhook.
+type office struct {
+	url  string
+	mu   sync.Mutex
+	told []string // events, in the order in which they came
+}
+
+func newOffice(t *testing.T) *office {
+	o := &office{}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(io.LimitReader(r.Body, 1<<20))
+		var call struct {
+			Items []struct{ Event, Service, Reason string } `json:"items"`
+		}
+		if err := json.Unmarshal(b, &call); err != nil {
+			t.Errorf("%v in %.200s", err, b)
+		}
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		for _, i := range call.Items {
+			o.told = append(o.told, i.Event+" "+i.Service+" "+i.Reason)
+		}
+	}))
+	t.Cleanup(s.Close)
+	o.url = s.URL
+	return o
+}
+
+// count says how many events that begin like this it was told of.
+func (o *office) count(prefix string) (n int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, s := range o.told {
+		if strings.HasPrefix(s, prefix) {
+			n++
+		}
+	}
+	return n
 }
 
 // acknowledge presses the board's button for the one open incident.

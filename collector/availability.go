@@ -152,8 +152,8 @@ func writeFigures(w io.Writer, l words.Lang, a figuresAnswer, all bool) {
 			unit = "*"
 		}
 		for _, c := range r.Calendars {
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\n", r.Service, unit, c.Calendar, interval(l, c.Figures), share(l, c.Figures.Coverage),
-				clock(c.Account.Up+c.Account.Degraded), clock(c.Account.Degraded), clock(c.Account.Down), clock(c.Account.Unknown), len(r.Outages))
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\n", r.Service, unit, c.Calendar, words.Interval(l, c.Figures.Lower, c.Figures.Upper), words.Share(l, c.Figures.Coverage),
+				words.Clocked(c.Account.Up+c.Account.Degraded), words.Clocked(c.Account.Degraded), words.Clocked(c.Account.Down), words.Clocked(c.Account.Unknown), len(r.Outages))
 		}
 	}
 	_ = t.Flush()
@@ -171,31 +171,4 @@ func measured(r history.Row) bool {
 		}
 	}
 	return false
-}
-
-// interval writes the two ends of an availability, once when they are the same.
-func interval(l words.Lang, f history.Figures) string {
-	lo, hi := share(l, f.Lower), share(l, f.Upper)
-	if lo == hi {
-		return lo
-	}
-	return lo + " – " + hi
-}
-
-// share writes a share in per cent, rounded so that nothing below 100 % reads as 100 %.
-func share(l words.Lang, v *float64) string {
-	if v == nil {
-		return words.Say(l, "figures.none")
-	}
-	p := float64(int(*v*1e6)) / 1e4
-	s := fmt.Sprintf("%.2f", float64(int(p*100))/100)
-	if l == words.VI {
-		s = strings.Replace(s, ".", ",", 1)
-	}
-	return s + " %"
-}
-
-// clock writes seconds as h:mm:ss.
-func clock(s int64) string {
-	return fmt.Sprintf("%d:%02d:%02d", s/3600, s/60%60, s%60)
 }

@@ -20,19 +20,30 @@ func newFlags(name, about string, stderr io.Writer) *flag.FlagSet {
 	return fs
 }
 
-// parse reads the arguments. The second result is the exit code when the command is not to go on.
+// parse reads the arguments of a command that takes options alone. The second result is the exit code when the command
+// is not to go on.
 func parse(fs *flag.FlagSet, args []string) (bool, int) {
-	err := fs.Parse(args)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		return false, exitDone
-	case err != nil:
-		return false, exitUsage
-	case fs.NArg() > 0:
-		fmt.Fprintf(fs.Output(), "%s: %q is too much: see --help\n", fs.Name(), fs.Arg(0))
-		return false, exitUsage
+	_, ok, code := parseNamed(fs, args, 0)
+	return ok, code
+}
+
+// parseNamed reads the arguments of a command that also takes up to n names, before, between or after its options.
+func parseNamed(fs *flag.FlagSet, args []string, n int) (names []string, ok bool, code int) {
+	for {
+		err := fs.Parse(args)
+		switch {
+		case errors.Is(err, flag.ErrHelp):
+			return nil, false, exitDone
+		case err != nil:
+			return nil, false, exitUsage
+		case fs.NArg() == 0:
+			return names, true, exitDone
+		case len(names) == n:
+			fmt.Fprintf(fs.Output(), "%s: %q is too much: see --help\n", fs.Name(), fs.Arg(0))
+			return nil, false, exitUsage
+		}
+		names, args = append(names, fs.Arg(0)), fs.Args()[1:]
 	}
-	return true, exitDone
 }
 
 // dataDir is where the state lies: the flag, or $XDG_STATE_HOME/egovmon, or ~/.local/state/egovmon.

@@ -8,8 +8,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"time"
 
 	"egovmon/agent/check/kinds"
@@ -20,20 +18,15 @@ func runProfile(_ context.Context, args []string, stdout, stderr io.Writer) int 
 	fs := newFlags("profile", "`collector profile check DIR` lists what is to be mended in a profile: errors, which keep it from being used, and\n"+
 		"warnings. It exits 0 when there are no errors.", stderr)
 	quiet := fs.Bool("errors", false, "leave the warnings out")
-	// Options may stand anywhere.
-	slices.SortStableFunc(args, func(a, b string) int { return cmp.Compare(rank(a), rank(b)) })
-	words := slices.IndexFunc(args, func(a string) bool { return !strings.HasPrefix(a, "-") })
-	if words < 0 {
-		words = len(args)
-	}
-	if ok, code := parse(fs, args[:words]); !ok {
+	names, ok, code := parseNamed(fs, args, 2)
+	if !ok {
 		return code
 	}
-	if args = args[words:]; len(args) != 2 || args[0] != "check" {
+	if len(names) != 2 || names[0] != "check" {
 		fmt.Fprintln(stderr, "collector profile: write `collector profile check DIR`")
 		return exitUsage
 	}
-	dir := args[1]
+	dir := names[1]
 	if st, err := os.Stat(dir); err != nil || !st.IsDir() {
 		fmt.Fprintf(stderr, "collector profile: %s is no folder: name the folder that holds units.yaml\n", dir)
 		return exitUsage
@@ -56,14 +49,6 @@ func runProfile(_ context.Context, args []string, stdout, stderr io.Writer) int 
 		return exitFailed
 	}
 	return exitDone
-}
-
-// rank puts options before words; no option of this command has a value of its own.
-func rank(arg string) int {
-	if strings.HasPrefix(arg, "-") {
-		return 0
-	}
-	return 1
 }
 
 func runPlan(ctx context.Context, args []string, stdout, stderr io.Writer) int {

@@ -204,14 +204,11 @@ func runAuditVerify(ctx context.Context, args []string, stdout, stderr io.Writer
 	figures := fs.String("figures", "", "compare with the figures in `FILE`, as `collector report --format json` or `availability --json` wrote them")
 	asJSON := fs.Bool("json", false, "write one JSON object")
 	lang := fs.String("lang", "vi", "language: vi or en")
-	path := ""
-	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
-		path, args = args[0], args[1:]
-	}
-	if ok, code := parse(fs, args); !ok {
+	names, ok, code := parseNamed(fs, args, 1)
+	if !ok {
 		return code
 	}
-	if path == "" {
+	if len(names) == 0 {
 		fmt.Fprintln(stderr, "collector audit verify: name the export: collector audit verify FILE")
 		return exitUsage
 	}
@@ -224,7 +221,7 @@ func runAuditVerify(ctx context.Context, args []string, stdout, stderr io.Writer
 		}
 		o.Figures = b
 	}
-	r, err := audit.Verify(ctx, path, o)
+	r, err := audit.Verify(ctx, names[0], o)
 	if err != nil {
 		fmt.Fprintf(stderr, "collector audit verify: %v\n", err)
 		return exitUsage

@@ -1,6 +1,8 @@
 package words
 
 import (
+	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -35,6 +37,31 @@ func Percent(l Lang, share float64, digits int) string {
 		return Decimal(l, 100*share, digits) + "%"
 	}
 	return Decimal(l, 100*share, digits) + "\u00a0%"
+}
+
+// ShareDown rounds a share down to the hundredth of a per cent, so that nothing below 100 % reads as 100 %.
+func ShareDown(share float64) float64 { return math.Floor(share*1e4+1e-7) / 1e4 }
+
+// Share writes a share of time in per cent with two digits, rounded down; nil is that there are no data.
+func Share(l Lang, share *float64) string {
+	if share == nil {
+		return Say(l, "figures.none")
+	}
+	return Percent(l, ShareDown(*share), 2)
+}
+
+// Interval writes the two ends of an availability, once where they read alike.
+func Interval(l Lang, lower, upper *float64) string {
+	lo, hi := Share(l, lower), Share(l, upper)
+	if lo == hi {
+		return lo
+	}
+	return lo + " – " + hi
+}
+
+// Clocked writes seconds as h:mm:ss, as tables add them up; hours are not cut into days.
+func Clocked(seconds int64) string {
+	return fmt.Sprintf("%d:%02d:%02d", seconds/3600, seconds/60%60, seconds%60)
 }
 
 // group puts a sign between groups of three digits; what is no row of digits stays as it is.

@@ -187,3 +187,11 @@ func TestDurations(t *testing.T) {
 		}
 	}
 }
+
+func TestShareNeverRoundsUp(t *testing.T) {
+	for v, want := range map[float64]string{1: "100,00\u00a0%", 0.999999: "99,99\u00a0%", 0.9952: "99,52\u00a0%", 0.57: "57,00\u00a0%", 0: "0,00\u00a0%"} {
+		if got := Share(VI, &v); got != want {
+			t.Errorf("%v is written %q, want %q", v, got, want)
+		}
+	}
+}

@@ -57,7 +57,7 @@ func Describe(i *incident.Incident, p *profile.Profile, l words.Lang, now time.T
 	}
 	if !i.IsOpen() {
 		t.Until, t.Lasted = words.At(l, i.Restored, now), words.Duration(l, i.Restored.Sub(i.Since))
-		t.Action = ""
+		t.Impact, t.Action = "", ""
 	}
 	t.Ack = words.Say(l, "alert.ack.none")
 	if i.Acknowledged() {

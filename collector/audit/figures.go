@@ -56,11 +56,15 @@ func newRefigure(ctx context.Context, v *verifier) (*refigure, error) {
 		return nil, errors.New("figures cannot be compared without the collector's terms")
 	}
 	f := &refigure{v: v, files: map[string][]byte{}}
-	if blank(v.o.Figures) {
+	switch {
+	case v.o.Figures == nil:
+		f.given.Leaves = math.MaxInt64
+	case blank(v.o.Figures):
 		return nil, errors.New("the given figures are empty")
-	}
-	if err := json.Unmarshal(v.o.Figures, &f.given); err != nil {
-		return nil, fmt.Errorf("the given figures are no JSON of `collector report` or `collector availability`: %w", err)
+	default:
+		if err := json.Unmarshal(v.o.Figures, &f.given); err != nil {
+			return nil, fmt.Errorf("the given figures are no JSON of `collector report` or `collector availability`: %w", err)
+		}
 	}
 	dir, err := os.MkdirTemp(v.o.Scratch, "egovmon-audit-")
 	if err != nil {
@@ -111,11 +115,20 @@ func (f *refigure) profile() (*profile.Profile, error) {
 	return profile.Load(os.DirFS(dir))
 }
 
-// compare works the figures out and compares the given ones.
-func (f *refigure) compare(ctx context.Context, machines []enrol.Machine) error {
+// compare works the figures out and compares the given ones. Without given ones they are those of the whole period, as
+// far as it had passed at the last receipt.
+func (f *refigure) compare(ctx context.Context, machines []enrol.Machine, last time.Time) error {
 	v, g := f.v, f.given
-	v.Figures = &Figures{Differences: []string{}}
-	if why := f.comparable(); why != "" {
+	v.Figures = &Figures{Given: v.o.Figures != nil, Services: []history.Row{}, Differences: []string{}}
+	if !v.Figures.Given {
+		g.From, g.To, g.Counted = v.From, v.To, v.To
+		if last.Before(g.To) {
+			g.Counted = last
+		}
+		if !g.From.Before(g.Counted) {
+			return nil
+		}
+	} else if why := f.comparable(); why != "" {
 		v.found(NoFigures, -1, "%s", why)
 		return nil
 	}
@@ -132,7 +145,15 @@ func (f *refigure) compare(ctx context.Context, machines []enrol.Machine) error 
 	if err != nil {
 		return err
 	}
-	v.Figures.Rows = len(rows)
+	v.Figures.Rows, v.Figures.Counted = len(rows), g.Counted
+	for _, r := range rows {
+		if r.Unit == "" && r.Machine == "" {
+			v.Figures.Services = append(v.Figures.Services, r)
+		}
+	}
+	if !v.Figures.Given {
+		return nil
+	}
 	f.rows(p, rows)
 	if n := len(v.Figures.Differences); n > 0 {
 		v.found(BadFigures, -1, "%d of the given figures are not those that follow from the log; the first: %s", n, v.Figures.Differences[0])

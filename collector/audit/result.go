@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"egovmon/agent/check"
+	"egovmon/collector/history"
 )
 
 // maxFindings is how many findings are kept; more are only counted.
@@ -63,7 +64,7 @@ type Result struct {
 	PlansBeforeUse int64 `json:"plans_before_use"`
 
 	Machines []Machine `json:"machines"`
-	Figures  *Figures  `json:"figures,omitempty"` // nil where none were asked for
+	Figures  *Figures  `json:"figures,omitempty"` // nil where they could not be worked out
 
 	Findings []Finding `json:"findings"`
 	More     int64     `json:"findings_more"` // that were not kept
@@ -85,11 +86,16 @@ type Machine struct {
 	FirstAbsent string `json:"first_absent,omitempty"`
 }
 
-// Figures are what came of comparing given figures with the log.
+// Figures are those that follow from the log, and what came of comparing given ones with them.
 type Figures struct {
-	Rows        int      `json:"rows"` // worked out again
-	Compared    int      `json:"compared"`
-	Differences []string `json:"differences"`
+	Rows int `json:"rows"` // worked out: services, and their units
+	// Counted is up to when seconds were counted; later ones of the period had not yet passed.
+	Counted time.Time `json:"counted_to"`
+	// Services are the rows of services as a whole, with their outages.
+	Services    []history.Row `json:"services"`
+	Given       bool          `json:"given"` // figures were given to compare; else the next two are empty
+	Compared    int           `json:"compared"`
+	Differences []string      `json:"differences"`
 }
 
 // OK reports whether nothing is wrong.

@@ -41,7 +41,7 @@ type story struct {
 	last   time.Time         // of the latest receipt
 	kept   int64             // bytes of plans and profile files
 	broken bool              // something is wrong that the figures hang on
-	refig  *refigure         // nil where no figures are to be compared
+	refig  *refigure         // nil where no figures are to be worked out
 }
 
 func newStory(ctx context.Context, v *verifier) (*story, error) {
@@ -57,7 +57,7 @@ func newStory(ctx context.Context, v *verifier) (*story, error) {
 	if err != nil {
 		return nil, err
 	}
-	if v.o.Figures != nil {
+	if v.o.Figures != nil || v.o.Batch != nil {
 		s.refig, err = newRefigure(ctx, v)
 	}
 	return s, err
@@ -276,7 +276,7 @@ func (s *story) finish(ctx context.Context) error {
 		s.v.found(NoFigures, -1, "the figures cannot be worked out again before what was found above is mended")
 		return nil
 	}
-	return s.refig.compare(ctx, s.roll.Machines())
+	return s.refig.compare(ctx, s.roll.Machines(), s.last)
 }
 
 // blank reports whether b holds nothing.

@@ -10,7 +10,11 @@ import (
 
 	"egovmon/agent/check"
 	"egovmon/agent/words"
+	"egovmon/collector/history"
 )
+
+// maxOutages is how many outages of a service are told; the JSON has all.
+const maxOutages = 50
 
 // Write tells a person what was proven with what was given, and what is wrong.
 func (r *Result) Write(w io.Writer, l words.Lang) error {
@@ -43,10 +47,7 @@ func (r *Result) Write(w io.Writer, l words.Lang) error {
 		}
 	}
 	if f := r.Figures; f != nil {
-		say("audit.figures", f.Rows, f.Compared, len(f.Differences))
-		for _, d := range f.Differences {
-			fmt.Fprintln(&b, "  "+plain(d))
-		}
+		f.write(&b, l)
 	}
 	for _, f := range r.Findings {
 		fmt.Fprintf(&b, "%s [%s] %s\n", words.Say(l, "audit.wrong"), f.Code, plain(f.What))
@@ -64,6 +65,42 @@ func (r *Result) Write(w io.Writer, l words.Lang) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// write tells of the figures: each service of which a second is known, with its outages.
+func (f *Figures) write(w io.Writer, l words.Lang) {
+	say := func(key string, args ...any) { fmt.Fprintln(w, words.Say(l, key, args...)) }
+	say("audit.worked", f.Rows, words.DateTime(l, f.Counted))
+	silent := 0
+	for _, r := range f.Services {
+		if !slices.ContainsFunc(r.Calendars, func(c history.Counted) bool { return c.Figures.Coverage != nil && *c.Figures.Coverage > 0 }) {
+			silent++
+			continue
+		}
+		for _, c := range r.Calendars {
+			if c.Figures.Coverage == nil {
+				continue
+			}
+			say("audit.service", plain(r.Service), plain(c.Calendar), words.Interval(l, c.Figures.Lower, c.Figures.Upper), words.Share(l, c.Figures.Coverage),
+				words.Clocked(c.Account.Down))
+		}
+		for n, o := range r.Outages {
+			if n == maxOutages {
+				say("audit.outages", words.Number(l, int64(len(r.Outages)-n)))
+				break
+			}
+			say("audit.outage", words.DateTime(l, o.From), words.DateTime(l, o.To), words.Duration(l, o.To.Sub(o.From)), words.Reason(l, o.Reason).Title)
+		}
+	}
+	if silent > 0 {
+		say("audit.silent", silent)
+	}
+	if f.Given {
+		say("audit.figures", f.Compared, len(f.Differences))
+	}
+	for _, d := range f.Differences {
+		fmt.Fprintln(w, "  "+plain(d))
+	}
 }
 
 // plain makes text from an export fit for a terminal.

@@ -116,7 +116,7 @@ func (d *draft) method() {
 	if f.Coverage == nil {
 		d.text(d.say("report.nocoverage", len(services)))
 	} else {
-		d.text(d.say("report.coverage", len(services), measured, len(services)-measured, share(d.l, f.Coverage), whole(d.l, known(all)), whole(d.l, all.Total()-all.Excluded)))
+		d.text(d.say("report.coverage", len(services), measured, len(services)-measured, words.Share(d.l, f.Coverage), whole(d.l, known(all)), whole(d.l, all.Total()-all.Excluded)))
 	}
 	if all.Excluded > 0 {
 		d.text(d.say("report.excluded", whole(d.l, all.Excluded)))
@@ -158,7 +158,7 @@ func (d *draft) results() {
 	for _, r := range rows {
 		for _, c := range r.Calendars {
 			if c.Afterwards != nil {
-				d.text(d.say("report.afterwards", clean(r.Name), calendarName(d.l, c.Calendar), interval(d.l, c.Figures), interval(d.l, c.Afterwards.Figures)))
+				d.text(d.say("report.afterwards", clean(r.Name), calendarName(d.l, c.Calendar), words.Interval(d.l, c.Figures.Lower, c.Figures.Upper), words.Interval(d.l, c.Afterwards.Figures.Lower, c.Afterwards.Figures.Upper)))
 			}
 		}
 	}
@@ -169,7 +169,7 @@ func (d *draft) figureRow(r Row, c history.Counted) []string {
 	if t, ok := r.Target(c.Calendar); ok {
 		objective, verdict = words.Percent(d.l, t.Objective, 2), verdictName(d.l, t.Verdict)
 	}
-	return []string{r.Name, calendarName(d.l, c.Calendar), interval(d.l, c.Figures), share(d.l, c.Figures.Coverage), objective, verdict}
+	return []string{r.Name, calendarName(d.l, c.Calendar), words.Interval(d.l, c.Figures.Lower, c.Figures.Upper), words.Share(d.l, c.Figures.Coverage), objective, verdict}
 }
 
 // table writes a table with a heading row; fill puts its rows.
@@ -212,7 +212,7 @@ func (d *draft) outages() {
 				if o.Ongoing {
 					end = d.say("report.ongoing")
 				}
-				put(r.Name, instant(o.From), end, hours(o.Down), words.Reason(d.l, o.Reason).Title)
+				put(r.Name, instant(o.From), end, words.Clocked(o.Down), words.Reason(d.l, o.Reason).Title)
 			}
 		}
 	})
@@ -232,7 +232,7 @@ func (d *draft) unmeasured() {
 			continue
 		}
 		none = false
-		why := d.say("report.none")
+		why := d.say("figures.none")
 		if c, ok := r.Calendar(history.Hours24x7); ok {
 			if list := longest(c.Account); len(list) > 0 {
 				why = words.Reason(d.l, list[0]).Title

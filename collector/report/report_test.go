@@ -242,8 +242,8 @@ func TestUnknownIsNeitherUpNorDown(t *testing.T) {
 		t.Errorf("its target is %s", got)
 	}
 	gone := history.Account{Excluded: 86400}
-	if f := gone.Figures(); Judge(f, 0.5) != Unsaid || interval(words.VI, f) != "không có số liệu" {
-		t.Errorf("a service that was excluded all the time: %s, %s", Judge(f, 0.5), interval(words.VI, f))
+	if f := gone.Figures(); Judge(f, 0.5) != Unsaid || words.Interval(words.VI, f.Lower, f.Upper) != "không có số liệu" {
+		t.Errorf("a service that was excluded all the time: %s, %s", Judge(f, 0.5), words.Interval(words.VI, f.Lower, f.Upper))
 	}
 }
 
@@ -263,14 +263,6 @@ func TestJudge(t *testing.T) {
 	} {
 		if got := Judge(c.a.Figures(), 0.995); got != c.want {
 			t.Errorf("%s: %s, want %s", c.name, got, c.want)
-		}
-	}
-}
-
-func TestShareNeverRoundsUp(t *testing.T) {
-	for v, want := range map[float64]string{1: "100,00\u00a0%", 0.999999: "99,99\u00a0%", 0.9952: "99,52\u00a0%", 0.57: "57,00\u00a0%", 0: "0,00\u00a0%"} {
-		if got := share(words.VI, &v); got != want {
-			t.Errorf("%v is written %q, want %q", v, got, want)
 		}
 	}
 }

@@ -3,7 +3,6 @@ package report
 import (
 	"math"
 	"regexp"
-	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -30,32 +29,6 @@ func clean(s string) string {
 		s = string([]rune(s)[:maxText-1]) + "…"
 	}
 	return s
-}
-
-// down4 rounds a share down to the hundredth of a per cent, so that nothing below 100 % reads as 100 %.
-func down4(v float64) float64 { return math.Floor(v*1e4+1e-7) / 1e4 }
-
-// share writes a share in per cent; nil is that there are no data.
-func share(l words.Lang, v *float64) string {
-	if v == nil {
-		return words.Say(l, "report.none")
-	}
-	return words.Percent(l, down4(*v), 2)
-}
-
-// interval writes an availability, once where both ends are the same.
-func interval(l words.Lang, f history.Figures) string {
-	lo, hi := share(l, f.Lower), share(l, f.Upper)
-	if lo == hi {
-		return lo
-	}
-	return lo + " – " + hi
-}
-
-// hours writes seconds as h:mm:ss.
-func hours(s int64) string {
-	pad := func(n int64) string { return strconv.Itoa(int(n/10)) + strconv.Itoa(int(n%10)) }
-	return strconv.FormatInt(s/3600, 10) + ":" + pad(s/60%60) + ":" + pad(s%60)
 }
 
 // whole writes seconds as hours with one decimal, for sentences.

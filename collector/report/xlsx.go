@@ -161,9 +161,9 @@ func (b *workbook) str(s string) excelize.Cell { return b.cell(b.text, s) }
 // share is a cell with a share; without data it says so in words.
 func (b *workbook) share(v *float64) excelize.Cell {
 	if v == nil {
-		return b.str(b.say("report.none"))
+		return b.str(b.say("figures.none"))
 	}
-	return excelize.Cell{StyleID: b.ratio, Value: down4(*v)}
+	return excelize.Cell{StyleID: b.ratio, Value: words.ShareDown(*v)}
 }
 
 // seconds is a cell with a stretch of time, in days as workbooks count them.
@@ -195,7 +195,7 @@ func (b *workbook) figures(sheet string) error {
 		}
 	}
 	if rows == 0 {
-		if err := t.put(b.str(b.say("report.none"))); err != nil {
+		if err := t.put(b.str(b.say("figures.none"))); err != nil {
 			return err
 		}
 	}
@@ -223,7 +223,7 @@ func (b *workbook) figureRow(r Row, c history.Counted) []any {
 func causes(l words.Lang, a history.Account) string {
 	var list []string
 	for _, r := range longest(a) {
-		list = append(list, words.Reason(l, r).Title+" "+hours(a.Causes[r]))
+		list = append(list, words.Reason(l, r).Title+" "+words.Clocked(a.Causes[r]))
 	}
 	return strings.Join(list, "; ")
 }
