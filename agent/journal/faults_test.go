@@ -2,6 +2,7 @@ package journal
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -9,160 +10,272 @@ import (
 	"time"
 
 	"egovmon/agent/check"
+	"egovmon/agent/wire"
 )
 
-var errDisk = errors.New("no space left on device")
-
-// A faulty disk fails in its n-th operation, after doing it or instead, and in the ones that follow.
-type faulty struct {
-	folder
-	count int  // operations so far
-	from  int  // first that fails; 0 for none
-	to    int  // first that works again
-	done  bool // the operation takes effect all the same
+// A witness knows what a journal was given, and what it said of it.
+type witness struct {
+	given    []check.Result       // in order
+	recorded int                  // how many of these were recorded
+	heads    map[wire.Head]string // hashes of the batches that were shown
+	upTo     map[wire.Head]int    // how many results those and the ones before held
+	acked    int                  // how many results are acknowledged
 }
 
-// step reports whether an operation is to take effect, and its error.
-func (d *faulty) step() (bool, error) {
-	d.count++
-	if d.from > 0 && d.count >= d.from && d.count < d.to {
-		return d.done, errDisk
+// mayBeGone reports whether something that ends with the n-th result is old enough to be removed, and acknowledged.
+func (w *witness) mayBeGone(n int, now time.Time) bool {
+	return n <= w.acked && now.Sub(w.given[n-1].Slot) > 14*24*time.Hour
+}
+
+// script lets a journal do everything it can, one step after the other, with the witness beside it. Whatever fails is
+// tried again at the next step, as the agent does. The last step closes it.
+func script(r *rig, w *witness) {
+	w.heads, w.upTo = make(map[wire.Head]string), make(map[wire.Head]int)
+	look := func(err error) {
+		if err == nil {
+			w.recorded = len(w.given)
+		}
+		if head, hash := r.j.Head(); head.Seq > 0 && w.heads[head] == "" {
+			w.heads[head], w.upTo[head] = hash, len(w.given)
+		}
 	}
-	return true, nil
+	_ = r.j.Begin(r.clock) // what could not be written is held
+	for i := range 14 {
+		r.clock = r.clock.Add(time.Second)
+		if i%4 == 3 {
+			r.clock = r.clock.Add(time.Minute)
+		}
+		for _, id := range []string{"a", "b"} {
+			res := r.result(id, check.OK)
+			w.given = append(w.given, res)
+			if err := r.j.Write([]check.Result{res}, nil); err != nil {
+				r.Fatal(err)
+			}
+		}
+		look(r.j.Sync())
+		switch i {
+		case 4, 10:
+			if head, _ := r.j.Head(); head.Seq > 0 {
+				w.acked = w.upTo[head]
+				_ = r.j.Ack(head)
+			}
+		case 8:
+			r.clock = r.clock.Add(15 * 24 * time.Hour)
+			look(r.j.Rotate("clock_stepped", r.clock))
+		}
+	}
+	r.clock = r.clock.Add(time.Second)
+	look(r.j.Close("stop", r.clock))
 }
 
-func (d *faulty) open(f file, err error) (file, error) {
+// survives reopens a journal from a folder, goes on with it, and reports what does not hold: everything recorded is there
+// once, in order, nothing that was not given, every batch that was shown is there byte for byte, and the chain verifies.
+func (w *witness) survives(r *rig, dir string) error {
+	n := &rig{TB: r.TB, o: r.o, verifiers: r.verifiers, clock: r.clock.Add(time.Minute)}
+	n.o.Dir, n.o.disk = dir, newLab(r.TB, dir)
+	n.o.Now = func() time.Time { return n.clock }
+	n.open()
+	if n.found.Unreadable != "" {
+		return errors.New(n.found.Unreadable)
+	}
+	given, recorded := slices.Clone(w.given), w.recorded
+	for _, res := range given[:recorded] {
+		if res.Slot.After(n.found.LastTime.Add(time.Minute)) {
+			return fmt.Errorf("a result of %s was recorded, and the last time is %s", res.Slot, n.found.LastTime)
+		}
+	}
+	n.begin()
+	given = append(given, n.tick("c")...)
+	n.stop()
+	var got []check.Result
+	recs, hashes, err := n.chain()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return &faultyFile{f, d}, nil
-}
-
-func (d *faulty) Create(name string) (file, error) {
-	if _, err := d.step(); err != nil {
-		return nil, err
+	got = resultsOf(recs)
+	same := func(a, b check.Result) bool { return a.Check == b.Check && a.Slot.Equal(b.Slot) }
+	at := 0
+	for _, g := range got {
+		i := slices.IndexFunc(given[at:], func(x check.Result) bool { return same(x, g) })
+		if i < 0 {
+			return fmt.Errorf("%s of %s is there a second time, or was never given", g.Check, g.Slot)
+		}
+		for _, x := range given[at : at+i] {
+			if k := slices.IndexFunc(given, func(y check.Result) bool { return same(x, y) }); k < recorded {
+				if !w.mayBeGone(k+1, n.clock) {
+					return fmt.Errorf("%s of %s was recorded, and is lost", x.Check, x.Slot)
+				}
+			}
+		}
+		at += i + 1
 	}
-	return d.open(d.folder.Create(name))
-}
-
-func (d *faulty) Append(name string, size int64) (file, error) {
-	if _, err := d.step(); err != nil {
-		return nil, err
+	if at != len(given) {
+		return fmt.Errorf("%d results of %d are there", at, len(given))
 	}
-	return d.open(d.folder.Append(name, size))
-}
-
-func (d *faulty) Rename(from, to string) error {
-	ok, err := d.step()
-	if ok {
-		err = errors.Join(d.folder.Rename(from, to), err)
+	for head, hash := range w.heads {
+		if hashes[head] != hash && !(hashes[head] == "" && w.mayBeGone(w.upTo[head], n.clock)) {
+			return fmt.Errorf("batch %d of journal %.4s was shown, and is another one now, or gone (%.8s)", head.Seq, head.Journal, hashes[head])
+		}
 	}
-	return err
-}
-
-func (d *faulty) SyncDir() error {
-	_, err := d.step()
-	return err
-}
-
-type faultyFile struct {
-	file
-	d *faulty
-}
-
-func (f *faultyFile) Write(b []byte) (int, error) {
-	ok, err := f.d.step()
-	n := len(b)
-	if !ok {
-		n /= 2 // what a full disk takes
+	rep, err := Verify(dir, n.verifiers)
+	if err != nil || len(rep.Problems) > 0 {
+		return fmt.Errorf("verify: %v %v", rep.Problems, err)
 	}
-	if n, e := f.file.Write(b[:n]); e != nil || err != nil {
-		return n, errors.Join(e, err)
+	return nil
+}
+
+// chain reads what is sealed, as the collector would, with the hash of each batch.
+func (r *rig) chain() (recs []Record, hashes map[wire.Head]string, err error) {
+	hashes = make(map[wire.Head]string)
+	var after wire.Head
+	previous := NoPrevious
+	for {
+		bs, err := r.j.Batches(after, 100, 1<<20)
+		if err != nil || len(bs) == 0 {
+			return recs, hashes, err
+		}
+		for _, b := range bs {
+			h, rs, err := Open(b.Batch, r.verifiers)
+			if err != nil {
+				return nil, nil, err
+			}
+			if h.Journal != after.Journal {
+				previous = NoPrevious
+				if h.Seq != 1 && len(recs) > 0 {
+					return nil, nil, fmt.Errorf("journal %s begins with batch %d", h.Journal, h.Seq)
+				}
+				if h.Seq != 1 {
+					previous = h.Previous // the ones before are acknowledged and old enough
+				}
+			}
+			if h.Previous != previous || h.Head() != b.Head {
+				return nil, nil, fmt.Errorf("batch %d of journal %s does not name the one before", h.Seq, h.Journal)
+			}
+			previous, after = b.Batch.Hash(), b.Head
+			recs, hashes[b.Head] = append(recs, rs...), previous
+		}
 	}
-	return n, nil
 }
 
-func (f *faultyFile) Sync() error {
-	_, err := f.d.step()
-	return err
+// newLabRig is a journal that has not begun, on a lab, with segments so small that they roll.
+func newLabRig(t *testing.T) (*rig, *lab) {
+	r := &rig{TB: t, clock: testTime}
+	signer, verifiers := testKey(t, testKeyName)
+	r.verifiers = verifiers
+	dir := filepath.Join(t.TempDir(), "journal")
+	d := newLab(t, dir)
+	r.o = Options{Dir: dir, Machine: "pc-an-thanh-01", Signer: signer, Build: "test", Now: func() time.Time { return r.clock },
+		Log: discard, disk: d, segmentSize: 1500}
+	r.open()
+	return r, d
 }
 
-func (f *faultyFile) Truncate(size int64) error {
-	ok, err := f.d.step()
-	if ok {
-		err = errors.Join(f.file.Truncate(size), err)
+// Whatever is lost in a power cut, at whichever operation: nothing that was recorded, and nothing that was shown.
+func TestPowerCut(t *testing.T) {
+	r, d := newLabRig(t)
+	w := new(witness)
+	dirs := t.TempDir()
+	d.after = func(op string) {
+		for i, c := range cuts {
+			dir := filepath.Join(dirs, fmt.Sprint(d.count, "-", i))
+			d.crash(t, dir, c)
+			if err := w.survives(r, dir); err != nil {
+				t.Errorf("power cut after operation %s; %s: %v", op, c.name, err)
+			}
+		}
 	}
-	return err
+	script(r, w)
+	if w.recorded != len(w.given) || d.count < 80 {
+		t.Fatalf("%d operations, %d of %d results recorded", d.count, w.recorded, len(w.given))
+	}
 }
 
-// Whichever operation fails, done or not, for one operation or a run of them, with a kill in the end or without: every
-// result is sealed once, in order, in a chain that verifies.
+// Whichever operation fails, done or not, for one operation or a run of them, and whatever a power cut leaves at any
+// later one: nothing that was recorded is lost or doubled.
 func TestFaults(t *testing.T) {
-	ticks := func(r *rig, d *faulty) (want []check.Result) {
-		r.o.disk = d
-		r.open()
-		_ = r.j.Begin(r.clock) // what fails is tried again
-		for i := range 12 {
-			r.clock = r.clock.Add(time.Second)
-			if i%4 == 3 {
-				r.clock = r.clock.Add(time.Minute)
-			}
-			rs := []check.Result{r.result("a", check.OK), r.result("b", check.OK)}
-			_ = r.j.Record(rs, nil) // held, if it fails
-			want = append(want, rs...)
-		}
-		return want
-	}
-	r := newRig(t)
-	d := &faulty{folder: folder(r.o.Dir)}
-	r.o.segmentSize = 1500
-	ticks(r, d)
-	operations := d.count
-	if operations < 30 {
-		t.Fatalf("%d operations", operations)
-	}
-	for from := 1; from <= operations; from++ {
-		for _, c := range []struct {
-			run  int
-			done bool
-			kill bool
-		}{{1, false, false}, {1, true, false}, {5, false, true}, {5, true, true}} {
-			r := newRig(t)
-			r.o.segmentSize = 1500
-			r.o.Dir = filepath.Join(t.TempDir(), "journal")
-			d := &faulty{folder: folder(r.o.Dir), from: from, to: from + c.run, done: c.done}
-			want := ticks(r, d)
-			d.from = 0
-			want = append(want, r.tick("a")...) // the disk works again: all of it is durable now
-			if c.kill {
-				r.start()
-			}
-			r.stop()
-			recs, _ := r.sent()
-			got := resultsOf(recs)
-			if !slices.EqualFunc(want, got, func(a, b check.Result) bool { return a.Check == b.Check && a.Slot.Equal(b.Slot) }) {
-				t.Fatalf("operation %d, %+v: %d results of %d are sealed", from, c, len(got), len(want))
-			}
-			if rep, err := Verify(r.o.Dir, r.verifiers); err != nil || len(rep.Problems) != 0 && !c.kill && !c.done {
-				t.Fatalf("operation %d, %+v: %+v, %v", from, c, rep, err)
+	r, d := newLabRig(t)
+	script(r, new(witness))
+	for from := 1; from <= d.count; from++ {
+		for _, f := range []fault{refused, kept, short} {
+			for _, run := range []int{1, 4} {
+				faultyRun(t, from, run, f)
 			}
 		}
+		if t.Failed() {
+			return
+		}
+	}
+}
+
+func faultyRun(t *testing.T, from, run int, f fault) {
+	r, d := newLabRig(t)
+	d.from, d.to, d.fault = d.count+from, d.count+from+run, f
+	w := new(witness)
+	dirs := t.TempDir()
+	failed := ""
+	d.after = func(op string) {
+		since := d.count - d.from
+		if since == 0 {
+			failed = op
+		}
+		// After the fault a crash at each of the next operations is tried, and then now and then.
+		if since < 0 || since > 5 && since%17 != 0 || t.Failed() {
+			return
+		}
+		c := cuts[d.count%2]
+		dir := filepath.Join(dirs, fmt.Sprint(d.count))
+		d.crash(t, dir, c)
+		if err := w.survives(r, dir); err != nil {
+			t.Errorf("%d operations from %q on were %s; crash after %q, %s: %v", run, failed, f, op, c.name, err)
+		}
+		_ = os.RemoveAll(dir)
+	}
+	script(r, w)
+	if w.recorded < len(w.given)-2 {
+		t.Errorf("%d operations from %q on were %s: %d of %d results are recorded in the end", run, failed, f, w.recorded, len(w.given))
+	}
+}
+
+// What a killed run had written and not synced is made durable before the next run shows it: a power cut after that
+// loses none of it.
+func TestKillThenPowerCut(t *testing.T) {
+	r, _ := newLabRig(t)
+	r.begin()
+	want := r.tick("a", "b")
+	r.clock = r.clock.Add(5 * time.Second)
+	want = append(want, r.tick("a")...) // the second batch's lines
+	d := newLab(t, r.o.Dir)
+	for name, f := range d.names { // nothing was synced
+		f.changes, f.durable = []change{{0, f.durable}}, nil
+		if name == openName {
+			d.kept = map[string]*node{}
+		}
+	}
+	r.o.disk = d
+	r.open()
+	if shown, _ := r.j.LatestOf("a"); !shown.Slot.Equal(want[2].Slot) {
+		t.Fatalf("after the kill %+v is shown", shown)
+	}
+	head, hash := r.j.Head()
+	w := &witness{given: want, recorded: len(want), heads: map[wire.Head]string{head: hash}, upTo: map[wire.Head]int{head: 2}}
+	dir := filepath.Join(t.TempDir(), "cut")
+	d.crash(t, dir, cuts[1])
+	if err := w.survives(r, dir); err != nil {
+		t.Error(err)
 	}
 }
 
 // While nothing can be written, results are held up to a bound; what is given up beyond is said afterwards.
 func TestDiskFull(t *testing.T) {
-	r := newRig(t)
-	d := &faulty{folder: folder(r.o.Dir)}
-	r.o.disk = d
-	r.start()
+	r, d := newLabRig(t)
+	r.begin()
 	r.tick("a")
-	d.from, d.to = d.count+1, 1<<30
+	d.room = 0
 	sent := 0
 	for r.j.Stats().Lost == 0 {
 		r.clock = r.clock.Add(time.Second)
 		rs := slices.Repeat([]check.Result{r.result("a", check.OK)}, 200)
-		if err := r.j.Record(rs, nil); !errors.Is(err, errDisk) {
+		if err := r.j.Record(rs, nil); !errors.Is(err, errFull) {
 			t.Fatalf("recorded on a full disk: %v", err)
 		}
 		sent += len(rs)
@@ -174,7 +287,7 @@ func TestDiskFull(t *testing.T) {
 	if got, _ := r.j.LatestOf("a"); got.Slot.After(testTime.Add(time.Second)) {
 		t.Errorf("a result that is not durable is shown: %+v", got)
 	}
-	d.from = 0
+	d.room = -1
 	r.clock = r.clock.Add(time.Second)
 	if err := r.j.Record(nil, nil); err != nil {
 		t.Fatal(err)
@@ -189,8 +302,5 @@ func TestDiskFull(t *testing.T) {
 		return r.Range != nil && r.Range.Reason == check.DataLost && r.Range.Slots == lost
 	}) {
 		t.Errorf("no range tells of %d lost results", lost)
-	}
-	if _, err := os.Stat(filepath.Join(r.o.Dir, openName)); err != nil {
-		t.Error(err)
 	}
 }

@@ -84,9 +84,10 @@ type Journal struct {
 	openFresh bool // open still holds an earlier batch
 	openSize  int64
 	openSeed  uint32
-	seg       file   // the last segment; nil when the next batch begins a new one
-	segDict   string // SHA-256 of the dictionary in the last segment; "" for none
-	num       int    // of the last segment that was ever begun
+	seg       file     // the last segment; nil when the next batch begins a new one
+	segDict   string   // SHA-256 of the dictionary in the last segment; "" for none
+	num       int      // of the last segment that was ever begun
+	litter    []string // segments that failed when they were begun, and could not be removed
 	armed     time.Time
 	wake      chan struct{}
 	sealed    chan struct{}

@@ -18,6 +18,8 @@ import (
 	"egovmon/agent/wire"
 )
 
+var discard = slog.New(slog.DiscardHandler)
+
 // A rig is a journal in a temporary folder with a clock that stands until it is moved.
 type rig struct {
 	testing.TB
@@ -35,7 +37,7 @@ func newRig(t testing.TB) *rig {
 	r.verifiers = verifiers
 	r.o = Options{
 		Dir: filepath.Join(t.TempDir(), "journal"), Machine: "pc-an-thanh-01", Signer: signer, Build: "test",
-		Now: func() time.Time { return r.clock }, Log: slog.New(slog.DiscardHandler),
+		Now: func() time.Time { return r.clock }, Log: discard,
 	}
 	r.start()
 	return r
@@ -45,6 +47,11 @@ func newRig(t testing.TB) *rig {
 func (r *rig) start() {
 	r.Helper()
 	r.open()
+	r.begin()
+}
+
+func (r *rig) begin() {
+	r.Helper()
 	if err := r.j.Begin(r.clock); err != nil {
 		r.Fatal(err)
 	}

@@ -129,7 +129,8 @@ func (j *Journal) locate(segs []segment, after wire.Head) (position, error) {
 // readSegment hands over the batches of a segment from pos on, and moves pos behind each one that is taken. It
 // reports whether all were taken.
 func (j *Journal) readSegment(s segment, pos *position, take func(Sealed) bool) (bool, error) {
-	if pos.off >= s.size || pos.head.Journal == s.journal && pos.head.Seq >= s.last {
+	// Behind the last batch may lie what a failed write left.
+	if pos.off >= s.size || s.last < s.first || pos.head.Journal == s.journal && pos.head.Seq >= s.last {
 		return true, nil
 	}
 	f, err := os.Open(filepath.Join(j.o.Dir, s.name()))
@@ -160,7 +161,9 @@ func (j *Journal) readSegment(s segment, pos *position, take func(Sealed) bool) 
 			if !take(Sealed{h.Head(), b}) {
 				return false, nil
 			}
-			pos.head = h.Head()
+			if pos.head, pos.off = h.Head(), fr.end; h.Seq == s.last {
+				return true, nil
+			}
 		}
 		pos.off = fr.end
 	}
@@ -235,6 +238,9 @@ func (j *Journal) unacked(s segment) uint64 {
 
 // prune removes segments that are acknowledged, older than Keep, and not the last.
 func (j *Journal) prune(now time.Time) {
+	if !j.sweep() {
+		return
+	}
 	j.mu.Lock()
 	var old []segment
 	for len(j.segments) > 1 && j.unacked(j.segments[0]) == 0 && now.Sub(j.segments[0].sealed) > j.o.Keep && !j.holds(j.segments[0], j.acked) {

@@ -71,10 +71,14 @@ func (j *Journal) recover() (Recovered, error) {
 	if err := j.indexSegments(nums, &r); err != nil {
 		return Recovered{}, err
 	}
-	if err := j.recoverLast(&r); err != nil {
+	if err := j.settle(); err != nil {
+		return Recovered{}, fmt.Errorf("journal: sync what the last run wrote: %w", err)
+	}
+	sealed, err := j.recoverLast(&r)
+	if err != nil {
 		return Recovered{}, err
 	}
-	if err := j.recoverOpen(&r); err != nil {
+	if err := j.recoverOpen(sealed, &r); err != nil {
 		return Recovered{}, err
 	}
 	j.recoverCursor(&r)
@@ -143,6 +147,16 @@ func (j *Journal) indexSegments(nums []int, r *Recovered) error {
 		}
 		j.segments = append(j.segments, s)
 	}
+	n := len(j.segments)
+	j.segments = slices.DeleteFunc(j.segments, func(s segment) bool {
+		n--
+		if n == 0 || s.last >= s.first {
+			return false
+		}
+		j.litter = append(j.litter, s.name()) // the next one begins where it does
+		return true
+	})
+	j.sweep()
 	return nil
 }
 
@@ -222,15 +236,16 @@ func headerOf(note []byte) (Header, error) {
 	return ParseHeader(string(text) + "\n")
 }
 
-// recoverLast reads the last segment through: what was recorded last, and where writing goes on.
-func (j *Journal) recoverLast(r *Recovered) error {
+// recoverLast reads the last segment through: what was recorded last, and where writing goes on. It returns the lines of
+// the last batch.
+func (j *Journal) recoverLast(r *Recovered) (sealed []byte, err error) {
 	if len(j.segments) == 0 {
-		return nil
+		return nil, nil
 	}
 	s := &j.segments[len(j.segments)-1]
 	rd, err := NewReader()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	rd.Dictionaries(inSegment(j.o.Dir, s.name()))
 	size := s.size
@@ -265,12 +280,15 @@ func (j *Journal) recoverLast(r *Recovered) error {
 			return err
 		}
 		j.replay(rd, lines, r)
+		sealed = lines
 		j.previous, j.headHash = b.Hash(), b.Hash()
 		j.lastTime = later(j.lastTime, h.Sealed)
 		j.clock, j.seen = h.Clock, h.Checkpoint
 		return nil
 	})
 	switch {
+	case errors.Is(err, errTorn) && j.wholeBehind(s, size):
+		r.Unreadable = fmt.Sprintf("segment %s: %v, and there are whole batches behind it", s.name(), err)
 	case errors.Is(err, errTorn):
 		r.TornBytes += size - s.size
 	case err != nil:
@@ -284,11 +302,47 @@ func (j *Journal) recoverLast(r *Recovered) error {
 	if err == nil && s.last >= s.first {
 		f, err := j.disk.Append(s.name(), s.size)
 		if err != nil {
-			return fmt.Errorf("journal: segment %s: %w", s.name(), err)
+			return nil, fmt.Errorf("journal: segment %s: %w", s.name(), err)
 		}
 		j.seg = f
 	}
-	return nil
+	return sealed, nil
+}
+
+// wholeBehind reports whether whole batches lie behind the place where a segment makes no sense: then it is not the end
+// of a write that was broken off.
+func (j *Journal) wholeBehind(s *segment, size int64) bool {
+	f, err := os.Open(filepath.Join(j.o.Dir, s.name()))
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return nextFrame(f, s.size+1, size, kindBatch, 0) < size
+}
+
+// settle makes durable what the run before wrote and may not have synced, before it counts as recorded.
+func (j *Journal) settle() error {
+	names := []string{openName}
+	if n := len(j.segments); n > 0 {
+		names = append(names, j.segments[n-1].name())
+	}
+	for _, name := range names {
+		st, err := os.Stat(filepath.Join(j.o.Dir, name))
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		f, err := j.disk.Append(name, st.Size())
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(f.Sync(), f.Close()); err != nil {
+			return err
+		}
+	}
+	return j.disk.SyncDir()
 }
 
 // replay takes lines that were recorded before.
@@ -317,8 +371,9 @@ func (j *Journal) replay(rd *Reader, lines []byte, r *Recovered) (n int) {
 	return n
 }
 
-// recoverOpen reads the file of the open batch, unless its batch was sealed before the end came.
-func (j *Journal) recoverOpen(r *Recovered) error {
+// recoverOpen reads the file of the open batch, unless its batch was sealed before the end came. sealed are the lines of
+// the last sealed batch.
+func (j *Journal) recoverOpen(sealed []byte, r *Recovered) error {
 	f, err := os.Open(filepath.Join(j.o.Dir, openName))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
@@ -343,8 +398,16 @@ func (j *Journal) recoverOpen(r *Recovered) error {
 	if p.machine != j.o.Machine {
 		return fmt.Errorf("journal: %s is the journal of machine %s, not of %s: use another folder, or enrol as that machine", j.o.Dir, p.machine, j.o.Machine)
 	}
+	lines, torn := openLines(f, head, st.Size())
+	r.TornBytes += torn
 	switch {
-	case p.journal == j.id && p.seq < j.seq:
+	case p.journal == j.id && p.seq+1 == j.seq:
+		// Sealed. What was recorded after a seal that only seemed to fail is not in that batch.
+		if sealed == nil {
+			sealed = j.linesBefore(p.seq)
+		}
+		return j.recoverLines(lines[commonLines(lines, sealed):], r)
+	case p.seq <= j.lastOf(p.journal):
 		return nil // sealed
 	case p.journal != j.id && (p.seq == 1 || j.id == ""):
 		j.enter(p) // begun after the last segment ended
@@ -359,7 +422,47 @@ func (j *Journal) recoverOpen(r *Recovered) error {
 		r.Unreadable = fmt.Sprintf("open batch is %s/%d, the segments before it are gone", p.journal, p.seq)
 	}
 	j.lastTime = later(j.lastTime, p.last)
-	return j.recoverLines(f, head, st.Size(), r)
+	return j.recoverLines(lines, r)
+}
+
+// lastOf returns the last sealed batch of a journal; 0 for none.
+func (j *Journal) lastOf(id string) (seq uint64) {
+	for _, s := range j.segments {
+		if s.journal == id {
+			seq = max(seq, s.last)
+		}
+	}
+	return seq
+}
+
+// linesBefore reads the lines of a batch at the end of the segment before the last one, which holds none.
+func (j *Journal) linesBefore(seq uint64) (lines []byte) {
+	rd, err := NewReader()
+	if err != nil || len(j.segments) < 2 {
+		return nil
+	}
+	s := j.segments[len(j.segments)-2]
+	rd.Dictionaries(inSegment(j.o.Dir, s.name()))
+	_ = j.scanSegment(&s, func(kind byte, b Batch, h Header) error {
+		if kind == kindBatch && h.Seq == seq {
+			z, err := rd.decompressor(h.Dictionary)
+			if err != nil {
+				return err
+			}
+			lines, _ = decompress(z, h, b.Body)
+		}
+		return nil
+	})
+	return lines
+}
+
+// commonLines is how many bytes of whole lines two texts begin with alike.
+func commonLines(a, b []byte) int {
+	n := 0
+	for n < len(a) && n < len(b) && a[n] == b[n] {
+		n++
+	}
+	return bytes.LastIndexByte(a[:n], '\n') + 1
 }
 
 // enter goes over to the journal that the open file names.
@@ -370,28 +473,52 @@ func (j *Journal) enter(p place) {
 	clear(j.lastSlot)
 }
 
+// openLines reads the lines behind the first frame of the open batch's file, and how many bytes there make no sense.
+// Frames behind these are taken too: each was written for itself.
+func openLines(f io.ReaderAt, head frame, size int64) (lines []byte, torn int64) {
+	for at := head.end; at < size; {
+		fr, err := readFrame(f, at, size, head.sum)
+		if err != nil || fr.kind != kindLines {
+			next := nextFrame(f, at+1, size, kindLines, head.sum)
+			torn += next - at
+			at = next
+			continue
+		}
+		lines, at = append(lines, fr.payload...), fr.end
+	}
+	return lines, torn
+}
+
+// nextFrame returns where the next whole frame of a kind begins; size for nowhere.
+func nextFrame(f io.ReaderAt, at, size int64, kind byte, seed uint32) int64 {
+	rest := make([]byte, max(0, size-at))
+	if _, err := f.ReadAt(rest, at); err != nil {
+		return size
+	}
+	for i := range rest {
+		if len(rest)-i <= frameHead || rest[i+frameHead] != kind {
+			continue
+		}
+		if fr, err := readFrame(bytes.NewReader(rest), int64(i), int64(len(rest)), seed); err == nil && fr.kind == kind {
+			return at + int64(i)
+		}
+	}
+	return size
+}
+
 // recoverLines takes the lines of the open batch.
-func (j *Journal) recoverLines(f *os.File, at frame, size int64, r *Recovered) error {
+func (j *Journal) recoverLines(lines []byte, r *Recovered) error {
+	if len(lines) == 0 {
+		return nil
+	}
 	rd, err := NewReader()
 	if err != nil {
 		return err
 	}
-	seed := at.sum
-	for {
-		fr, err := readFrame(f, at.end, size, seed)
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil || fr.kind != kindLines {
-			r.TornBytes += size - at.end
-			return nil
-		}
-		n := j.replay(rd, fr.payload, r)
-		j.lines = append(j.lines, fr.payload...)
-		j.records += n
-		j.written, j.synced = len(j.lines), len(j.lines)
-		j.seal.wrote(len(fr.payload), j.o.Now())
-		j.seal.results += n
-		at = fr
-	}
+	n := j.replay(rd, lines, r)
+	j.lines = append(j.lines, lines...)
+	j.records += n
+	j.seal.wrote(len(lines), j.o.Now())
+	j.seal.results += n
+	return nil
 }

@@ -5,10 +5,9 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"math"
 	"os"
 	"path/filepath"
-
-	"golang.org/x/mod/sumdb/note"
 )
 
 // An Entry is what lies at one place of a journal on disk: a sealed batch, or records of the open one.
@@ -22,7 +21,8 @@ type Entry struct {
 }
 
 // Read yields what lies in a journal's folder, oldest first, the open batch last. It changes nothing, and may run
-// beside the agent. Segments that a failed write left open at the end may hold a batch that the next segment has too.
+// beside the agent. Batches that a failed write left at the end of a segment, and that the next segment has, are passed
+// over.
 func Read(dir string) iter.Seq[Entry] {
 	return func(yield func(Entry) bool) {
 		nums, err := segmentNumbers(dir)
@@ -35,9 +35,17 @@ func Read(dir string) iter.Seq[Entry] {
 			yield(Entry{File: ".", Err: err})
 			return
 		}
+		places := make([]place, len(nums))
+		for i, num := range nums {
+			places[i], _, _ = readPlace(filepath.Join(dir, segment{num: num}.name())) // the zero place if it is damaged
+		}
 		var last Header
-		for _, num := range nums {
+		for i, num := range nums {
+			limit := followedAt(places[i:])
 			if !rd.segment(dir, segment{num: num}.name(), func(e Entry) bool {
+				if e.Header.Seq >= limit {
+					return true
+				}
 				if e.Header.Seq > 0 {
 					last = e.Header
 				}
@@ -48,6 +56,21 @@ func Read(dir string) iter.Seq[Entry] {
 		}
 		rd.openFile(dir, last, yield)
 	}
+}
+
+// followedAt returns the batch with which the journal of the first place goes on in another segment; the largest number
+// if it does not.
+func followedAt(places []place) uint64 {
+	for _, p := range places[1:] {
+		switch p.journal {
+		case "":
+			continue // cannot be read
+		case places[0].journal:
+			return p.seq
+		}
+		break
+	}
+	return math.MaxUint64
 }
 
 // frames walks the frames of a file. With seeded, the CRC of the first one seeds the others.
@@ -123,71 +146,4 @@ func (r *Reader) openFile(dir string, last Header, yield func(Entry) bool) {
 		}
 		return yield(e)
 	})
-}
-
-// A Report is what Verify found.
-type Report struct {
-	Journals int
-	Batches  int
-	Records  int
-	Open     int     // records that are not sealed yet
-	Problems []error // at most 100; none when all is well
-	More     int     // problems beyond those
-}
-
-// Verify checks every batch in a journal's folder: its signature, its place in the chain, its body and its lines. The
-// error says that the folder cannot be read at all.
-func Verify(dir string, verifiers note.Verifiers) (Report, error) {
-	if _, err := segmentNumbers(dir); err != nil {
-		return Report{}, err
-	}
-	var r Report
-	var last Header
-	var lastHash string
-	sealedLast := make(map[string]uint64)
-	for e := range Read(dir) {
-		if e.File == openName && e.Err == nil {
-			r.Open += len(e.Records)
-			continue
-		}
-		if e.Err != nil {
-			r.problem(e, e.Err)
-		}
-		if e.Batch.Note == nil {
-			continue
-		}
-		h, err := ParseNote(e.Batch.Note, verifiers)
-		if err == nil {
-			err = h.CheckBody(e.Batch.Body)
-		}
-		if err != nil {
-			r.problem(e, err)
-			continue
-		}
-		switch {
-		case h.Journal != last.Journal:
-			if r.Journals++; sealedLast[h.Journal] > 0 {
-				r.problem(e, fmt.Errorf("journal %s begins a second time", h.Journal))
-			}
-		case h.Seq == last.Seq && e.Batch.Hash() == lastHash:
-			continue // written again after a failure
-		case h.Seq != last.Seq+1:
-			r.problem(e, fmt.Errorf("batch %d of journal %s follows batch %d", h.Seq, h.Journal, last.Seq))
-		case h.Previous != lastHash:
-			r.problem(e, fmt.Errorf("batch %d of journal %s does not name the one before it", h.Seq, h.Journal))
-		}
-		r.Batches++
-		r.Records += len(e.Records)
-		last, lastHash = h, e.Batch.Hash()
-		sealedLast[h.Journal] = h.Seq
-	}
-	return r, nil
-}
-
-func (r *Report) problem(e Entry, err error) {
-	if len(r.Problems) == 100 {
-		r.More++
-		return
-	}
-	r.Problems = append(r.Problems, fmt.Errorf("%s, byte %d: %w", e.File, e.Offset, err))
 }

@@ -3,9 +3,11 @@ package journal
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"slices"
 	"time"
 
@@ -72,6 +74,7 @@ func (j *Journal) writeBatch(b Batch, now time.Time) error {
 		s = segment{num: j.num, journal: j.id, first: j.seq, last: j.seq - 1}
 		f, err := j.disk.Create(s.name())
 		if err != nil {
+			j.litter = append(j.litter, s.name())
 			return fmt.Errorf("new segment: %w", err)
 		}
 		j.seg, j.segDict = f, ""
@@ -116,8 +119,19 @@ func (j *Journal) abandon(s segment, fresh bool) {
 	_ = j.seg.Truncate(s.size)
 	j.closeSegment()
 	if fresh {
-		_ = j.disk.Remove(s.name())
+		j.litter = append(j.litter, s.name())
+		j.sweep()
 	}
+}
+
+// sweep removes segments that failed when they were begun. The one that was begun instead says that they do not count,
+// so that they must go before it does. It reports whether they are gone.
+func (j *Journal) sweep() bool {
+	j.litter = slices.DeleteFunc(j.litter, func(name string) bool {
+		err := j.disk.Remove(name)
+		return err == nil || errors.Is(err, os.ErrNotExist)
+	})
+	return len(j.litter) == 0
 }
 
 func (j *Journal) closeSegment() {
