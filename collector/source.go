@@ -22,6 +22,7 @@ import (
 const (
 	termsFor              = time.Minute        // the terms of services are used again so long
 	viewBack              = 7 * 24 * time.Hour // how far the beginning of a state is looked for
+	viewBridge            = 5 * time.Minute    // an agent that starts anew within it interrupts no state
 	shownClosed, shownFor = 5, 24 * time.Hour  // closed incidents on the first page
 	pushGrace             = 10 * time.Second   // from a batch's sealing until its results are in the history
 )
@@ -47,7 +48,7 @@ func (s *source) Check(_ context.Context, machine, id string) (board.Detail, boo
 func (s *source) View(ctx context.Context) (board.View, error) {
 	now, p := s.c.now(), s.c.district()
 	cat, missing := s.standing(p, now)
-	standings, err := s.c.index.Now(ctx, cat, index.Moment{At: now, Back: viewBack, Hold: hold(p)})
+	standings, err := s.c.index.Now(ctx, cat, index.Moment{At: now, Back: viewBack, Hold: hold(p), Bridge: viewBridge})
 	if err != nil {
 		return board.View{}, fmt.Errorf("board: %w", err)
 	}

@@ -525,6 +525,47 @@ func TestNow(t *testing.T) {
 	}
 }
 
+// An agent that starts anew interrupts what it measures, and not the state that it finds again.
+func TestSinceOverRestarts(t *testing.T) {
+	one := history.Catalogue{Services: []history.Service{{ID: "s", Valid: history.Span{From: at(-100).Unix()}, Deciding: []string{"s.web"},
+		Watchers: []history.Watcher{{Machine: "a", Unit: "xa-a"}}}}}
+	restart := func(gap int64, why, after check.Reason) []history.Batch {
+		return []history.Batch{
+			batch("a", "j1", begin(0, ""), told(0, "pa", "s.web 60"), obs("s.web", 0, 60, check.Slow), obs("s.web", 60, 60, check.OK), obs("s.web", 120, 60, check.OK), end(180)),
+			batch("a", "j2", begin(180+gap, "j1"), missed("s.web", 180, 180+gap, why), told(180+gap, "pa", "s.web 60"), obs("s.web", 180+gap, 60, after)),
+		}
+	}
+	for _, tt := range []struct {
+		name       string
+		gap        int64
+		why, after check.Reason
+		bridge     time.Duration
+		since      int64
+	}{
+		{"it starts anew", 20, check.MissedStopped, check.OK, time.Minute, 60},
+		{"as long as may be", 60, check.MissedStopped, check.OK, time.Minute, 60},
+		{"the machine starts anew", 20, check.MissedShutdown, check.OK, time.Minute, 60},
+		{"too long", 61, check.MissedStopped, check.OK, time.Minute, 241},
+		{"another state after it", 20, check.MissedStopped, check.Timeout, time.Minute, 200},
+		{"not asked for", 20, check.MissedStopped, check.OK, 0, 200},
+		{"measured, and not known", 20, check.NoUplink, check.OK, time.Minute, 200},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			x := opened(t)
+			feed(t, x, restart(tt.gap, tt.why, tt.after)...)
+			got, err := x.Now(t.Context(), one, Moment{At: at(181 + tt.gap), Back: time.Hour, Bridge: tt.bridge})
+			if err != nil || len(got) != 2 {
+				t.Fatalf("%+v, %v", got, err)
+			}
+			for _, s := range got {
+				if !s.Since.Equal(at(tt.since)) || s.State != tt.after.State() {
+					t.Errorf("unit %q is %s since %s, want %s", s.Unit, s.State, s.Since.Sub(at(0)), time.Duration(tt.since)*time.Second)
+				}
+			}
+		})
+	}
+}
+
 func TestSubjects(t *testing.T) {
 	x := opened(t)
 	feed(t, x, twoDesks()...)

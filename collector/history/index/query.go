@@ -46,6 +46,29 @@ type Moment struct {
 	// came: results are on their way for as long as an agent gathers them before it sends (its seal). It changes no figure;
 	// with 0, the states are those of the accounts.
 	Hold time.Duration
+	// Bridge is how long a machine may not have measured, as when its agent or the machine starts anew, for a known state
+	// to be the same one before and after: it then has lasted since before. It changes nothing but Since and Open; with 0,
+	// a state begins after every such stretch.
+	Bridge time.Duration
+}
+
+// before returns where the run before run i of one state is: the one next to it, or the one behind a stretch in which
+// nobody measured for a short while; -1 when there is none of that state.
+func (m Moment) before(runs []history.Run, i int) int {
+	var gap int64
+	for k := i - 1; k >= 0; k-- {
+		switch r := runs[k]; {
+		case r.State() == runs[i].State():
+			return k
+		case !runs[i].State().Known() || !r.Reason.Missed() && r.Reason != check.Silent:
+			return -1
+		default:
+			if gap += r.Seconds(); gap > int64(m.Bridge/time.Second) {
+				return -1
+			}
+		}
+	}
+	return -1
 }
 
 // A Standing is how a service is, as a whole or as one unit has it.
@@ -103,12 +126,12 @@ func (x *Index) Now(ctx context.Context, cat history.Catalogue, m Moment) ([]Sta
 		in := s
 		in.From = max(in.From, svc.Valid.From)
 		j, exact := bench.Judge(svc, in), now.Judge(svc, history.Span{From: at, To: at + 1})
-		all := stand(svc.ID, "", j.Runs, exact.Runs)
+		all := m.stand(svc.ID, "", j.Runs, exact.Runs)
 		all.Open = all.Open && in.From > svc.Valid.From
 		place := len(out)
 		out = append(out, all)
 		for i, u := range j.Units {
-			one := stand(svc.ID, u.ID, u.Runs, exact.Units[i].Runs)
+			one := m.stand(svc.ID, u.ID, u.Runs, exact.Units[i].Runs)
 			one.Open = one.Open && in.From > svc.Valid.From
 			one.Last = newest(svc, u.ID, last)
 			if one.Last.After(out[place].Last) {
@@ -121,11 +144,11 @@ func (x *Index) Now(ctx context.Context, cat history.Catalogue, m Moment) ([]Sta
 }
 
 // stand describes the end of runs, and compares it with what holds without anything held.
-func stand(service, unit string, runs, exact []history.Run) Standing {
+func (m Moment) stand(service, unit string, runs, exact []history.Run) Standing {
 	i := len(runs) - 1
 	st := Standing{Service: service, Unit: unit, State: runs[i].State(), Reason: runs[i].Reason}
-	for i > 0 && runs[i-1].State() == st.State {
-		i--
+	for k := i; k >= 0; k = m.before(runs, k) {
+		i = k
 	}
 	st.Since, st.Open = time.Unix(runs[i].From, 0).UTC(), i == 0
 	st.Held = exact[len(exact)-1].Reason != st.Reason
