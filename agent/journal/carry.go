@@ -12,16 +12,22 @@ import (
 // is carried. It returns how many records it carried; called again after an error, it begins anew, and the collector
 // counts what it gets twice as such.
 func (j *Journal) Carry(ended string) (records int, err error) {
+	from := wire.Head{Journal: ended}
+	if a := j.Acked(); a.Journal == ended {
+		from = a
+	}
+	return j.CarryAfter(from)
+}
+
+// CarryAfter is Carry of everything after a head, whatever was acknowledged. Seq 0 stands before a journal's first batch.
+func (j *Journal) CarryAfter(from wire.Head) (records int, err error) {
+	ended := from.Journal
 	if ended == j.ID() {
 		return 0, fmt.Errorf("journal %s: has not ended", ended)
 	}
 	rd, err := NewReader()
 	if err != nil {
 		return 0, err
-	}
-	from := wire.Head{Journal: ended}
-	if a := j.Acked(); a.Journal == ended {
-		from = a
 	}
 	var last wire.Head
 	for _, s := range j.snapshot() {

@@ -24,8 +24,10 @@ func (e *busyError) Error() string {
 type reply struct {
 	status int // 200, 409 or 429
 	answer wire.Answer
-	proof  string        // HeaderProof
-	after  time.Duration // Retry-After of a 429
+	proof  string // HeaderProof
+	// dictionary is HeaderDictionary; "" from a collector that reads none.
+	dictionary string
+	after      time.Duration // Retry-After of a 429
 }
 
 // call makes one call whose answer is a wire.Answer, and measures the clock by it.
@@ -36,7 +38,7 @@ func (p *Pusher) call(ctx context.Context, method, path, contentType string, bod
 		return reply{}, err
 	}
 	trip := time.Since(mono)
-	re := reply{status: status, proof: header.Get(wire.HeaderProof)}
+	re := reply{status: status, proof: header.Get(wire.HeaderProof), dictionary: header.Get(wire.HeaderDictionary)}
 	switch status {
 	case http.StatusOK, http.StatusConflict, http.StatusTooManyRequests:
 	default:

@@ -100,6 +100,9 @@ type Pusher struct {
 	shown       tlog.Tree     // what the collector was shown that does not continue it
 	showAgain   time.Time
 
+	dictionary      []byte    // that the collector offered last; nil for none
+	dictionaryRetry time.Time // before which one that could not be had is not fetched again
+
 	refused string // ETag of a plan that was refused, which is not fetched again before retryPlan
 	retry   time.Time
 
@@ -122,6 +125,7 @@ func New(o Options) (*Pusher, error) {
 	if err := p.loadCheckpoint(); err != nil {
 		return nil, fmt.Errorf("push: %w", err)
 	}
+	p.loadDictionary()
 	return p, nil
 }
 
@@ -238,6 +242,7 @@ func (p *Pusher) send(ctx context.Context, bs []journal.Sealed) error {
 	if err != nil {
 		return err
 	}
+	p.compress(ctx, re)
 	last := bs[len(bs)-1].Head
 	if re.status == http.StatusOK { // else the head may be that of another continuation
 		p.acknowledge(re.answer.Head, last)
@@ -247,6 +252,9 @@ func (p *Pusher) send(ctx context.Context, bs []journal.Sealed) error {
 	}
 	switch re.status {
 	case http.StatusConflict:
+		if re.dictionary == wire.DictionaryNone {
+			return p.unread(re.answer, bs[0].Head)
+		}
 		return p.conflict(re.answer, bs)
 	case http.StatusTooManyRequests:
 		// A part may have been taken. Whether that is so shows when what follows is taken too.
@@ -317,9 +325,26 @@ func (p *Pusher) conflict(a wire.Answer, bs []journal.Sealed) error {
 	return p.fork(first.Journal)
 }
 
+// unread follows a 409 because of a dictionary that the collector does not have, or not any more: its log was restored
+// to a state before the dictionary. Everything behind the head that it holds is recorded again, acknowledged or not.
+func (p *Pusher) unread(a wire.Answer, first wire.Head) error {
+	p.log.Warn("collector has lost the dictionary of batches", "journal", first.Journal, "head_journal", a.Head.Journal, "head_seq", a.Head.Seq, "err", a.Error)
+	if a.Want != nil {
+		return p.want(*a.Want)
+	}
+	from := wire.Head{Journal: first.Journal}
+	if a.Head.Journal == first.Journal {
+		from = a.Head
+	}
+	return p.forkAfter(first.Journal, &from)
+}
+
 // fork begins a new journal, if that has not been done, and carries over what the old one holds beyond what was
 // acknowledged.
-func (p *Pusher) fork(old string) error {
+func (p *Pusher) fork(old string) error { return p.forkAfter(old, nil) }
+
+// forkAfter is fork that carries over what the old journal holds beyond from, if that is given.
+func (p *Pusher) forkAfter(old string, from *wire.Head) error {
 	now := p.now()
 	if p.o.Journal.ID() == old {
 		if since := now.Sub(p.ended); since >= 0 && since < forkGap {
@@ -330,7 +355,11 @@ func (p *Pusher) fork(old string) error {
 			return fmt.Errorf("push: new journal after a fork: %w", err)
 		}
 	}
-	n, err := p.o.Journal.Carry(old)
+	carry := func() (int, error) { return p.o.Journal.Carry(old) }
+	if from != nil {
+		carry = func() (int, error) { return p.o.Journal.CarryAfter(*from) }
+	}
+	n, err := carry()
 	if err != nil {
 		return fmt.Errorf("push: records of the forked journal %s: %w", old, err)
 	}
@@ -352,6 +381,7 @@ func (p *Pusher) ask(ctx context.Context) error {
 	if re.status == http.StatusTooManyRequests {
 		return &busyError{re.after}
 	}
+	p.compress(ctx, re)
 	if err := p.follow(ctx, re); err != nil {
 		return err
 	}

@@ -7,12 +7,14 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -124,6 +126,8 @@ type collector struct {
 	planAt   int64
 	calls    []string // what was asked, in order
 	clock    func() time.Time
+	dicts    map[string][]byte // that it has, by SHA-256
+	used     []string          // dictionaries of the batches it was sent, in order
 
 	shown     []string   // checkpoints that it was shown
 	returned  []string   // plans that it was given back
@@ -168,6 +172,12 @@ func (c *collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.sendJSON(w, c.recovery)
 	case "GET " + wire.PathSuccessor:
 		c.sendJSON(w, c.successor)
+	case "GET " + wire.PathDictionary + path.Base(r.URL.Path):
+		b, ok := c.dicts[path.Base(r.URL.Path)]
+		if !ok {
+			w.WriteHeader(http.StatusNotFound)
+		}
+		_, _ = w.Write(b)
 	case "POST " + wire.PathGoodbye:
 		b, _ := io.ReadAll(r.Body)
 		c.calls = append(c.calls, strings.TrimSpace(string(b)))
@@ -193,7 +203,21 @@ func (c *collector) take(body io.Reader) (int, *wire.Head) {
 			return http.StatusBadRequest, nil
 		}
 		b := journal.Batch{Note: f.Header, Body: f.Body}
-		h, recs, err := journal.Open(b, c.keys)
+		rd, err := journal.NewReader()
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		rd.Dictionaries(func(sha256 string) ([]byte, error) {
+			if b, ok := c.dicts[sha256]; ok {
+				return b, nil
+			}
+			return nil, journal.ErrDictionary
+		})
+		h, recs, err := rd.Open(b, c.keys)
+		if errors.Is(err, journal.ErrDictionary) {
+			return http.StatusConflict, nil
+		}
+		c.used = append(c.used, h.Dictionary)
 		if err != nil {
 			c.t.Errorf("batch: %v", err)
 			return http.StatusBadRequest, nil

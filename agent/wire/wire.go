@@ -13,6 +13,7 @@ const (
 	PathCheckpoint = "/agent/v1/checkpoint"
 	PathGoodbye    = "/agent/v1/goodbye"
 	PathTime       = "/agent/v1/time"
+	PathDictionary = "/agent/v1/dictionary/" // and its SHA-256 in lower-case hex
 )
 
 // Media types and headers.
@@ -24,6 +25,12 @@ const (
 	HeaderLeafText   = "Egovmon-Leaf-Text"  // the leaf, in base64: its blob is the plan's text, its machine the caller
 	HeaderCheckpoint = "Egovmon-Checkpoint" // a checkpoint that holds the leaf, in base64
 	HeaderProof      = "Egovmon-Proof"      // the leaf's inclusion proof in the tree of that checkpoint (EncodeProof)
+
+	// POST batches and GET checkpoint answer which dictionary the machine is to compress its next batches with: its
+	// SHA-256, or a word below. A collector that says nothing reads no batches with a dictionary.
+	HeaderDictionary = "Egovmon-Dictionary"
+	DictionaryKeep   = "keep" // the one it uses, or would use
+	DictionaryNone   = "none" // none: the one it used is not in the log
 
 	// POST batches?from=A and GET checkpoint?from=A answer, in HeaderProof, the consistency proof from the tree of A
 	// leaves to the tree of the answer's checkpoint; GET checkpoint?from=A&size=B the one from A to B leaves.

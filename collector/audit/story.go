@@ -11,6 +11,7 @@ import (
 
 	"egovmon/agent/journal"
 	"egovmon/agent/plan"
+	"egovmon/agent/wire"
 	"egovmon/collector/enrol"
 	"egovmon/collector/evidence"
 	"egovmon/collector/intake"
@@ -36,7 +37,7 @@ type story struct {
 	roll   *enrol.Roll
 	fold   *intake.Fold
 	heads  map[string]*head  // by "MACHINE JOURNAL"
-	plans  map[int64][]byte  // texts by leaf
+	plans  map[int64][]byte  // texts of plans, and dictionaries, by leaf
 	slots  map[string]*slots // by machine
 	last   time.Time         // of the latest receipt
 	kept   int64             // bytes of plans and profile files
@@ -50,7 +51,7 @@ func newStory(ctx context.Context, v *verifier) (*story, error) {
 	s.fold, err = intake.NewFold(v.o.Kinds, func(leaf int64) ([]byte, error) {
 		text, ok := s.plans[leaf]
 		if !ok {
-			return nil, fmt.Errorf("leaf %d holds no plan", leaf)
+			return nil, fmt.Errorf("leaf %d holds no plan and no dictionary", leaf)
 		}
 		return text, nil
 	})
@@ -75,6 +76,10 @@ func (s *story) tell(ctx context.Context, e evidence.Stored) error {
 		s.wrong(BadLeaf, e.Index, "%v", err)
 	}
 	switch e.Leaf.Type() {
+	case evidence.Dictionary:
+		if s.keep(e, wire.MaxDictionary) {
+			s.plans[e.Index] = e.Blob
+		}
 	case evidence.Plan:
 		sum := sha256.Sum256(e.Blob)
 		if e.Blob != nil && hex.EncodeToString(sum[:]) != e.Leaf.Field("sha256") {

@@ -55,7 +55,7 @@ func (s *Server) batches(w http.ResponseWriter, r *http.Request, id enrol.Machin
 		return
 	}
 	frames, bad := readFrames(r)
-	a := admission{now: now, id: id, m: m, verifiers: id.Verifiers(now)}
+	a := admission{now: now, id: id, m: m, verifiers: id.Verifiers(now), knows: s.knows}
 	s.with(id.ID, func(m *machine) { a.heads = m.heads.clone() })
 	for _, f := range frames {
 		if b := a.take(f); b != nil {
@@ -68,6 +68,7 @@ func (s *Server) batches(w http.ResponseWriter, r *http.Request, id enrol.Machin
 		return
 	}
 	answer := s.answer(id.ID, a.journal, "")
+	s.offer(w.Header(), id.ID, a.used)
 	if _, err := s.consistency(w.Header(), r, &answer); err != nil {
 		// The batches are archived, and saying so matters more than a proof that can be asked for again.
 		s.opts.Logger.Warn("intake: no proof of consistency", "machine", id.ID, "err", err)
@@ -103,10 +104,12 @@ type admission struct {
 	now       time.Time
 	id        enrol.Machine
 	m         *machine
+	knows     func(dictionary string) bool
 	verifiers note.Verifiers
 	heads     *heads // as they are once what was taken is archived
 
 	journal string // of the request
+	used    string // dictionary of the last batch that was read
 	entries []evidence.Entry
 	headers []journal.Header
 	wait    time.Duration // after which a refused quota is free again
@@ -122,7 +125,7 @@ func (a *admission) take(f wire.Frame) *refusedBatch {
 	if a.journal != "" && a.journal != h.Journal {
 		return a.bad(http.StatusBadRequest, RefusedFrame, "batches of two journals in one request: send one journal at a time")
 	}
-	a.journal = h.Journal
+	a.journal, a.used = h.Journal, h.Dictionary
 	if err := h.CheckBody(f.Body); err != nil {
 		return a.bad(http.StatusConflict, RefusedBody, "%v: close this journal and begin a new one", err)
 	}
@@ -141,6 +144,10 @@ func (a *admission) take(f wire.Frame) *refusedBatch {
 		b := a.bad(http.StatusConflict, RefusedGap, "journal %s: batches before %d are missing: send again from %d", h.Journal, h.Seq, want.Seq)
 		b.want = want
 		return b
+	}
+	if h.Dictionary != "" && !a.knows(h.Dictionary) {
+		return a.bad(http.StatusConflict, RefusedDictionary, "journal %s: batch %d is compressed with dictionary %s, which the log does not have: close this journal and begin a new one without",
+			h.Journal, h.Seq, h.Dictionary)
 	}
 	if b := a.quota(h); b != nil {
 		return b

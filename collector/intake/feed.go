@@ -20,7 +20,7 @@ import (
 
 const (
 	snapshotFile    = "state.json"
-	snapshotVersion = 1
+	snapshotVersion = 2
 	// Two older snapshots are kept, snapshotApart leaves apart at least, so that a consumer which begins some way
 	// behind the end of the log can begin at one of them.
 	snapshotBefore = "state-1.json"
@@ -102,6 +102,10 @@ func (s *Server) openFeed() error {
 		}
 		break
 	}
+	s.dict = dictionaries{leaves: maps.Clone(fold.state.Dictionaries), shapes: maps.Clone(fold.state.Shapes), shapeOf: map[string]string{}, gathering: map[string]*gathering{}}
+	for _, m := range fold.state.Shapes {
+		s.dict.made = append(s.dict.made, m.At)
+	}
 	s.feed.saved = fold.Next()
 	if snap, err := s.readSnapshot(snapshotBefore); err == nil {
 		s.feed.kept = snap.Next
@@ -126,7 +130,7 @@ func (s *Server) readSnapshot(name string) (snap snapshot, err error) {
 		return snap, err
 	}
 	st := snap.Fold
-	if snap.Version != snapshotVersion || st.Plans == nil || st.Machines == nil || st.Journals == nil || st.Next != snap.Next || snap.Next < 1 || snap.Size < snap.Next {
+	if snap.Version != snapshotVersion || st.Plans == nil || st.Dictionaries == nil || st.Shapes == nil || st.Machines == nil || st.Journals == nil || st.Next != snap.Next || snap.Next < 1 || snap.Size < snap.Next {
 		return snap, fmt.Errorf("it is not of version %d", snapshotVersion)
 	}
 	last, err := s.opts.Evidence.Leaf(snap.Size - 1)
@@ -249,6 +253,7 @@ func (s *Server) advance(ctx context.Context) (more bool, err error) {
 		}
 		if ok {
 			s.judged(a)
+			s.gather(ctx, a)
 		}
 		for _, c := range f.consumers {
 			switch {

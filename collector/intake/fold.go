@@ -40,6 +40,9 @@ type foldState struct {
 	Plans    map[string]int64           `json:"plans"`
 	Machines map[string]*foldMachine    `json:"machines"`
 	Journals map[string]*journalInForce `json:"journals"` // by "MACHINE JOURNAL"
+	// Dictionaries are the leaves of dictionaries by SHA-256, Shapes the newest for machines with the same checks.
+	Dictionaries map[string]int64 `json:"dictionaries"`
+	Shapes       map[string]made  `json:"shapes"`
 }
 
 type foldMachine struct {
@@ -74,15 +77,19 @@ type applied struct {
 	At     time.Time `json:"at"`
 }
 
-// NewFold returns a fold that has been fed nothing. text returns the blob of a leaf of the log, for the texts of plans.
+// NewFold returns a fold that has been fed nothing. text returns the blob of a leaf of the log, for the texts of plans and
+// for dictionaries.
 func NewFold(kinds check.Table, text func(leaf int64) ([]byte, error)) (*Fold, error) {
 	r, err := journal.NewReader()
 	if err != nil {
 		return nil, err
 	}
-	return &Fold{kinds: kinds, text: text, reader: r, parsed: map[string]*plan.Plan{}, state: foldState{
+	f := &Fold{kinds: kinds, text: text, reader: r, parsed: map[string]*plan.Plan{}, state: foldState{
 		Plans: map[string]int64{}, Machines: map[string]*foldMachine{}, Journals: map[string]*journalInForce{},
-	}}, nil
+		Dictionaries: map[string]int64{}, Shapes: map[string]made{},
+	}}
+	r.Dictionaries(f.dictionary)
+	return f, nil
 }
 
 // Next is the index of the leaf that the fold is to be fed next.
@@ -98,6 +105,10 @@ func (f *Fold) Feed(s evidence.Stored) (a Accepted, ok bool, err error) {
 		// The first leaf of a text is where it is found; others say that it is in force again.
 		if _, known := f.state.Plans[s.Leaf.Field("sha256")]; !known {
 			f.state.Plans[s.Leaf.Field("sha256")] = s.Index
+		}
+	case evidence.Dictionary:
+		if err := f.dictionaryLeaf(s); err != nil {
+			return Accepted{}, false, fmt.Errorf("fold: leaf %d: %w", s.Index, err)
 		}
 	case evidence.AgentKey:
 		if err := f.identity(s.Leaf); err != nil {
@@ -178,8 +189,12 @@ func (f *Fold) batch(s evidence.Stored) (Accepted, error) {
 	records, err := f.reader.Records(h, s.Body)
 	if err != nil {
 		n := h.Records
-		if bad, ok := errors.AsType[*journal.ContentError](err); ok {
+		bad, content := errors.AsType[*journal.ContentError](err)
+		switch {
+		case content:
 			n = bad.Lines
+		case !errors.Is(err, journal.ErrDictionary): // the log has it, and it cannot be read
+			return Accepted{}, err
 		}
 		a.Rejected[RejectedUnreadable] += max(n, 1)
 	}
@@ -241,6 +256,16 @@ func (f *Fold) parse(sum string) *plan.Plan {
 		return nil
 	}
 	return p
+}
+
+// inForce returns the plan that a journal follows at its present end, and its hash; nil for none.
+func (f *Fold) inForce(machine, id string) (p *plan.Plan, sha256 string) {
+	j := f.state.Journals[machine+" "+id]
+	if j == nil || len(j.Plans) == 0 {
+		return nil, ""
+	}
+	sha256 = j.Plans[len(j.Plans)-1].SHA256
+	return f.plan(sha256, machine), sha256
 }
 
 // forget drops parsed plans that no journal is likely to need again; those that one does are parsed again.

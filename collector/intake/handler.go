@@ -51,6 +51,7 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET "+wire.PathTime, s.time)
 	mux.HandleFunc("POST "+wire.PathRenew, s.known(s.renew))
 	mux.HandleFunc("GET "+wire.PathPlan, s.known(s.plan))
+	mux.HandleFunc(dictionaryPart, s.known(s.dictionary))
 	mux.HandleFunc("POST "+wire.PathBatches, s.known(s.batches))
 	mux.HandleFunc("GET "+wire.PathCheckpoint, s.known(s.checkpoint))
 	mux.HandleFunc("POST "+wire.PathGoodbye, s.known(s.goodbye))
@@ -192,6 +193,7 @@ func matches(header, tag string) bool {
 
 func (s *Server) checkpoint(w http.ResponseWriter, r *http.Request, m enrol.Machine) {
 	a := s.answer(m.ID, "", "")
+	w.Header().Set(wire.HeaderDictionary, wire.DictionaryKeep)
 	status, err := s.consistency(w.Header(), r, &a)
 	if err != nil {
 		s.fail(w, r, err)

@@ -69,6 +69,8 @@ type Server struct {
 	mu       sync.Mutex
 	machines map[string]*machine
 
+	dict dictionaries
+
 	waking chan struct{} // holds one token when the log may have grown
 	feed   feed
 }
@@ -80,6 +82,7 @@ type machine struct {
 	heads    heads
 	plan     planInForce
 	status   Status
+	shape    string // of the plan it follows; "" until a batch of it was judged
 	bytes    *rate.Limiter
 	results  *rate.Limiter
 	journals *rate.Limiter
@@ -121,6 +124,8 @@ func (s *Server) replay(e evidence.Stored) error {
 	switch e.Leaf.Type() {
 	case evidence.Plan:
 		return s.replayPlan(e.Index, e.Leaf)
+	case evidence.Dictionary:
+		return s.replayDictionary(e)
 	case evidence.Batch:
 		m := s.machine(e.Leaf.Field("machine"))
 		received, err := time.Parse(time.RFC3339, e.Leaf.Field("received"))

@@ -42,7 +42,9 @@ const (
 	RefusedBody      = "body"      // not the body that was signed
 	RefusedSize      = "size"      // larger than the agent API allows
 	RefusedFrame     = "frame"     // the request cannot be read
-	RefusedQuota     = "quota"     // too much, or too many at once
+	// RefusedDictionary: compressed with a dictionary that the log does not have, as after the restore of an older one.
+	RefusedDictionary = "dictionary"
+	RefusedQuota      = "quota" // too much, or too many at once
 )
 
 // Status lists every machine that has an identity, a plan or a batch, by id.
