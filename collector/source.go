@@ -61,7 +61,11 @@ func (s *source) View(ctx context.Context) (board.View, error) {
 	}
 	units := map[string]bool{}
 	for _, st := range standings {
-		v.Cells = append(v.Cells, s.cell(cat, st))
+		c := s.cell(cat, st)
+		if st.Unit == "" && st.State == check.Unknown {
+			c.Short = shortage(p, standings, st.Service, now)
+		}
+		v.Cells = append(v.Cells, c)
 		units[st.Unit] = true
 	}
 	for _, u := range p.UnitsAt(now) {
@@ -136,6 +140,21 @@ func (s *source) cell(cat history.Catalogue, st index.Standing) board.Cell {
 		}
 	}
 	return c
+}
+
+// shortage says how many of the units that must vote on a service do; nil when none does.
+func shortage(p *profile.Profile, standings []index.Standing, service string, now time.Time) *board.Shortage {
+	voting := 0
+	for _, st := range standings {
+		if st.Service == service && st.Unit != "" && st.State.Known() {
+			voting++
+		}
+	}
+	if voting == 0 {
+		return nil
+	}
+	q := p.Quorum(service, now)
+	return &board.Shortage{Voting: voting, Units: q.Units, Carriers: q.Carriers}
 }
 
 // counters are the one-stop-shop counters of the units that have a point of measurement, as far as anything they need is

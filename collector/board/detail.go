@@ -37,7 +37,7 @@ func newServicePage(l words.Lang, v View, id string) (servicePage, bool) {
 	s, g := v.Services[i], newGrid(l, v)
 	p := servicePage{Name: or(s.Name.in(l), s.ID), Owner: s.Owner.in(l), Operator: s.Operator.in(l), Whole: g.cell(s, "")}
 	if p.Whole.Reason != "" {
-		p.WholeText = words.Reason(l, g.cells[cellKey{id, ""}].Reason)
+		p.WholeText = g.text(g.cells[cellKey{id, ""}])
 	}
 	for _, u := range v.Units {
 		c := g.cell(s, u.ID)

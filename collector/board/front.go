@@ -177,7 +177,7 @@ func (g grid) cell(service Service, unit string) cell {
 	out.Sign, out.Held, out.Link = signOf(g.l, c.State), c.Held, linkOf(c)
 	out.Since = g.since(c)
 	if c.State != check.Up {
-		out.Reason = words.Reason(g.l, c.Reason).Title
+		out.Reason = g.text(c).Title
 	}
 	parts := []string{or(out.Unit, words.Say(g.l, "board.whole")) + ": " + out.Word}
 	for _, s := range []string{out.Since, out.Reason} {
@@ -190,6 +190,22 @@ func (g grid) cell(service Service, unit string) cell {
 	}
 	out.Sentence = strings.Join(parts, ", ")
 	return out
+}
+
+// text says why a cell has its state. Too few votes are no reason of their own: accounts hold what the missing ones lack.
+func (g grid) text(c Cell) words.Text {
+	t := words.Reason(g.l, c.Reason)
+	if c.Short == nil || c.State != check.Unknown {
+		return t
+	}
+	few := words.Say(g.l, "board.few", c.Short.Voting, c.Short.Units)
+	if c.Short.Voting >= c.Short.Units {
+		few = words.Say(g.l, "board.few.carriers", c.Short.Carriers)
+	}
+	if c.Reason != check.NotPlanned {
+		few += " (" + t.Title + ")"
+	}
+	return words.Text{Title: few, Action: words.Say(g.l, "board.few.action")}
 }
 
 // since says from when on a cell has had its state.

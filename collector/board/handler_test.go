@@ -569,3 +569,34 @@ func TestPartlyConfigured(t *testing.T) {
 		t.Error("the page of the service does not name the check")
 	}
 }
+
+// Too few votes are said in words: the account's own reason speaks of plans.
+func TestTooFewVotes(t *testing.T) {
+	for _, tt := range []struct {
+		short  *Shortage
+		reason check.Reason
+		want   string
+		not    string
+	}{
+		{&Shortage{1, 2, 1}, check.NotPlanned, "Chưa đủ phiếu: 1 đơn vị có kết quả, cần ít nhất 2", "Không có trong kế hoạch đo"},
+		{&Shortage{1, 2, 1}, check.Silent, "Chưa đủ phiếu: 1 đơn vị có kết quả, cần ít nhất 2 (Chưa nhận được số liệu)", ""},
+		{&Shortage{2, 2, 2}, check.NotPlanned, "Chưa đủ phiếu: cần kết quả qua ít nhất 2 nhà mạng", "Không có trong kế hoạch đo"},
+		{nil, check.NotPlanned, "Không có trong kế hoạch đo", "Chưa đủ phiếu"},
+	} {
+		f := newcomer()
+		f.edit(func(v *View) {
+			for i := range v.Cells {
+				if c := &v.Cells[i]; c.Service == "pc" && c.Unit == "" {
+					c.State, c.Reason, c.Short = check.Unknown, tt.reason, tt.short
+				}
+			}
+		})
+		h := handlerOf(f)
+		for _, path := range []string{"/?lang=vi", "/service/pc?lang=vi"} {
+			p := parse(t, get(h, path))
+			if !strings.Contains(p.text, tt.want) || tt.not != "" && strings.Contains(p.text, tt.not) {
+				t.Errorf("%s, %s: does not say %q, or says %q", tt.reason, path, tt.want, tt.not)
+			}
+		}
+	}
+}

@@ -83,6 +83,15 @@ type Cell struct {
 	Last    time.Time    `json:"last,omitzero"`  // of the latest result that decided; zero while there is none
 	Held    bool         `json:"held,omitempty"` // the last known state; no result speaks for this moment yet
 	Checks  []CheckRef   `json:"checks,omitempty"`
+	// Short says why a service as a whole has no state though some units can tell theirs; nil where that is not so.
+	Short *Shortage `json:"short,omitempty"`
+}
+
+// A Shortage is too few votes for a quorum.
+type Shortage struct {
+	Voting   int `json:"voting"`   // units that have results
+	Units    int `json:"units"`    // as many are needed
+	Carriers int `json:"carriers"` // over so many carriers
 }
 
 // MarshalJSON adds the word of the state.

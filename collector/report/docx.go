@@ -235,7 +235,7 @@ func (d *draft) unmeasured() {
 		why := d.say("figures.none")
 		if c, ok := r.Calendar(history.Hours24x7); ok {
 			if list := longest(c.Account); len(list) > 0 {
-				why = words.Reason(d.l, list[0]).Title
+				why = cause(d.l, r, list[0])
 			}
 		}
 		d.text(d.say("report.unmeasured", clean(r.Name), why))

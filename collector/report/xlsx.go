@@ -13,6 +13,7 @@ import (
 
 	"github.com/xuri/excelize/v2"
 
+	"egovmon/agent/check"
 	"egovmon/agent/words"
 	"egovmon/collector/history"
 )
@@ -212,7 +213,7 @@ func (b *workbook) figureRow(r Row, c history.Counted) []any {
 	} else {
 		cells = append(cells, b.str(""), b.str(b.say("report.notarget")), b.str(""))
 	}
-	cells = append(cells, b.str(causes(b.l, a)))
+	cells = append(cells, b.str(causes(b.l, r, a)))
 	if c.Afterwards != nil {
 		cells = append(cells, b.share(c.Afterwards.Figures.Lower), b.share(c.Afterwards.Figures.Upper))
 	}
@@ -220,12 +221,21 @@ func (b *workbook) figureRow(r Row, c history.Counted) []any {
 }
 
 // causes names the reasons of an account's seconds that are not up, the longest first.
-func causes(l words.Lang, a history.Account) string {
+func causes(l words.Lang, row Row, a history.Account) string {
 	var list []string
 	for _, r := range longest(a) {
-		list = append(list, words.Reason(l, r).Title+" "+words.Clocked(a.Causes[r]))
+		list = append(list, cause(l, row, r)+" "+words.Clocked(a.Causes[r]))
 	}
 	return strings.Join(list, "; ")
+}
+
+// cause names a reason of a row. Of a service as a whole, seconds that no plan covered are also those in which fewer units
+// were planned, or measured, than its quorum asks for.
+func cause(l words.Lang, row Row, r check.Reason) string {
+	if r == check.NotPlanned && row.Unit == "" && row.Check == "" {
+		return words.Say(l, "report.few")
+	}
+	return words.Reason(l, r).Title
 }
 
 func (b *workbook) outages(sheet string) error {
