@@ -74,11 +74,15 @@ type Journal struct {
 	synced   int    // bytes of lines that are durable there
 	waiting  []check.Result
 	lost     lost
+	without  part         // what is left out of results, as the disk is full
+	fullAt   time.Time    // when it was last seen to be full
 	plan     *PlanApplied // the last one recorded
 	lastTime time.Time    // latest instant recorded in this journal
 	clock    *Clock
 	seen     *Checkpoint
 	failing  bool // the last write failed, which was logged
+
+	lostInAll, spared int // results given up, and results with a part left out, since it was opened
 
 	open      file
 	openFresh bool // open still holds an earlier batch
@@ -266,6 +270,7 @@ func (j *Journal) Sync() error {
 		return err
 	}
 	now := j.o.Now()
+	j.relax(now)
 	j.admitLoss(now)
 	return j.flush(now)
 }
@@ -284,6 +289,7 @@ func (j *Journal) Record(results []check.Result, ranges []check.Range) error {
 
 // admit adds what one tick brought to the open batch, in memory.
 func (j *Journal) admit(results []check.Result, ranges []check.Range, now time.Time) error {
+	j.relax(now)
 	j.admitLoss(now)
 	var errs []error
 	for i := range ranges {
@@ -347,41 +353,16 @@ func (j *Journal) add(r *Record, now time.Time) error {
 func (j *Journal) addResult(r *check.Result, now time.Time) error {
 	if len(j.lines) >= maxHeld {
 		j.lost.add(r.Slot)
+		j.lostInAll++
 		return fmt.Errorf("journal %s: result of %s at %s is given up: %d bytes wait to be written to %s", j.id, r.Check, r.Slot.Format(time.RFC3339), len(j.lines), j.o.Dir)
 	}
-	if err := j.add(&Record{Result: r}, now); err != nil {
+	spared := j.spare(*r)
+	if err := j.add(&Record{Result: &spared}, now); err != nil {
 		return err
 	}
 	j.seal.result(r.Check, r.Reason)
-	j.waiting = append(j.waiting, *r)
+	j.waiting = append(j.waiting, spared)
 	return nil
-}
-
-// A lost counts results that were given up.
-type lost struct {
-	slots    int
-	from, to time.Time
-}
-
-func (l *lost) add(slot time.Time) {
-	if l.slots == 0 || slot.Before(l.from) {
-		l.from = slot
-	}
-	l.to = later(l.to, slot.Add(time.Second))
-	l.slots++
-}
-
-// admitLoss records what was given up, once there is room again.
-func (j *Journal) admitLoss(now time.Time) {
-	if j.lost.slots == 0 || len(j.lines) >= maxHeld {
-		return
-	}
-	r := check.Range{Reason: check.DataLost, Check: "*", From: j.lost.from, To: j.lost.to, Slots: j.lost.slots}
-	if err := j.add(&Record{Range: &r}, now); err != nil {
-		j.log.Error("loss of results cannot be recorded", "slots", j.lost.slots, "err", err)
-		return
-	}
-	j.lost = lost{}
 }
 
 // flush makes the lines durable: in a sealed batch when one is due, else in the file of the open batch.
@@ -395,7 +376,7 @@ func (j *Journal) flush(now time.Time) error {
 		}
 		j.complain("batch cannot be sealed; its records go to the open file", err)
 	}
-	if err := j.syncOpen(); err != nil {
+	if err := j.squeeze(j.syncOpen, now); err != nil {
 		j.complain("records cannot be written; they are held in memory", err)
 		return fmt.Errorf("journal %s: %w", j.id, err)
 	}

@@ -36,7 +36,7 @@ type lab struct {
 	folder
 	names map[string]*node // as the program sees them
 	kept  map[string]*node // durable ones
-	room  int64            // bytes that may still be written; -1 for any number
+	size  int64            // bytes of all files that fit; 0 for any number
 
 	count    int // operations so far
 	from, to int // those that fail: [from, to); from 0 for none
@@ -58,7 +58,7 @@ type change struct {
 
 func newLab(t testing.TB, dir string) *lab {
 	t.Helper()
-	d := &lab{folder: folder(dir), names: make(map[string]*node), room: -1}
+	d := &lab{folder: folder(dir), names: make(map[string]*node)}
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		t.Fatal(err)
@@ -157,15 +157,12 @@ func (f *labFile) Write(b []byte) (n int, err error) {
 			f.n.changes = append(f.n.changes, change{f.at, slices.Clone(b[:m])})
 		}
 		f.at, n = f.at+int64(m), m
-		if f.d.room >= 0 {
-			f.d.room -= int64(m)
-		}
 	}
 	happened := false
 	e := f.d.do(fmt.Sprintf("write %s, %d bytes", f.name, len(b)), func() error {
 		happened = true
-		if room := f.d.room; room >= 0 && int64(len(b)) > room {
-			write(b[:room])
+		if room := f.d.size - f.d.used(); f.d.size > 0 && int64(len(b)) > room {
+			write(b[:max(0, room)])
 			return errors.Join(err, errFull)
 		}
 		write(b)
@@ -175,6 +172,16 @@ func (f *labFile) Write(b []byte) (n int, err error) {
 		write(b[:len(b)/2])
 	}
 	return n, errors.Join(err, e)
+}
+
+// used is how many bytes all files take.
+func (d *lab) used() (n int64) {
+	for name := range d.names {
+		if st, err := os.Stat(filepath.Join(string(d.folder), name)); err == nil {
+			n += st.Size()
+		}
+	}
+	return n
 }
 
 func (f *labFile) Sync() error {

@@ -309,20 +309,21 @@ type Stats struct {
 	Head     wire.Head // the last sealed batch
 	Acked    wire.Head // the last acknowledged one
 	Held     int       // results that could not be written yet
-	Lost     int       // results given up that no range tells of yet
+	Lost     int       // results given up since it was opened
+	Spared   int       // results recorded without detail or phases since it was opened, as the disk was full
 }
 
 // Stats returns the figures of now.
 func (j *Journal) Stats() Stats {
 	j.writing.Lock()
-	held, lost := 0, j.lost.slots
+	held, lost, spared := 0, j.lostInAll, j.spared
 	if j.written < len(j.lines) {
 		held = len(j.waiting)
 	}
 	j.writing.Unlock()
 	j.mu.RLock()
 	defer j.mu.RUnlock()
-	s := Stats{Recorded: j.recorded, Bytes: j.openUsed, Oldest: j.oldest, Head: j.head, Acked: j.acked, Held: held, Lost: lost}
+	s := Stats{Recorded: j.recorded, Bytes: j.openUsed, Oldest: j.oldest, Head: j.head, Acked: j.acked, Held: held, Lost: lost, Spared: spared}
 	for _, seg := range j.segments {
 		s.Bytes += seg.size
 		s.Batches += j.unacked(seg)
