@@ -23,7 +23,11 @@ func open(o Options, d disk) (*Store, error) {
 		return nil, fmt.Errorf("evidence %s: %w", o.Dir, err)
 	}
 	s := &Store{opts: o, disk: d, turn: make(chan struct{}, 1)}
-	if err := s.load(); err != nil {
+	err := s.load()
+	if err == nil {
+		err = s.loadOvertaken()
+	}
+	if err != nil {
 		for _, f := range []file{s.tree.hashes.file, s.tree.index} {
 			if f != nil {
 				err = errors.Join(err, f.Close())
@@ -44,7 +48,7 @@ func (s *Store) load() error {
 	switch {
 	case err != nil:
 		return err
-	case msg == nil && count > 0:
+	case msg == nil && count > 0 && !s.isMirror():
 		return fmt.Errorf("there are %d segments but no %s: put it back from a backup or from what agents have seen", count, checkpointFile)
 	case msg != nil && origin != s.opts.Origin:
 		return fmt.Errorf("%s is of the log %q, not of %q", checkpointFile, origin, s.opts.Origin)
@@ -58,11 +62,16 @@ func (s *Store) load() error {
 		return err
 	}
 	if msg == nil {
-		empty, err := s.tree.at(0)
-		if err != nil {
+		if signed, err = s.tree.at(0); err != nil {
 			return err
 		}
-		return s.publish(empty)
+		if !s.isMirror() {
+			return s.publish(signed)
+		}
+	}
+	if count == 0 && msg == nil {
+		s.committed.Store(&commit{tree: signed})
+		return nil
 	}
 	end, err := s.replay(count, signed)
 	if err != nil {
@@ -244,10 +253,12 @@ func (s *Store) resume(count int, end int64, signed tlog.Tree, msg []byte) error
 		s.active = seg
 	}
 	now, err := s.tree.at(s.tree.size)
-	if err == nil && now.N > signed.N {
+	switch {
+	case err != nil:
+	case now.N > signed.N && !s.isMirror():
 		err = s.publish(now)
-	} else if err == nil {
-		s.committed.Store(&commit{tree: now, note: msg})
+	default: // of a mirror, what is behind the checkpoint waits for the next one
+		s.committed.Store(&commit{tree: signed, note: msg})
 	}
 	if err != nil && s.active != nil {
 		err = errors.Join(err, s.active.Close())

@@ -84,8 +84,10 @@ type Store struct {
 	mu     sync.Mutex
 	queue  []*request // waiting, in order
 	closed bool
+	held   chan struct{} // closed by Release; nil when nobody holds the store
 
 	committed atomic.Pointer[commit]
+	overtaken atomic.Pointer[overtaking]
 }
 
 // A commit is a state of the log that is durable and signed.
@@ -163,6 +165,9 @@ func (s *Store) Append(ctx context.Context, entries ...Entry) (first int64, err 
 	if len(entries) == 0 || r.bytes > maxAppend {
 		return 0, fmt.Errorf("evidence: %d entries of %d bytes: append at least one entry and at most %d bytes", len(entries), r.bytes, maxAppend)
 	}
+	if err := s.wait(ctx); err != nil {
+		return 0, err
+	}
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
@@ -236,7 +241,10 @@ func (s *Store) write(group []*request) error {
 	if err != nil {
 		return err
 	}
-	old := s.committed.Load().tree
+	old, err := s.tree.at(s.tree.size) // of a mirror it may be ahead of the checkpoint
+	if err != nil {
+		return s.stop(err)
+	}
 	buf := make([]byte, 0, 64<<10)
 	if created {
 		buf = appendFrame(buf, kindHeader, segmentHeader(seg.number, s.opts.Origin, old))
@@ -312,14 +320,22 @@ func (s *Store) retire() {
 
 // publish signs the tree, and makes it the log's state once the checkpoint is durable.
 func (s *Store) publish(t tlog.Tree) error {
+	if s.isMirror() {
+		return nil // the checkpoint comes from the log that it copies
+	}
 	msg, err := signCheckpoint(s.opts.Signer, s.opts.Origin, t)
 	if err != nil {
 		return err
 	}
-	if err := durable.ReplaceIn(replacing{s.disk}, checkpointFile, msg); err != nil {
+	return s.accept(&commit{tree: t, note: msg})
+}
+
+// accept makes a signed state the log's state.
+func (s *Store) accept(c *commit) error {
+	if err := durable.ReplaceIn(replacing{s.disk}, checkpointFile, c.note); err != nil {
 		return err
 	}
-	s.committed.Store(&commit{tree: t, note: msg})
+	s.committed.Store(c)
 	return nil
 }
 
@@ -362,6 +378,7 @@ func (s *Store) Close() error {
 		return ErrClosed
 	}
 	s.closed = true
+	s.releaseLocked()
 	waiting := s.queue
 	s.queue = nil
 	s.mu.Unlock()

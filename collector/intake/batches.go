@@ -32,6 +32,9 @@ func (s *Server) batches(w http.ResponseWriter, r *http.Request, id enrol.Machin
 		s.fail(w, r, &enrol.Refusal{Code: wire.CodeBadRequest, Text: fmt.Sprintf("send batches as %s, without a further encoding", wire.TypeBatches)})
 		return
 	}
+	if s.ahead(w, r, id.ID) {
+		return
+	}
 	if r.ContentLength < 0 {
 		s.reply(w, http.StatusLengthRequired, wire.Refusal{Code: wire.CodeBadRequest, Error: "say with Content-Length how long the request is"})
 		return

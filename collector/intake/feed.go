@@ -71,6 +71,7 @@ type snapshot struct {
 	Last     string                     `json:"last"` // hash of leaf Size-1
 	Fold     foldState                  `json:"fold"`
 	Machines map[string]machineSnapshot `json:"machines"`
+	Recovery knownKey                   `json:"recovery"`
 }
 
 type machineSnapshot struct {
@@ -96,6 +97,7 @@ func (s *Server) openFeed() error {
 			continue
 		}
 		fold.state = snap.Fold
+		s.recoveryKey = snap.Recovery
 		for id, ms := range snap.Machines {
 			m := s.machine(id)
 			m.heads, m.plan, m.status = ms.Heads, ms.Plan, ms.Status
@@ -151,6 +153,7 @@ func (s *Server) save() error {
 	}
 	snap := snapshot{Version: snapshotVersion, Next: f.fold.Next(), Fold: f.fold.state, Machines: map[string]machineSnapshot{}}
 	s.mu.Lock()
+	snap.Recovery = s.recoveryKey
 	for id, m := range s.machines {
 		st := m.status
 		st.Rejected = maps.Clone(st.Rejected)
@@ -250,6 +253,9 @@ func (s *Server) advance(ctx context.Context) (more bool, err error) {
 		a, ok, err := f.fold.Feed(e)
 		if err != nil {
 			return false, err
+		}
+		if e.Leaf.Type() == evidence.LogKey {
+			s.replayKey(e.Index, e.Leaf)
 		}
 		if ok {
 			s.judged(a)

@@ -54,6 +54,10 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc(dictionaryPart, s.known(s.dictionary))
 	mux.HandleFunc("POST "+wire.PathBatches, s.known(s.batches))
 	mux.HandleFunc("GET "+wire.PathCheckpoint, s.known(s.checkpoint))
+	mux.HandleFunc("POST "+wire.PathCheckpoint, s.known(s.shown))
+	mux.HandleFunc("POST "+wire.PathPlan, s.known(s.returned))
+	mux.HandleFunc("GET "+wire.PathRecovery, s.known(s.recovery))
+	mux.HandleFunc("GET "+wire.PathSuccessor, s.known(s.successor))
 	mux.HandleFunc("POST "+wire.PathGoodbye, s.known(s.goodbye))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), wire.TimeoutOfCall)
@@ -223,6 +227,9 @@ func (s *Server) consistency(h http.Header, r *http.Request, a *wire.Answer) (st
 			Text: fmt.Sprintf("%s=%.40s and %s=%.40s are no numbers of leaves", wire.ParamFrom, q.Get(wire.ParamFrom), wire.ParamSize, q.Get(wire.ParamSize))}
 	}
 	if max(old, to) > size {
+		s.mu.Lock()
+		s.claimed = time.Now()
+		s.mu.Unlock()
 		a.Error = fmt.Sprintf("the log has %d leaves, not %d", size, max(old, to))
 		return http.StatusConflict, nil
 	}
@@ -286,7 +293,7 @@ func statusOf(c wire.Code, err error) int {
 	case wire.CodeNotFound:
 		return http.StatusNotFound
 	}
-	if errors.Is(err, evidence.ErrStopped) || errors.Is(err, evidence.ErrClosed) {
+	if errors.Is(err, evidence.ErrStopped) || errors.Is(err, evidence.ErrClosed) || errors.Is(err, evidence.ErrOvertaken) {
 		return http.StatusServiceUnavailable
 	}
 	return http.StatusInternalServerError

@@ -88,6 +88,13 @@ func newCentre(t testing.TB, limits Limits) *centre {
 // open starts the collector, close stops it, so that a test can do both again.
 func (c *centre) open(t testing.TB) {
 	t.Helper()
+	origin, err := evidence.ReadOrigin(filepath.Join(c.dir, "evidence"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.keys.UseLog(filepath.Join(c.dir, "keys"), origin); err != nil {
+		t.Fatal(err)
+	}
 	v, err := c.keys.LogVerifier()
 	if err != nil {
 		t.Fatal(err)

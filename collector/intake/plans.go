@@ -56,6 +56,11 @@ func (s *Server) SetPlan(ctx context.Context, text []byte) error {
 	case now.SHA256 != "" && p.Version <= now.Version:
 		return fmt.Errorf("plan for %s: version %d is not above %d, which is in force: raise it", p.For, p.Version, now.Version)
 	}
+	return s.inForce(ctx, p, text)
+}
+
+// inForce records a plan, and gives it to its machine from then on. The caller holds s.planning.
+func (s *Server) inForce(ctx context.Context, p *plan.Plan, text []byte) error {
 	e, err := evidence.NewEntry(evidence.Plan, map[string]string{
 		"at": wire.FormatTime(s.opts.Now()), "machine": p.For, "sha256": p.Hash(), "version": strconv.FormatInt(p.Version, 10),
 	}, text, nil)

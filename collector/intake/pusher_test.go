@@ -16,6 +16,7 @@ import (
 // followed is where a machine's plans go.
 type followed struct {
 	plan    *plan.Plan
+	signed  []byte // as it came
 	journal func() *journal.Journal
 	now     func() time.Time
 }
@@ -27,12 +28,12 @@ func (f *followed) InForce() (string, int64) {
 	return f.plan.Hash(), f.plan.Version
 }
 
-func (f *followed) Apply(text, _ []byte) error {
+func (f *followed) Apply(text, signed []byte) error {
 	p, err := plan.Parse(text, kinds)
 	if err != nil {
 		return err
 	}
-	f.plan = p
+	f.plan, f.signed = p, signed
 	return f.journal().PlanApplied(journal.PlanApplied{Version: p.Version, SHA256: p.Hash(), At: f.now()})
 }
 
@@ -72,7 +73,7 @@ func (x *pushing) start(t *testing.T) {
 	}
 	x.f = &followed{journal: func() *journal.Journal { return x.j }, now: x.now}
 	x.p, err = push.New(push.Options{Collector: x.url, Client: x.client, Machine: x.id.Machine, Journal: x.j, LogKey: logKey, PlanKey: planKey,
-		Plans: x.f, Fork: func(now time.Time) error { return x.j.Rotate("fork", now) }, Dir: x.dir, Now: x.now, Log: slog.New(slog.DiscardHandler)})
+		Plans: x.f, SignedPlan: func() []byte { return x.f.signed }, Fork: func(now time.Time) error { return x.j.Rotate("fork", now) }, Dir: x.dir, Now: x.now, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,8 +82,14 @@ func (x *pushing) start(t *testing.T) {
 // record writes a result for the slot that is running after d.
 func (x *pushing) record(t *testing.T, d time.Duration) time.Time {
 	t.Helper()
+	return x.recordAt(t, d, time.Minute)
+}
+
+// recordAt is record for a check that runs at other times.
+func (x *pushing) recordAt(t *testing.T, d, every time.Duration) time.Time {
+	t.Helper()
 	x.set(x.now().Add(d))
-	at := plan.SlotAt(x.id.Machine, plan.Check{ID: "s.tcp", Every: time.Minute}, x.now())
+	at := plan.SlotAt(x.id.Machine, plan.Check{ID: "s.tcp", Every: every}, x.now())
 	r := *result(at).Result
 	r.Start = x.now()
 	if err := x.j.Record([]check.Result{r}, nil); err != nil {
@@ -179,60 +186,5 @@ func TestRewoundDisk(t *testing.T) {
 	}
 	if st := c.Status()[0]; st.Refused[RefusedFork] == 0 {
 		t.Errorf("no fork is counted: %+v", st)
-	}
-}
-
-// A collector that was restored from an older backup asks for what it lost.
-func TestCollectorRestored(t *testing.T) {
-	c := newCentre(t, Limits{})
-	x := c.pushing(t)
-	if err := c.SetPlan(t.Context(), planText(x.id.Machine, 1, "60s")); err != nil {
-		t.Fatal(err)
-	}
-	x.round(t)
-	want := map[time.Time]bool{x.record(t, time.Minute): true}
-	x.stopAgent(t)
-	x.round(t)
-	x.flush(t)
-	c.close()
-	backup := filepath.Join(t.TempDir(), "backup")
-	if err := os.CopyFS(backup, os.DirFS(filepath.Join(c.dir, "evidence"))); err != nil {
-		t.Fatal(err)
-	}
-	kept := len(c.got)
-	c.open(t)
-	for range 3 {
-		x.start(t)
-		x.f.plan, _ = plan.Parse(planText(x.id.Machine, 1, "60s"), kinds)
-		want[x.record(t, time.Minute)] = true
-		x.stopAgent(t)
-		x.round(t)
-	}
-	x.flush(t)
-	c.close()
-	if err := os.RemoveAll(filepath.Join(c.dir, "evidence")); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.CopyFS(filepath.Join(c.dir, "evidence"), os.DirFS(backup)); err != nil {
-		t.Fatal(err)
-	}
-	c.got = c.got[:kept]
-	c.open(t)
-	x.start(t)
-	x.f.plan, _ = plan.Parse(planText(x.id.Machine, 1, "60s"), kinds)
-	want[x.record(t, time.Minute)] = true
-	x.stopAgent(t)
-	if err := x.p.Round(t.Context()); err != nil { // the agent sees that the log is shorter, says so, and sends
-		t.Fatal(err)
-	}
-	if x.p.Stats().Refused == 0 {
-		t.Error("the agent did not notice that the log was cut")
-	}
-	x.flush(t)
-	got := observed(c)
-	for at := range want {
-		if got[at] != 1 {
-			t.Errorf("slot %s was accepted %d times", at, got[at])
-		}
 	}
 }

@@ -66,8 +66,10 @@ type Server struct {
 	enrolling *rate.Limiter
 	planning  sync.Mutex // one SetPlan at a time
 
-	mu       sync.Mutex
-	machines map[string]*machine
+	mu          sync.Mutex
+	machines    map[string]*machine
+	recoveryKey knownKey
+	claimed     time.Time // see Claimed
 
 	dict dictionaries
 
@@ -126,6 +128,8 @@ func (s *Server) replay(e evidence.Stored) error {
 		return s.replayPlan(e.Index, e.Leaf)
 	case evidence.Dictionary:
 		return s.replayDictionary(e)
+	case evidence.LogKey:
+		s.replayKey(e.Index, e.Leaf)
 	case evidence.Batch:
 		m := s.machine(e.Leaf.Field("machine"))
 		received, err := time.Parse(time.RFC3339, e.Leaf.Field("received"))
