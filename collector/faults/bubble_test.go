@@ -232,15 +232,26 @@ func TestAgentRestored(t *testing.T) {
 	}, atLeast(0.95))
 }
 
-// TestCollectorRestored puts the collector's disk back to an earlier state.
+// TestCollectorRestored puts the collector's disk back to an earlier state. The agent shows it what it has signed since,
+// and the successor log asks for what was lost.
 func TestCollectorRestored(t *testing.T) {
 	disturb(t, nil, func(r *rig) {
+		r.setUpRecovery()
+		time.Sleep(time.Hour)
 		r.crash()
 		snapshot := r.copy(r.state)
 		r.world.open()
 		time.Sleep(26 * time.Hour)
 		r.world.close()
 		r.replace(r.state, snapshot)
+		r.world.open()
+		size := r.centre.store.Size()
+		time.Sleep(time.Hour)
+		if _, ok := r.centre.store.Overtaken(); !ok || r.centre.store.Size() != size {
+			r.Errorf("%d leaves were signed that contradict what the agent has seen; overtaken: %v", r.centre.store.Size()-size, ok)
+		}
+		r.world.close()
+		r.succeed()
 		r.world.open()
 		r.relogged = true
 	}, everything)

@@ -16,7 +16,6 @@ import (
 	"egovmon/agent/host"
 	"egovmon/agent/journal"
 	"egovmon/agent/wire"
-	"egovmon/collector/enrol"
 	"egovmon/collector/evidence"
 	"egovmon/collector/history"
 	"egovmon/collector/history/index"
@@ -124,7 +123,7 @@ func (r remains) readJournal(t *testing.T, dir string, s *story) {
 // openLog verifies the log and opens it.
 func (r remains) openLog(t *testing.T) (*evidence.Store, func()) {
 	t.Helper()
-	keys, err := enrol.OpenKeys(filepath.Join(r.state, "keys"), district, time.Now)
+	keys, err := openKeys(r.state, time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}

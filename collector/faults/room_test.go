@@ -2,6 +2,7 @@ package faults
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -17,11 +18,14 @@ import (
 	"testing/synctest"
 	"time"
 
+	"golang.org/x/mod/sumdb/note"
+
 	"egovmon/agent/check"
 	"egovmon/agent/daemon"
 	"egovmon/agent/host"
 	"egovmon/agent/plan"
 	"egovmon/agent/push"
+	"egovmon/agent/wire"
 	"egovmon/collector/enrol"
 	"egovmon/collector/evidence"
 	"egovmon/collector/history"
@@ -57,8 +61,11 @@ type world struct {
 
 	centre *centre // nil while the collector is away
 	state  string  // the collector's folder
-	wrap   func(http.Handler) http.Handler
-	logs   *notebook
+
+	recovery    note.Signer // nil without one
+	recoveryKey string
+	wrap        func(http.Handler) http.Handler
+	logs        *notebook
 }
 
 // inBubble runs f in a bubble whose clock stands at opening.
@@ -144,7 +151,7 @@ func (w *world) open() {
 	w.Helper()
 	c := &centre{}
 	var err error
-	c.keys, err = enrol.OpenKeys(filepath.Join(w.state, "keys"), district, w.now)
+	c.keys, err = openKeys(w.state, w.now)
 	w.must(err)
 	v, err := c.keys.LogVerifier()
 	w.must(err)
@@ -186,6 +193,57 @@ func (w *world) open() {
 		cancel()
 		wg.Wait()
 	}
+}
+
+// openKeys opens the keys of a collector's folder, with that of its present log.
+func openKeys(state string, now func() time.Time) (*enrol.Keys, error) {
+	dir := filepath.Join(state, "keys")
+	keys, err := enrol.OpenKeys(dir, district, now)
+	if err != nil {
+		return nil, err
+	}
+	origin, err := evidence.ReadOrigin(filepath.Join(state, "evidence"))
+	if err != nil {
+		return nil, err
+	}
+	return keys, keys.UseLog(dir, origin)
+}
+
+// setUpRecovery gives the district a recovery key, which is kept with the test.
+func (w *world) setUpRecovery() {
+	w.Helper()
+	skey, vkey, err := note.GenerateKey(rand.Reader, wire.RecoveryName(district))
+	w.must(err)
+	w.recovery, err = note.NewSigner(skey)
+	w.must(err)
+	e, err := evidence.NewEntry(evidence.LogKey, map[string]string{"at": wire.FormatTime(w.now()), "recovery": vkey}, nil, nil)
+	w.must(err)
+	_, err = w.centre.store.Append(w.Context(), e)
+	w.must(err)
+	w.recoveryKey = vkey
+}
+
+// succeed begins the log after the one that there is. The collector is stopped.
+func (w *world) succeed() {
+	w.Helper()
+	dir := filepath.Join(w.state, "evidence")
+	keys, err := openKeys(w.state, w.now)
+	w.must(err)
+	v, err := keys.LogVerifier()
+	w.must(err)
+	old, err := evidence.OpenReader(dir, v)
+	w.must(err)
+	n, _ := wire.LogNumber(district, old.Origin())
+	w.must(keys.NewLog(filepath.Join(w.state, "keys"), n))
+	v, err = keys.LogVerifier()
+	w.must(err)
+	s := wire.Succession{Old: old.Origin(), Tree: old.Tree(), New: v.Name(), Key: keys.LogKey, At: w.now().UTC().Truncate(time.Second), Why: "restored"}
+	msg, err := note.Sign(&note.Note{Text: s.Text()}, w.recovery)
+	w.must(err)
+	rv, err := note.NewVerifier(w.recoveryKey)
+	w.must(err)
+	w.must(evidence.Succeed(w.Context(), old, evidence.Options{Dir: dir + ".new", Origin: v.Name(), Signer: keys.LogSigner, Verifier: v}, msg, rv, nil))
+	w.must(errors.Join(old.Close(), os.RemoveAll(dir), os.Rename(dir+".new", dir), index.Remove(filepath.Join(w.state, "history.db"))))
 }
 
 // close stops the collector. What has been acknowledged is in its folder then.
