@@ -11,6 +11,7 @@ import (
 	"egovmon/agent/check"
 	"egovmon/agent/plan"
 	"egovmon/agent/words"
+	"egovmon/collector/alert"
 	"egovmon/collector/attest"
 	"egovmon/collector/board"
 	"egovmon/collector/history"
@@ -218,6 +219,9 @@ func (s *source) incidents(p *profile.Profile, now time.Time) []board.Incident {
 			Since: i.Since, Opened: i.Opened, Closed: i.Closed, Restored: i.Restored, Withdrawn: i.Why == incident.Withdrawn,
 			Services: i.Services, Units: i.Units, Votes: board.Votes{Up: i.Votes.Up, Down: i.Votes.Down, Unknown: i.Votes.Unknown},
 			Ack: board.Ack{User: i.Ack.User, At: i.Ack.At, Note: i.Ack.Note}}
+		if i.IsOpen() {
+			b.Action = board.Name{VI: alert.Describe(&i, p, words.VI, now).Action, EN: alert.Describe(&i, p, words.EN, now).Action}
+		}
 		if i.Kind == board.KindLine {
 			b.Owner, b.Carrier = unitName(p, i.Unit, now), carrier(p, i.Unit, now)
 		}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"egovmon/agent/check"
+	"egovmon/agent/plan"
 	"egovmon/agent/words"
 	"egovmon/collector/incident"
 	"egovmon/collector/profile"
@@ -46,8 +47,10 @@ func Describe(i *incident.Incident, p *profile.Profile, l words.Lang, now time.T
 	case i.Kind == verdict.OfLine:
 		t.Title = words.Say(l, "alert.line", t.Unit)
 		t.Cause = words.Say(l, "alert.cause.line", d.service(i.Through), lower(reason.Title), d.carrier())
+		t.Action = d.mendLine(d.unit(i.Unit))
 	default:
 		t.Title = words.Say(l, "alert.down", t.System)
+		t.Action = d.mendService(reason.Action)
 	}
 	switch {
 	case !i.IsOpen() && i.Why == incident.Withdrawn:
@@ -147,13 +150,73 @@ func (d *describer) scope() string {
 
 // carrier names who runs the unit's line.
 func (d *describer) carrier() string {
-	i := slices.IndexFunc(d.p.Lines, func(l profile.Line) bool {
-		return l.Unit == d.i.Unit && l.Carrier != "" && l.Valid.CoversTime(d.i.Opened)
-	})
-	if i < 0 || d.i.Unit == "" {
-		return words.Say(d.l, "alert.carrier")
+	if c := d.lineCarrier(""); c != "" {
+		return c
 	}
-	return d.p.Lines[i].Carrier
+	return words.Say(d.l, "alert.carrier")
+}
+
+// lineCarrier is who runs the unit's line of a path, "" for any of its lines; "" when nobody has said.
+func (d *describer) lineCarrier(path plan.Path) string {
+	if d.i.Unit == "" {
+		return ""
+	}
+	for _, l := range d.p.Lines {
+		if l.Unit == d.i.Unit && l.Carrier != "" && (path == "" || l.Path == path) && l.Valid.CoversTime(d.i.Opened) {
+			return l.Carrier
+		}
+	}
+	return ""
+}
+
+// mendLine says whom to call when the line of a unit is cut: the unit for what stands there, then who runs the line.
+func (d *describer) mendLine(unit string) string {
+	path := plan.Internet
+	s, ok := d.p.Service(d.i.Through, d.i.Opened)
+	if ok && len(s.Checks) > 0 {
+		path = s.Checks[0].Path
+	}
+	if path == plan.LAN {
+		return words.Say(d.l, "alert.action.lan", unit)
+	}
+	whom := d.lineCarrier(path)
+	if whom == "" && ok {
+		whom = d.operator(s)
+	}
+	if whom == "" {
+		whom = words.Say(d.l, "alert.action.provider")
+	}
+	return words.Say(d.l, "alert.action.line", unit, whom)
+}
+
+// mendService says what to do about a service, who runs it, and what to do without it where it is mail.
+func (d *describer) mendService(first string) string {
+	s, ok := d.p.Service(d.i.Component.Service, d.i.Opened)
+	if !ok {
+		return first
+	}
+	parts := []string{first}
+	if name := d.operator(s); name != "" {
+		parts = append(parts, words.Say(d.l, "alert.action.operator", name))
+	}
+	if slices.ContainsFunc(s.Checks, carriesMail) {
+		parts = append(parts, words.Say(d.l, "alert.action.mail"))
+	}
+	return strings.TrimSpace(strings.Join(parts, " "))
+}
+
+// carriesMail reports whether a check speaks with a mail server.
+func carriesMail(c profile.ServiceCheck) bool {
+	return slices.Contains([]string{"smtp", "imap", "pop3", "mailloop"}, c.Kind)
+}
+
+// operator names who runs a service; "" when the profile does not say.
+func (d *describer) operator(s *profile.Service) string {
+	o, ok := d.p.Operator(s.Operator, d.i.Opened)
+	if !ok {
+		return ""
+	}
+	return d.pick(o.Name)
 }
 
 // lower begins a sentence's text in small letters, to stand within another one; words in capitals stay.

@@ -123,6 +123,9 @@ func (g grid) subject(t *incidentItem, v View, i Incident) {
 		}
 		t.names(g, i.Units, func(id string) nameLink { return nameLink{g.unitName(id), g.linkTo(v, i.Service, id)} })
 	}
+	if a := i.Action.in(g.l); a != "" {
+		t.Text.Action = a
+	}
 }
 
 // names lists the first of what it is about.

@@ -478,3 +478,17 @@ func TestPageOfAClosedIncident(t *testing.T) {
 		}
 	}
 }
+
+// What is to be done, and whom to call, goes before what the reason alone says.
+func TestIncidentAction(t *testing.T) {
+	f := newcomer()
+	f.edit(func(v *View) {
+		v.Incidents = []Incident{{ID: "i-1", Kind: KindService, Service: "pc", State: check.Down, Reason: check.ConnectRefused, Since: noon.Add(-time.Hour), Opened: noon.Add(-time.Hour),
+			Action: Name{"Gọi Sở TT&TT.", "Call the Department."}}}
+	})
+	for lang, want := range map[string]string{"vi": "Gọi Sở TT&TT.", "en": "Call the Department."} {
+		if p := parse(t, get(handlerOf(f), "/?lang="+lang)); !strings.Contains(p.text, want) || strings.Contains(p.text, words.Reason(words.ParseLang(lang), check.ConnectRefused).Action) {
+			t.Errorf("%s: the page does not say %q alone", lang, want)
+		}
+	}
+}

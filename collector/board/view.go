@@ -143,6 +143,7 @@ type Incident struct {
 	Services []string `json:"services,omitempty"` // what it hurts
 	Units    []string `json:"units,omitempty"`    // where
 	Votes    Votes    `json:"votes,omitzero"`
+	Action   Name     `json:"action,omitzero"` // what to do and whom to call; the zero Name leaves it to the reason
 	Ack      Ack      `json:"ack,omitzero"`
 }
 
