@@ -35,9 +35,10 @@
 //
 //	kind u8 | length u32 | CRC-32C u32 over kind, length and payload | payload
 //
-//	segment = header group*           H  egovmon-segment/1, origin, number, first leaf, root before it; a line each
+//	segment = header group*           H  egovmon-segment/2, origin, number, first leaf, root before it; a line each
 //	group   = entry+ commit           C  tree size u64, root 32 bytes
 //	entry   = leaf [blob] [body]      L, B, D  their bytes
+//	        | packed [body]           P  leaf and blob of a receipt, compressed; see pack.go
 //
 // A group is what one or several calls of Append brought; it counts only with its commit. So the segments alone prove
 // the tree after each group, and a tail that was torn by a power cut is told from bytes that went bad: what the

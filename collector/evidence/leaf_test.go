@@ -159,6 +159,11 @@ func FuzzScanner(f *testing.F) {
 			}
 			if r.commit {
 				out = appendCommit(out, r.tree)
+			} else if r.packed { // compressed as whoever wrote it liked
+				if err := r.check(); err != nil {
+					t.Fatal(err)
+				}
+				out = append(out, data[len(out):sc.off]...)
 			} else {
 				out = appendEntry(out, r.Entry)
 			}

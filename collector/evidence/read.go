@@ -93,6 +93,7 @@ func (s *Store) scan(p place, ahead int) (file, *scanner, error) {
 	if err != nil {
 		return nil, nil, errors.Join(err, f.Close())
 	}
+	sc.dec = s.pack.dec
 	return f, sc, nil
 }
 

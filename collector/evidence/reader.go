@@ -34,6 +34,10 @@ func OpenReader(dir string, v note.Verifier) (*Store, error) {
 }
 
 func (s *Store) openForReading() error {
+	var err error
+	if s.pack, err = newPacker(); err != nil {
+		return err
+	}
 	hashes, err := s.disk.Open(hashesFile)
 	if err != nil {
 		return err

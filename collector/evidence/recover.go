@@ -23,7 +23,11 @@ func open(o Options, d disk) (*Store, error) {
 		return nil, fmt.Errorf("evidence %s: %w", o.Dir, err)
 	}
 	s := &Store{opts: o, disk: d, turn: make(chan struct{}, 1)}
-	err := s.load()
+	var err error
+	if s.pack, err = newPacker(); err != nil {
+		return nil, fmt.Errorf("evidence %s: %w", o.Dir, err)
+	}
+	err = s.load()
 	if err == nil {
 		err = s.loadOvertaken()
 	}
@@ -110,7 +114,7 @@ func (s *Store) startSegment(count int) (number int, first int64) {
 		}
 		s.tree.reset(n)
 		before, err := s.tree.at(n)
-		if err == nil && bytes.Equal(header, segmentHeader(k, s.opts.Origin, before)) {
+		if err == nil && isHeader(header, k, s.opts.Origin, before) {
 			return k, n
 		}
 	}
@@ -191,8 +195,8 @@ func (s *Store) replaySegment(number int) (end int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if want := segmentHeader(number, s.opts.Origin, before); !bytes.Equal(header, want) {
-		return 0, fmt.Errorf("%s: %w: the header is %q, want %q", name, errTree, header, want)
+	if !isHeader(header, number, s.opts.Origin, before) {
+		return 0, fmt.Errorf("%s: %w: the header is %q, want %q", name, errTree, header, segmentHeader(number, s.opts.Origin, before))
 	}
 	type added struct {
 		leaf tlog.Hash
@@ -285,5 +289,9 @@ func (s *Store) reopen(number int, end int64) (*segment, error) {
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	return &segment{file: f, number: number, end: end}, nil
+	header, err := s.readHeader(number)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return &segment{file: f, number: number, end: end, plain: bytes.HasPrefix(header, []byte(segmentPlain))}, nil
 }

@@ -2,6 +2,7 @@ package evidence
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/klauspost/compress/zstd"
 	"golang.org/x/mod/sumdb/tlog"
 )
 
@@ -18,6 +20,7 @@ const (
 	kindHeader byte = 'H' // first frame of a segment
 	kindLeaf   byte = 'L' // the bytes of a leaf
 	kindBlob   byte = 'B' // the blob of the leaf before it
+	kindPacked byte = 'P' // a leaf and its blob, compressed; see pack.go
 	kindBody   byte = 'D' // the body of the leaf before it
 	kindCommit byte = 'C' // ends a group: u64 tree size, 32 bytes root
 )
@@ -25,7 +28,8 @@ const (
 const (
 	frameHead    = 1 + 4 + 4
 	commitSize   = 8 + tlog.HashSize
-	segmentMagic = "egovmon-segment/1\n"
+	segmentMagic = "egovmon-segment/2\n"
+	segmentPlain = "egovmon-segment/1\n" // without frames of kind P; read, and appended to without them
 	maxHeader    = 1 << 10
 )
 
@@ -62,10 +66,19 @@ func segmentHeader(number int, origin string, before tlog.Tree) []byte {
 	return fmt.Appendf(nil, "%sorigin %s\nnumber %d\nfirst %d\nroot %s\n", segmentMagic, origin, number, before.N, before.Hash)
 }
 
+// isHeader reports whether a header is that of this segment, in this version or the one before.
+func isHeader(header []byte, number int, origin string, before tlog.Tree) bool {
+	want := segmentHeader(number, origin, before)
+	if rest, plain := bytes.CutPrefix(header, []byte(segmentPlain)); plain {
+		return bytes.Equal(rest, want[len(segmentMagic):])
+	}
+	return bytes.Equal(header, want)
+}
+
 // headerFirst returns the index of a segment's first leaf as its header says.
 func headerFirst(header []byte) (int64, error) {
 	text := string(header)
-	if !strings.HasPrefix(text, segmentMagic) {
+	if !strings.HasPrefix(text, segmentMagic) && !strings.HasPrefix(text, segmentPlain) {
 		return 0, fmt.Errorf("the header does not begin with %q: written by a newer version, or no segment", segmentMagic)
 	}
 	_, rest, _ := strings.Cut(text, "\nfirst ")
@@ -127,6 +140,8 @@ type scanner struct {
 	start int64 // of the frame last read
 
 	skipBlobs, skipBodies bool // blobs, bodies are passed over unread
+
+	dec *zstd.Decoder // of packed frames; nil until one comes
 }
 
 // newScanner reads f from off; ahead is how many bytes to read at a time.
@@ -222,6 +237,7 @@ func (s *scanner) header() ([]byte, error) {
 type record struct {
 	Entry
 	offset int64 // of the leaf's frame
+	packed bool
 	commit bool
 	tree   tlog.Tree // of a commit
 }
@@ -242,6 +258,8 @@ func (s *scanner) next() (record, error) {
 		r.tree.N = int64(binary.BigEndian.Uint64(payload))
 		copy(r.tree.Hash[:], payload[8:])
 		return r, nil
+	case kindPacked:
+		return s.unpack(r, payload)
 	case kindLeaf:
 	default:
 		return record{}, s.broken("a frame of kind %q where a leaf or a commit should be", kind)
@@ -251,6 +269,31 @@ func (s *scanner) next() (record, error) {
 	}
 	if r.Blob, err = s.attached(kindBlob, r.Leaf.blob, s.skipBlobs); err != nil {
 		return record{}, err
+	}
+	if r.Body, err = s.attached(kindBody, r.Leaf.body, s.skipBodies); err != nil {
+		return record{}, err
+	}
+	return r, nil
+}
+
+// unpack reads the entry whose leaf and blob stand in a packed frame.
+func (s *scanner) unpack(r record, payload []byte) (record, error) {
+	var err error
+	if s.dec == nil {
+		if s.dec, err = newUnpacker(); err != nil {
+			return record{}, err
+		}
+	}
+	text, blob, err := unpack(s.dec, payload)
+	if err != nil {
+		return record{}, s.broken("the packed frame cannot be read: %v", err)
+	}
+	r.packed = true
+	if r.Leaf, err = parseLeaf(text); err != nil {
+		return record{}, s.broken("the leaf cannot be read: %v", err)
+	}
+	if !s.skipBlobs {
+		r.Blob = blob
 	}
 	if r.Body, err = s.attached(kindBody, r.Leaf.body, s.skipBodies); err != nil {
 		return record{}, err

@@ -75,6 +75,8 @@ type Store struct {
 	disk disk
 	lock *os.File // nil in tests without one
 
+	pack *packer // packer.enc belongs to who has the turn
+
 	turn chan struct{} // holds one token; who has it may write and owns tree, active and stopped
 	tree tree
 	// active is the segment that is appended to; without one the next group begins segment 0.
@@ -101,6 +103,7 @@ type segment struct {
 	file
 	number int
 	end    int64 // of the last commit
+	plain  bool  // of the version without packed frames
 }
 
 // A request is one Append. Its fields belong to the writer until done is closed.
@@ -255,7 +258,11 @@ func (s *Store) write(group []*request) error {
 			if err := s.tree.add(e.Leaf.Hash(), place{uint32(seg.number), uint32(seg.end + int64(len(buf)))}); err != nil {
 				return s.stop(err)
 			}
-			buf = appendEntry(buf, e)
+			if seg.plain {
+				buf = appendEntry(buf, e)
+			} else {
+				buf = s.pack.appendEntry(buf, e)
+			}
 		}
 	}
 	now, err := s.tree.at(s.tree.size)

@@ -1,7 +1,6 @@
 package evidence
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -91,8 +90,8 @@ func (a *audit) segment(number int) error {
 	if err != nil {
 		return err
 	}
-	if want := segmentHeader(number, a.Origin, a.now); !bytes.Equal(header, want) {
-		return sc.broken("the header is %q, want %q", header, want)
+	if !isHeader(header, number, a.Origin, a.now) {
+		return sc.broken("the header is %q, want %q", header, segmentHeader(number, a.Origin, a.now))
 	}
 	n := a.now.N
 	for a.now.N < a.Tree.N {
