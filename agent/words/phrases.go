@@ -231,7 +231,7 @@ var phrases = sync.OnceValue(func() map[string][2]string {
 		"alert.action.provider": {"nhà mạng", "the carrier"},
 		"alert.action.silent":   {"Gọi đơn vị kiểm tra điện, thiết bị mạng và máy đo; nếu vẫn mất, báo nhà mạng.", "Call the unit to check power, router and probe; then call the carrier."},
 		"alert.action.fleet":    {"Kiểm tra đường truyền và máy chủ thu thập của huyện trước; chưa cần gọi từng đơn vị.", "Check the district's line and collector first; no need to call each unit."},
-		"alert.ack.none":        {"Chưa có người xác nhận đã nhận. Xác nhận trên bảng theo dõi, mục Sự cố.", "Nobody has acknowledged it. Acknowledge it on the board, under Incidents."},
+		"alert.ack.none":        {"Chưa có người xác nhận đã nhận. Bấm “Đã nhận” tại sự cố này trên bảng theo dõi.", "Nobody has acknowledged it. Press “Acknowledge” at this incident on the board."},
 		"alert.ack.at":          {"Đã xác nhận lúc %s.", "Acknowledged at %s."},
 		"alert.step":            {"Báo đến: %s, vì chưa có người xác nhận.", "Told: %s, because nobody has acknowledged it."},
 		"alert.id":              {"Mã sự cố: %s", "Incident: %s"},
