@@ -146,7 +146,7 @@ func serveCenter(ctx context.Context, s setup, stdout io.Writer) (err error) {
 	if web.TLSConfig != nil {
 		base = "https://" + dialable(pages.Addr())
 	}
-	if err := c.announce(acc, base, agents.Addr(), stdout); err != nil {
+	if err := c.announce(acc, base, stdout); err != nil {
 		return err
 	}
 	defer os.Remove(filepath.Join(s.dir, runFile))
@@ -194,7 +194,7 @@ func dialable(a net.Addr) string {
 }
 
 // announce prints where everything is, and a one-time link to the board.
-func (c *center) announce(acc *access.Access, base string, agents net.Addr, w io.Writer) error {
+func (c *center) announce(acc *access.Access, base string, w io.Writer) error {
 	b, err := json.Marshal(running{Board: base})
 	if err != nil {
 		return err
@@ -213,7 +213,7 @@ func (c *center) announce(acc *access.Access, base string, agents net.Addr, w io
 	fmt.Fprintf(w, "  %-24s %s\n", words.Say(vi, "collector.board"), link)
 	fmt.Fprintf(w, "  %-24s %s/api/v1/   (%s %s)\n", "PromQL", base, words.Say(vi, "collector.token"), filepath.Join(c.dir, tokenFile))
 	fmt.Fprintf(w, "  %-24s %s/metrics\n", "Prometheus", base)
-	fmt.Fprintf(w, "  %-24s https://%s\n", words.Say(vi, "collector.agents"), agents)
+	fmt.Fprintf(w, "  %-24s %s\n", words.Say(vi, "collector.agents"), c.agentsURL())
 	fmt.Fprintf(w, "  %-24s %s\n\n%s\n%s\n", words.Say(vi, "collector.state"), c.dir, words.Say(vi, "collector.stop"), words.Say(en, "collector.stop"))
 	return nil
 }

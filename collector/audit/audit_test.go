@@ -3,10 +3,12 @@ package audit
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"egovmon/agent/check"
+	"egovmon/agent/plan"
 	"egovmon/agent/words"
 	"egovmon/collector/history"
 	"egovmon/collector/report"
@@ -109,5 +111,28 @@ func TestWhatAPersonIsTold(t *testing.T) {
 	var b strings.Builder
 	if err := r.Write(&b, words.EN); err != nil || !strings.Contains(b.String(), "not protected against the log's own operator") {
 		t.Errorf("%v: %s", err, b.String())
+	}
+}
+
+// TestASlotThatStillRuns is of a check that had not ended when the last batch before the log's end was sealed.
+func TestASlotThatStillRuns(t *testing.T) {
+	sealed := time.Date(2026, 11, 23, 13, 44, 5, 3e8, time.UTC)
+	slot := sealed.Truncate(time.Second)
+	for _, c := range []struct {
+		name            string
+		until, last     time.Time
+		pending, absent int64
+	}{
+		{"under way", slot.Add(time.Minute), sealed, 1, 0},
+		{"it had ended before the batch", sealed.Add(-1), sealed, 0, 1},
+		{"the machine is silent for long", slot.Add(time.Minute), sealed.Add(time.Hour), 0, 1},
+	} {
+		m := &slots{}
+		m.sealed = sealed
+		r := Machine{}
+		r.slot(m, plan.Due{Check: "a", Slot: slot, Until: c.until}, c.last)
+		if r.Expected != 1 || r.Pending != c.pending || r.Absent != c.absent {
+			t.Errorf("%s: %d pending and %d absent, want %d and %d", c.name, r.Pending, r.Absent, c.pending, c.absent)
+		}
 	}
 }

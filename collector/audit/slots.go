@@ -176,7 +176,7 @@ func (r *Machine) slot(m *slots, d plan.Due, last time.Time) {
 		r.Ranges[why]++
 		return
 	}
-	if d.Slot.After(m.sealed) && d.Slot.After(last.Add(-plan.MaxSeal)) {
+	if d.Until.After(m.sealed) && d.Slot.After(last.Add(-plan.MaxSeal)) {
 		r.Pending++
 		return
 	}
