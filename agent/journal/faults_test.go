@@ -264,4 +264,3 @@ func TestKillThenPowerCut(t *testing.T) {
 		t.Error(err)
 	}
 }
-

@@ -83,10 +83,8 @@ func (v *verifier) entry(e Entry) {
 	case torn:
 		v.problem(e, Damaged, e.Err)
 		return
-	case e.Err != nil && e.Batch.Note == nil:
-		v.problem(e, Unreadable, e.Err)
 	case e.Err != nil:
-		v.problem(e, Content, e.Err)
+		v.problem(e, e.Problem(), e.Err)
 	}
 	if e.File == openName {
 		v.Open += len(e.Records)
@@ -149,16 +147,17 @@ func (v *verifier) end(dir string) {
 	next := wire.Head{Journal: v.last.Journal, Seq: v.last.Seq + 1}
 	at, err := readOpenPlace(dir)
 	acked := readCursor(dir)
-	whole := true
+	var missing *Problem
 	switch {
-	case acked.Journal == next.Journal && acked.Seq >= next.Seq:
-		v.add(Problem{cursorName, 0, Chain, fmt.Errorf("the collector has batch %d of journal %s, and the last one here is %d", acked.Seq, acked.Journal, v.last.Seq)})
-		whole = false
+	case acked.Journal != "" && acked.Seq > v.ended[acked.Journal]: // the last acknowledged one is always kept
+		missing = &Problem{cursorName, 0, Chain, fmt.Errorf("the collector has batch %d of journal %s, and the last one here is %d", acked.Seq, acked.Journal, v.ended[acked.Journal])}
 	case err == nil && at.journal == next.Journal && at.seq > next.Seq:
-		v.add(Problem{openName, 0, Chain, fmt.Errorf("the open batch is %d of journal %s, and the last sealed one is %d", at.seq, at.journal, v.last.Seq)})
-		whole = false
+		missing = &Problem{openName, 0, Chain, fmt.Errorf("the open batch is %d of journal %s, and the last sealed one is %d", at.seq, at.journal, v.last.Seq)}
 	}
-	v.settle(whole)
+	v.settle(missing == nil)
+	if missing != nil {
+		v.add(*missing)
+	}
 }
 
 // readOpenPlace reads which batch the open file will be.

@@ -18,6 +18,21 @@ type Entry struct {
 	Header  Header   // of the batch, not verified; zero for records of the open batch
 	Records []Record // what can be read
 	Err     error    // what is wrong here; reading goes on behind it, or with the next file
+
+	joined bool // after a broken end: what follows goes on where this ends
+}
+
+// Problem tells what kind of problem an entry's error is.
+func (e Entry) Problem() ProblemKind {
+	switch torn := errors.Is(e.Err, errTorn); {
+	case torn && (e.joined || e.File == openName):
+		return BrokenOff
+	case torn:
+		return Damaged
+	case e.Batch.Note == nil:
+		return Unreadable
+	}
+	return Content
 }
 
 // Read yields what lies in a journal's folder, oldest first, the open batch last. It changes nothing, and may run
@@ -49,6 +64,7 @@ func Read(dir string) iter.Seq[Entry] {
 				if e.Header.Seq > 0 {
 					last = e.Header
 				}
+				e.joined = limit == last.Seq+1 && places[i].journal == last.Journal
 				return yield(e)
 			}) {
 				return
