@@ -53,7 +53,7 @@ func disturb(t *testing.T, set func(w *world), f func(r *rig), after func(r *rig
 		undisturbed := remains{machine: machine, agents: []string{r.b.dir}, state: r.twin.state, kinds: r.twin.kinds}.judge(w.T)
 		disturbed := remains{machine: machine, agents: append([]string{r.a.dir}, r.also...), state: r.world.state, kinds: r.world.kinds,
 			damaged: r.damaged, orphans: r.orphans, relogged: r.relogged, rejected: r.rejected}.judge(w.T)
-		share := agree(w.T, undisturbed, disturbed)
+		share := agree(w.T, undisturbed, disturbed, nil)
 		after(r, undisturbed, disturbed, share)
 	})
 }

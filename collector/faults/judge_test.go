@@ -406,7 +406,8 @@ func measured(r check.Reason) bool {
 
 // agree holds a disturbed run against the undisturbed one: of a second that both measured they say the same. It returns
 // the share of the seconds that the reference measured and the disturbed run did too.
-func agree(t *testing.T, reference, disturbed *story) float64 {
+// Seconds of which unsure is true are passed over.
+func agree(t *testing.T, reference, disturbed *story, unsure func(at int64) bool) float64 {
 	t.Helper()
 	var both, known int64
 	for id, runs := range reference.observed {
@@ -420,7 +421,13 @@ func agree(t *testing.T, reference, disturbed *story) float64 {
 					continue
 				}
 				both += d.Seconds()
-				if d.Reason != r.Reason {
+				if d.Reason == r.Reason {
+					continue
+				}
+				for unsure != nil && d.From < d.To && unsure(d.From) {
+					d.From++
+				}
+				if d.From < d.To {
 					t.Errorf("%s from %s for %d s: undisturbed %s, disturbed %s", id, time.Unix(d.From, 0).UTC().Format("02T15:04:05"), d.Seconds(), r.Reason, d.Reason)
 					return 0
 				}

@@ -1,0 +1,117 @@
+package faults
+
+import (
+	"flag"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"egovmon/agent/check"
+)
+
+// rounds is how often TestKill kills something. `go test ./collector/faults -run TestKill -rounds 200 -timeout 30m` is
+// what a release goes through.
+var rounds = flag.Int("rounds", 20, "how many times TestKill kills a program")
+
+// nearChange reports whether a real peer may have changed while the slot was run that a second belongs to: a result of a
+// slot of ten seconds speaks of a state that was seen up to ten seconds before or after.
+func nearChange(at int64) bool {
+	const slot, slack = 10, 10
+	into := at % int64(period/time.Second)
+	return into < slot+slack || into > int64(period/time.Second)-slack
+}
+
+// seen holds the results of real processes against the script of the peer.
+func seen(t *testing.T, s *story) {
+	t.Helper()
+	wrong := 0
+	for k, o := range s.archived {
+		began, ended := o.Start.Add(-time.Second), o.Start.Add(o.Took+time.Second)
+		if o.Reason == check.Timeout || o.Reason == check.ConnectTimeout {
+			continue // the machine that runs the test was too busy
+		}
+		if o.Reason != byMinute(o.Check, began) && o.Reason != byMinute(o.Check, ended) {
+			if wrong++; wrong == 1 {
+				t.Errorf("%v: the result says %s, the peer said %s", k, o.Reason, byMinute(o.Check, o.Start))
+			}
+		}
+	}
+}
+
+// TestKill kills agent and collector at random moments while another pair, undisturbed, watches the same peer. What the
+// agent has ever shown as recorded is in the history in the end, once, and as the peer was.
+func TestKill(t *testing.T) {
+	bin := programs(t)
+	peer := newPeer(t)
+	w, calm := newTown(t, bin, peer), newTown(t, bin, peer)
+	calm.start()
+	w.start()
+	shown := map[string]map[float64]bool{}
+	look := func() {
+		for id, at := range w.shown() {
+			if shown[id] == nil {
+				shown[id] = map[float64]bool{}
+			}
+			shown[id][at] = true
+		}
+	}
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	kills := map[string]int{}
+	for range *rounds {
+		time.Sleep(time.Duration(rng.Int64N(int64(4 * time.Second))))
+		look()
+		switch rng.IntN(5) {
+		case 0, 1, 2:
+			kills["agent"]++
+			w.watcher.kill()
+			w.start()
+		case 3:
+			kills["collector"]++
+			w.collector.kill()
+			w.open()
+		case 4:
+			kills["both"]++
+			w.watcher.kill()
+			w.collector.kill()
+			w.open()
+			w.start()
+		}
+	}
+	time.Sleep(2 * time.Second)
+	look()
+	w.rest()
+	calm.rest()
+	s, u := w.remains().judge(t), calm.remains().judge(t)
+	seen(t, s)
+	seen(t, u)
+	promised, broken := 0, 0
+	starts := map[string]map[int64]bool{}
+	for k := range s.archived {
+		if starts[k.check] == nil {
+			starts[k.check] = map[int64]bool{}
+		}
+		starts[k.check][k.start] = true
+	}
+	for id, ats := range shown {
+		for at := range ats {
+			promised++
+			if !starts[id][int64(at*1000+0.5)] {
+				broken++
+			}
+		}
+	}
+	if promised == 0 || broken > 0 {
+		t.Errorf("%d of %d results that the agent showed as recorded are not in the history", broken, promised)
+	}
+	share := agree(t, u, s, nearChange)
+	t.Logf("killed %v; %d results, %d of them seen as recorded; %.2f of the seconds of the undisturbed run: %v", kills, len(s.recorded), promised, share, s.totals)
+	out, errs, err := w.try("agent", "journal", "verify", "--data", w.agent)
+	if err != nil {
+		t.Errorf("agent journal verify: %v: %.500s%.500s", err, out, errs)
+	}
+	if share < 0.5 {
+		t.Errorf("only %.2f of the seconds were measured in spite of the kills", share)
+	}
+}
