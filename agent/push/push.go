@@ -218,8 +218,12 @@ func (p *Pusher) Round(ctx context.Context) error {
 			break
 		}
 		sent = true
+		before := p.after
 		if err := p.send(ctx, bs); err != nil {
 			return err
+		}
+		if p.after == before { // whatever the reason, it must not be done over and over without a pause
+			return fmt.Errorf("push: the collector answered batches %d to %d of journal %s, and is to be sent the same again", bs[0].Head.Seq, bs[len(bs)-1].Head.Seq, bs[0].Head.Journal)
 		}
 	}
 	if !sent {
@@ -273,11 +277,13 @@ func (p *Pusher) send(ctx context.Context, bs []journal.Sealed) error {
 	return nil
 }
 
-// acknowledge moves on to the head that the collector says, if that lies within what it was sent.
+// acknowledge moves on to the head that the collector says, and no further than what it was sent: it may hold batches that
+// are lost here.
 func (p *Pusher) acknowledge(head, last wire.Head) {
-	if head.Journal != last.Journal || head.Seq == 0 || head.Seq > last.Seq {
+	if head.Journal != last.Journal || head.Seq == 0 {
 		return
 	}
+	head.Seq = min(head.Seq, last.Seq)
 	before := p.o.Journal.Stats().Batches
 	if err := p.o.Journal.Ack(head); err != nil {
 		if !errors.Is(err, journal.ErrUnknownHead) {
