@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"time"
 
 	"egovmon/agent/check"
 	"egovmon/collector/history"
@@ -16,35 +15,7 @@ func (c *center) toHistory(ctx context.Context, a intake.Accepted) error {
 }
 
 // historyBatch is what the accounts need of a batch.
-func historyBatch(a intake.Accepted) history.Batch {
-	b := history.Batch{Leaf: a.Leaf, Machine: a.Machine, Unit: a.Unit, Journal: a.Header.Journal}
-	for _, e := range a.Events {
-		switch {
-		case e.Observation != nil:
-			o := e.Observation
-			r := o.Reason
-			if o.ClockUnproven {
-				r = check.ClockUnproven
-			}
-			b.Events = append(b.Events, history.Event{Observation: &history.Observation{Check: o.Check, Start: o.Start, From: o.From, To: o.To, Reason: r}})
-		case e.Range != nil:
-			b.Events = append(b.Events, history.Event{Range: e.Range})
-		case e.Plan != nil:
-			p := history.Plan{At: e.Plan.At, SHA256: e.Plan.Plan.Hash(), Version: e.Plan.Plan.Version}
-			for _, ch := range e.Plan.Plan.Checks {
-				p.Checks = append(p.Checks, history.Check{ID: ch.ID, Service: ch.Service, Kind: ch.Kind, Path: ch.Path, Every: int64(ch.Every / time.Second)})
-			}
-			b.Events = append(b.Events, history.Event{Plan: &p})
-		case e.Begin != nil:
-			b.Events = append(b.Events, history.Event{Begin: &history.Begin{At: e.Begin.At, Previous: e.Begin.PreviousJournal}})
-		case e.Cloned != nil:
-			b.Events = append(b.Events, history.Event{Cloned: &history.Cloned{From: e.Cloned.From, To: e.Cloned.To}})
-		case e.End != nil:
-			b.Events = append(b.Events, history.Event{End: &history.End{At: e.End.At}})
-		}
-	}
-	return b
-}
+func historyBatch(a intake.Accepted) history.Batch { return a.History() }
 
 // toSeries feeds the charts.
 func (c *center) toSeries(ctx context.Context, a intake.Accepted) error {

@@ -19,8 +19,10 @@ type rig struct {
 	b    *agent // the twin's
 
 	also     []string // further folders that have held the journal
+	keys     []string // journal keys of before
 	damaged  bool
 	orphans  bool
+	cloned   bool
 	relogged bool
 	rejected []string // reasons for which results may be rejected
 }
@@ -52,7 +54,7 @@ func disturb(t *testing.T, set func(w *world), f func(r *rig), after func(r *rig
 		r.twin.close()
 		undisturbed := remains{machine: machine, agents: []string{r.b.dir}, state: r.twin.state, kinds: r.twin.kinds}.judge(w.T)
 		disturbed := remains{machine: machine, agents: append([]string{r.a.dir}, r.also...), state: r.world.state, kinds: r.world.kinds,
-			damaged: r.damaged, orphans: r.orphans, relogged: r.relogged, rejected: r.rejected}.judge(w.T)
+			keys: r.keys, damaged: r.damaged, cloned: r.cloned, orphans: r.orphans, relogged: r.relogged, rejected: r.rejected}.judge(w.T)
 		share := agree(w.T, undisturbed, disturbed, nil)
 		after(r, undisturbed, disturbed, share)
 	})

@@ -28,7 +28,6 @@ import (
 	"egovmon/agent/wire"
 	"egovmon/collector/enrol"
 	"egovmon/collector/evidence"
-	"egovmon/collector/history"
 	"egovmon/collector/history/index"
 	"egovmon/collector/intake"
 	"egovmon/exporter"
@@ -57,6 +56,7 @@ type world struct {
 	every  time.Duration // of each check
 	seal   time.Duration // of plans; 0 for the default
 	checks []string
+	runs   atomic.Int64
 	shift  atomic.Int64 // what the bubble's own clock lacks, in ns: time in which every machine here stood still
 
 	centre *centre // nil while the collector is away
@@ -116,8 +116,8 @@ func flapping(id string, at time.Time) check.Reason {
 
 func (w *world) newCheck(_ check.Options, env check.Env) (check.Func, error) {
 	return func(context.Context) check.Result {
-		at := w.now() // which names the run, whatever the machine takes for the time
-		return check.Because(w.script(env.Check, at), "%s", at.UTC().Format(time.RFC3339Nano))
+		// The detail names the run, whatever the machine takes for the time and whoever else has its name.
+		return check.Because(w.script(env.Check, w.now()), "run %d", w.runs.Add(1))
 	}, nil
 }
 
@@ -167,7 +167,7 @@ func (w *world) open() {
 	c.Server, err = intake.Open(w.Context(), intake.Options{Dir: filepath.Join(w.state, "intake"), Evidence: c.store, Registrar: c.reg, Kinds: w.kinds,
 		PlanSigner: c.keys.PlanSigner, Now: w.now, Logger: w.log("collector"),
 		Consumers: []intake.Consumer{{Name: "history", Next: next, Accept: func(ctx context.Context, a intake.Accepted) error {
-			return c.index.Add(ctx, historyBatch(a))
+			return c.index.Add(ctx, a.History())
 		}}}})
 	w.must(err)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -188,6 +188,11 @@ func (w *world) open() {
 		}
 	})
 	w.centre = c
+	w.Cleanup(func() { // of a test that was broken off
+		if w.centre == c {
+			w.close()
+		}
+	})
 	c.stop = func() {
 		_ = h.Close()
 		cancel()
@@ -335,8 +340,23 @@ type agent struct {
 
 func (a *agent) now() time.Time { return a.w.now().Add(time.Duration(a.shift.Load())) }
 
-// enrol gives a machine an identity. That goes over a socket of loopback, which is closed again, so that time can pass.
+// enrol gives a machine an identity and a folder.
 func (w *world) enrol(name string) *agent {
+	w.Helper()
+	a := &agent{w: w, dir: filepath.Join(w.dir, name)}
+	w.must(os.MkdirAll(a.dir, 0o700))
+	w.identify(a, name)
+	return a
+}
+
+// again gives a machine a new identity, in the folder that it has.
+func (w *world) again(a *agent) {
+	w.Helper()
+	w.identify(a, a.id.Machine)
+}
+
+// identify enrols over a socket of loopback, which is closed again, so that time can pass.
+func (w *world) identify(a *agent, name string) {
 	w.Helper()
 	in, err := w.centre.reg.NewToken(unit, name)
 	w.must(err)
@@ -350,10 +370,8 @@ func (w *world) enrol(name string) *agent {
 	<-done
 	w.must(err)
 	id.Collector = address
-	a := &agent{w: w, dir: filepath.Join(w.dir, name), id: id}
-	w.must(os.MkdirAll(a.dir, 0o700))
+	a.id = id
 	w.must(id.Save(a.dir))
-	return a
 }
 
 // start runs the agent on its folder.
@@ -366,8 +384,16 @@ func (a *agent) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- d.Run(ctx) }()
+	ended := false
+	a.w.Cleanup(func() { // of a test that was broken off
+		if !ended {
+			cancel()
+			<-done
+		}
+	})
 	a.stop = func(kill bool) {
 		a.w.Helper()
+		ended = true
 		var held string
 		if kill {
 			synctest.Wait()
@@ -390,35 +416,6 @@ func (w *world) settle() {
 	w.Helper()
 	time.Sleep(20 * time.Minute)
 	synctest.Wait()
-}
-
-// historyBatch is what the accounts need of a batch, as the collector hands it to the index.
-func historyBatch(a intake.Accepted) history.Batch {
-	b := history.Batch{Leaf: a.Leaf, Machine: a.Machine, Unit: a.Unit, Journal: a.Header.Journal}
-	for _, e := range a.Events {
-		switch {
-		case e.Observation != nil:
-			o := e.Observation
-			r := o.Reason
-			if o.ClockUnproven {
-				r = check.ClockUnproven
-			}
-			b.Events = append(b.Events, history.Event{Observation: &history.Observation{Check: o.Check, Start: o.Start, From: o.From, To: o.To, Reason: r}})
-		case e.Range != nil:
-			b.Events = append(b.Events, history.Event{Range: e.Range})
-		case e.Plan != nil:
-			p := history.Plan{At: e.Plan.At, SHA256: e.Plan.Plan.Hash(), Version: e.Plan.Plan.Version}
-			for _, ch := range e.Plan.Plan.Checks {
-				p.Checks = append(p.Checks, history.Check{ID: ch.ID, Service: ch.Service, Kind: ch.Kind, Path: ch.Path, Every: int64(ch.Every / time.Second)})
-			}
-			b.Events = append(b.Events, history.Event{Plan: &p})
-		case e.Begin != nil:
-			b.Events = append(b.Events, history.Event{Begin: &history.Begin{At: e.Begin.At, Previous: e.Begin.PreviousJournal}})
-		case e.End != nil:
-			b.Events = append(b.Events, history.Event{End: &history.End{At: e.End.At}})
-		}
-	}
-	return b
 }
 
 // A notebook is a log that several goroutines write.
