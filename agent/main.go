@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 
+	"egovmon/agent/daemon"
+	"egovmon/agent/host"
 	"egovmon/exporter"
 )
 
@@ -18,10 +20,30 @@ func main() {
 	if code, ok := underManager(os.Args[1:]); ok {
 		os.Exit(code)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := withSignals(context.Background(), func() bool { return host.ShuttingDown(context.Background()) })
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
+}
+
+// withSignals ends a context when the process is told to stop, with daemon.ErrShutdown as the cause when that is because
+// the machine goes down. A second signal ends the process at once.
+func withSignals(parent context.Context, goingDown func() bool) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(parent)
+	told := make(chan os.Signal, 1)
+	signal.Notify(told, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		select {
+		case <-ctx.Done():
+		case sig := <-told:
+			signal.Stop(told)
+			if sig == syscall.SIGTERM && goingDown() {
+				cancel(daemon.ErrShutdown)
+			}
+			cancel(context.Canceled)
+		}
+	}()
+	return ctx, func() { signal.Stop(told); cancel(nil) }
 }
 
 // Exit codes of every command.

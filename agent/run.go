@@ -46,7 +46,7 @@ func runRun(ctx context.Context, args []string, _, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "agent run: %v\n", err)
 		return exitUsage
 	}
-	d, err := daemon.Open(daemon.Options{Dir: dir, Identity: id, Kinds: kinds.Table(), Config: cfg, Build: exporter.ThisBuild(), Log: log})
+	d, err := daemon.Open(daemon.Options{Dir: dir, Identity: id, Kinds: kinds.Table(), Config: cfg, Build: exporter.ThisBuild(), Log: log, ShutDownAt: host.ShutDownAt})
 	if err != nil {
 		fmt.Fprintf(stderr, "agent run: %v\n", err)
 		return exitFailed

@@ -3,6 +3,10 @@ package daemon
 import (
 	"context"
 	"testing"
+	"time"
+
+	"egovmon/agent/check"
+	"egovmon/agent/journal"
 )
 
 // A machine that is switched off says so, at the end of its journal and to the collector.
@@ -31,5 +35,32 @@ func TestShutdown(t *testing.T) {
 	}
 	if got := endCause(below); got != "shutdown" {
 		t.Errorf("the cause is %q below, want shutdown", got)
+	}
+}
+
+// Why nothing was measured before a start follows from how the journal ends, and from what the system says of that time.
+func TestBefore(t *testing.T) {
+	end := time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
+	at := func(end time.Time) func(time.Time) bool { return end.Equal }
+	for _, tt := range []struct {
+		name     string
+		clean    bool
+		cause    string
+		shutDown func(time.Time) bool
+		want     check.Reason
+	}{
+		{"the agent was stopped", true, "stop", at(end.Add(time.Hour)), check.MissedStopped},
+		{"the agent was told that the machine goes down", true, "shutdown", nil, check.MissedShutdown},
+		{"only the system knew", true, "stop", at(end), check.MissedShutdown},
+		{"the agent was killed as the machine went down", false, "", at(end), check.MissedShutdown},
+		{"the agent was killed", false, "", nil, check.MissedStopped},
+	} {
+		r := journal.Recovered{LastTime: end, Clean: tt.clean, EndCause: tt.cause, Plan: &journal.PlanApplied{At: end.Add(-time.Hour)}}
+		if got := before(r, tt.shutDown); got.Reason != tt.want || !got.Last.Equal(end) {
+			t.Errorf("%s: %s since %s, want %s", tt.name, got.Reason, got.Last, tt.want)
+		}
+	}
+	if got := before(journal.Recovered{}, nil); got.Reason != "" {
+		t.Errorf("a first start: %s", got.Reason)
 	}
 }

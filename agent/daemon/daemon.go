@@ -58,6 +58,9 @@ type Options struct {
 	Now      func() time.Time // default time.Now
 	// Suspended says how long the machine has been suspended in all. Default schedule.SystemSuspended.
 	Suspended func() time.Duration
+	// ShutDownAt tells whether the machine was switched off in order about then, when the agent itself was not told so.
+	// Nil when that cannot be told.
+	ShutDownAt func(end time.Time) bool
 	// Dial opens connections to the collector. Default the operating system's.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
@@ -126,7 +129,7 @@ func Open(o Options) (_ *Daemon, err error) {
 		Secret:      func(name string) (string, error) { return host.Secret(o.Dir, name) },
 		ClockProven: d.clockProven,
 		ClockMoved:  func(by time.Duration) { d.journal.MoveClock(by, o.Now()) },
-		Before:      before(found),
+		Before:      before(found, o.ShutDownAt),
 	})
 	if d.pusher, err = d.newPusher(); err != nil {
 		return nil, fmt.Errorf("agent: %w", err)
@@ -143,11 +146,11 @@ func Open(o Options) (_ *Daemon, err error) {
 }
 
 // before is what the scheduler needs to know of what the journal holds.
-func before(r journal.Recovered) schedule.Before {
+func before(r journal.Recovered, shutDownAt func(time.Time) bool) schedule.Before {
 	b := schedule.Before{Last: r.LastTime, Slots: r.LastSlot, Ranges: r.Ranges}
 	if r.Plan != nil {
 		b.Applied, b.Reason = r.Plan.At, check.MissedStopped
-		if r.Clean && r.EndCause == "shutdown" {
+		if r.Clean && r.EndCause == "shutdown" || shutDownAt != nil && shutDownAt(r.LastTime) {
 			b.Reason = check.MissedShutdown
 		}
 	}
