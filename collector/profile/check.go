@@ -106,29 +106,22 @@ func (p *Profile) eachRecord(f func(Record)) {
 	}
 }
 
-// parameters names those that are empty while a service of today needs them.
+// parameters names those that are empty while a check of today needs them, and what is not measured for it.
 func (c *checker) parameters() {
-	needed := map[string][]string{}
-	add := func(service string, v any) {
-		for _, name := range placeholders(v) {
-			if !slices.Contains(needed[name], service) {
-				needed[name] = append(needed[name], service)
-			}
+	checks, services := map[string][]string{}, map[string][]string{} // by parameter: what is not run, and what it decides
+	add := func(list map[string][]string, name, id string) {
+		if !slices.Contains(list[name], id) {
+			list[name] = append(list[name], id)
 		}
 	}
 	for _, s := range c.p.ServicesAt(c.now) {
+		deciding := s.Deciding()
 		for _, x := range s.Checks {
-			for _, o := range x.With {
-				add(s.ID, o.Value)
-				if !slices.Contains(placeholders(o.Value), lineAnchors) {
-					continue
-				}
-				for _, l := range c.p.Lines {
-					if l.Path == x.Path && l.Valid.CoversTime(c.now) {
-						for _, a := range l.Anchors {
-							add(s.ID, a)
-						}
-					}
+			id := s.ID + "." + x.ID
+			for _, name := range c.needs(x) {
+				add(checks, name, id)
+				if slices.Contains(deciding, id) {
+					add(services, name, s.ID)
 				}
 			}
 		}
@@ -136,10 +129,34 @@ func (c *checker) parameters() {
 	day := DateOf(c.now)
 	for _, q := range c.p.Parameters {
 		filled := slices.ContainsFunc(q.Values, func(d Dated) bool { return d.Valid.Covers(day) })
-		if len(needed[q.ID]) > 0 && !q.Builtin && !filled {
-			c.warn(q.File, q.Line, "fill in its value ("+q.Note+")", "parameter %q is empty: %s not measured (chưa cấu hình)", q.ID, strings.Join(needed[q.ID], ", "))
+		if len(checks[q.ID]) == 0 || q.Builtin || filled {
+			continue
+		}
+		lost := strings.Join(checks[q.ID], ", ") + " not run (chưa cấu hình)"
+		if list := services[q.ID]; len(list) > 0 {
+			lost += ", and " + strings.Join(list, ", ") + " not measured"
+		}
+		c.warn(q.File, q.Line, "fill in its value ("+q.Note+")", "parameter %q is empty: %s", q.ID, lost)
+	}
+}
+
+// needs lists the parameters that a check's options name, by way of the anchors of lines too.
+func (c *checker) needs(x ServiceCheck) []string {
+	var names []string
+	for _, o := range x.With {
+		names = append(names, placeholders(o.Value)...)
+		if !slices.Contains(placeholders(o.Value), lineAnchors) {
+			continue
+		}
+		for _, l := range c.p.Lines {
+			if l.Path == x.Path && l.Valid.CoversTime(c.now) {
+				for _, a := range l.Anchors {
+					names = append(names, placeholders(a)...)
+				}
+			}
 		}
 	}
+	return names
 }
 
 // services names those that no machine of today could ever be told to check.

@@ -160,38 +160,40 @@ func (f *fields) options(n *yaml.Node, depth int) []Option {
 		if g.keys[k.Value] != v || name == "" {
 			continue
 		}
-		o := Option{Name: name, Line: v.Line}
-		switch v.Kind {
-		case yaml.MappingNode:
-			if depth > 0 {
-				f.wrong(v, "write plain values", "%s: option %q is nested too deeply", f.where, name)
-				continue
-			}
-			o.Value = f.options(v, depth+1)
-		case yaml.SequenceNode:
-			list := []any{}
-			for _, item := range v.Content {
-				if value := f.optionScalar(item, name); value != nil {
-					list = append(list, value)
-				}
-			}
-			o.Value = list
-		default:
-			o.Value = f.optionScalar(v, name)
-		}
-		if o.Value != nil {
+		if o := (Option{Name: name, Value: f.option(v, name, depth+1), Line: v.Line}); o.Value != nil {
 			os = append(os, o)
 		}
 	}
 	return os
 }
 
-// optionScalar returns a string, int64, float64 or bool, or nil after having said what is wrong.
-func (f *fields) optionScalar(n *yaml.Node, name string) any {
-	if n.Kind != yaml.ScalarNode {
-		f.wrong(n, "write plain values", "%s: option %q is nested too deeply", f.where, name)
+// maxOption is how deep an option's value nests: the steps of a journey are a list of mappings, their form is a mapping,
+// and a secret in it is one more.
+const maxOption = 4
+
+// option returns the value of an option, or of a part of one; nil after having said what is wrong.
+func (f *fields) option(v *yaml.Node, name string, depth int) any {
+	if v.Kind == yaml.ScalarNode {
+		return f.optionScalar(v, name)
+	}
+	if depth > maxOption {
+		f.wrong(v, "write plain values", "%s: option %q is nested too deeply", f.where, name)
 		return nil
 	}
+	if v.Kind == yaml.MappingNode {
+		return f.options(v, depth)
+	}
+	list := []any{}
+	for _, item := range v.Content {
+		if value := f.option(item, name, depth+1); value != nil {
+			list = append(list, value)
+		}
+	}
+	return list
+}
+
+// optionScalar returns a string, int64, float64 or bool, or nil after having said what is wrong.
+func (f *fields) optionScalar(n *yaml.Node, name string) any {
 	switch n.Tag {
 	case "!!null":
 		f.wrong(n, "write a value, or remove the option", "%s: option %q is empty", f.where, name)

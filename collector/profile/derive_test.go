@@ -12,25 +12,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"egovmon/agent/check"
+	"egovmon/agent/check/kinds"
 	"egovmon/agent/plan"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden plans in testdata")
-
-// kindsForTests is what the derived plans need: names and options, without anything that runs.
-func kindsForTests() check.Table {
-	k := func(name string, options ...check.Option) check.Kind { return check.Kind{Name: name, Options: options} }
-	return check.Table{
-		k("http", check.Option{Name: "url", Type: check.TypeURL, Required: true}, check.Option{Name: "status", Type: check.TypeInts}, check.Option{Name: "contains", Type: check.TypeStrings}),
-		k("tcp", check.Option{Name: "address", Type: check.TypeAddress, Required: true}),
-		k("tls", check.Option{Name: "address", Type: check.TypeAddress, Required: true}),
-		k("dns", check.Option{Name: "name", Type: check.TypeString, Required: true}, check.Option{Name: "type", Type: check.TypeString}, check.Option{Name: "server", Type: check.TypeAddress}),
-		k("uplink", check.Option{Name: "anchors", Type: check.TypeAddrs, Required: true, Min: 3, Max: 16}),
-		k("gateway"),
-		k("host"),
-		k("control", check.Option{Name: "id", Type: check.TypeString, Required: true}),
-	}
-}
 
 var agents = map[string]string{"collector.agents": "127.0.0.1:19443"}
 
@@ -65,7 +51,7 @@ func TestGoldenPlans(t *testing.T) {
 				t.Fatal(err)
 			}
 			golden(t, tt.file, text)
-			parsed, err := plan.Parse(text, kindsForTests())
+			parsed, err := plan.Parse(text, kinds.Table())
 			if err != nil {
 				t.Fatalf("the agent refuses it:\n%v", err)
 			}
@@ -85,7 +71,7 @@ func TestBuiltinMachineStaysLocal(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		parsed, err := plan.Parse(text, kindsForTests())
+		parsed, err := plan.Parse(text, kinds.Table())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -110,11 +96,87 @@ func TestSamplePlansParse(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := plan.Parse(text, kindsForTests()); err != nil {
+			if _, err := plan.Parse(text, kinds.Table()); err != nil {
 				t.Errorf("%s on %s:\n%v", m.ID, when, err)
 			}
 		}
 	}
+}
+
+// Once an operator has filled in everything, every check of the sample is one that an agent takes.
+func TestSampleFilledInParses(t *testing.T) {
+	p := sample(t)
+	given := map[string]string{}
+	for _, q := range p.Parameters {
+		switch _, end, _ := strings.Cut(q.ID, "."); end {
+		case "address", "server", "submission", "imap", "tsa", "ocsp", "mssp", "agents", "internet.1", "internet.2", "internet.3", "tslcd.1", "tslcd.2", "tslcd.3":
+			given[q.ID] = q.ID + ".test:443"
+		case "host", "sso_host", "name", "domain", "field":
+			given[q.ID] = "host.test"
+		case "lookup_path", "lookup_result":
+			given[q.ID] = "/tra-cuu?ma=1"
+		case "approved", "lookup_text", "lookup_code", "roots", "certificate", "issuer":
+			given[q.ID] = "x"
+		default:
+			given[q.ID] = "https://host.test/"
+		}
+	}
+	for _, when := range []string{"2023-06-01", "2026-06-01"} {
+		for _, m := range p.MachinesAt(on(t, when)) {
+			text, why, err := p.PlanFor(m.ID, on(t, when), given, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := plan.Parse(text, kinds.Table()); err != nil {
+				t.Errorf("%s on %s:\n%v", m.ID, when, err)
+			}
+			for _, w := range why {
+				if w.Because == BecauseNotConfigured {
+					t.Errorf("%s on %s: %s: %s", m.ID, when, w.Check, w.Detail)
+				}
+			}
+		}
+	}
+}
+
+// The steps of a journey go into the plan as they stand, their own variables among them.
+func TestJourneyInPlan(t *testing.T) {
+	p := loaded(t, edit{"services.yaml", "      - {id: uplink, kind: uplink,", `      - id: tra_cuu
+        kind: journey
+        every: 5m
+        with:
+          url: "${web.url}"
+          approved: "12/GP"
+          steps:
+            - {name: mở trang, get: /, inputs: {token: __token}}
+            - name: đăng nhập
+              post: /login
+              form: {user: probe, pw: {secret: probe}, __token: "$${token}", from: "${anchor}"}
+              status: [200, 302]
+      - {id: uplink, kind: uplink,`})
+	text, _, err := p.PlanFor("m-a-1", on(t, "2024-06-03"), nil, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parsed, err := plan.Parse(text, kinds.Table())
+	if err != nil {
+		t.Fatalf("the agent refuses it: %v\n%s", err, text)
+	}
+	for _, c := range parsed.Checks {
+		if c.ID != "web.tra_cuu" {
+			continue
+		}
+		steps := c.Options.Steps("steps")
+		if len(steps) != 2 || steps[0].Map("inputs")["token"] != "__token" {
+			t.Fatalf("steps %v", steps)
+		}
+		want := map[string]check.Value{"user": {Text: "probe"}, "pw": {Secret: "probe"}, "__token": {Text: "${token}"}, "from": {Text: "192.0.2.1"}}
+		if diff := cmp.Diff(want, steps[1].Values("form")); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+		return
+	}
+	t.Errorf("no journey in:\n%s", text)
 }
 
 func TestPlanText(t *testing.T) {
@@ -326,6 +388,7 @@ func TestNotConfigured(t *testing.T) {
 		want          []Lack
 	}{
 		{"inet", "huyen-tu-ky", []Lack{{"inet.uplink", true, []string{"neo.internet.1", "neo.internet.2", "neo.internet.3"}}}},
+		{"qlvb", "xa-tu-ky", []Lack{{"qlvb.dang_nhap", true, []string{"qlvb.url"}}, {"qlvb.tls", false, []string{"qlvb.address"}}}},
 		{"qlvb", "huyen-tu-ky", nil}, // nobody there is to watch it
 		{"dvc_q", "xa-tu-ky", nil},
 		{"thu_thap", "huyen-tu-ky", nil},

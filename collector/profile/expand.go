@@ -12,7 +12,12 @@ import (
 // lineAnchors stands for the anchors of the machine's line on the check's path. It is the whole of an option's value.
 const lineAnchors = "line.anchors"
 
-var formPlaceholder = regexp.MustCompile(`\$\{([^{}]*)\}`)
+// formPlaceholder finds ${NAME}, which a parameter fills in, and $${NAME}, which stands for ${NAME} itself: the steps of a
+// journey have variables of their own.
+var formPlaceholder = regexp.MustCompile(`\$?\$\{([^{}]*)\}`)
+
+// literal reports whether a match of formPlaceholder is left for the kind.
+func literal(match string) bool { return strings.HasPrefix(match, "$$") }
 
 // eachString calls f with every string in an option's value.
 func eachString(v any, f func(string)) {
@@ -35,7 +40,7 @@ func placeholders(v any) []string {
 	var names []string
 	eachString(v, func(s string) {
 		for _, m := range formPlaceholder.FindAllStringSubmatch(s, -1) {
-			if !slices.Contains(names, m[1]) {
+			if !literal(m[0]) && !slices.Contains(names, m[1]) {
 				names = append(names, m[1])
 			}
 		}
@@ -81,7 +86,12 @@ func (e *expander) lack(name string) {
 }
 
 func (e *expander) text(s string) string {
-	return formPlaceholder.ReplaceAllStringFunc(s, func(m string) string { return e.lookup(m[2 : len(m)-1]) })
+	return formPlaceholder.ReplaceAllStringFunc(s, func(m string) string {
+		if literal(m) {
+			return m[1:]
+		}
+		return e.lookup(m[2 : len(m)-1])
+	})
 }
 
 // value returns an option's value with every ${…} filled in; what could not be is in missing.
