@@ -1,0 +1,186 @@
+package servers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"runtime"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// stopGrace is how long a server has to end by itself before it is killed.
+const stopGrace = 5 * time.Second
+
+// Command prepares a program to run in a Place: in its network namespace and its folder, in a process group of its own, which
+// is killed when ctx ends. The kernel kills the program, too, when the thread that started it is gone: start it with [Start],
+// which keeps that thread. A program that is not there is an error of Start and Run, a [*MissingError].
+func Command(ctx context.Context, p Place, name string, args ...string) *exec.Cmd {
+	path, err := find(name)
+	if err != nil {
+		cmd := exec.CommandContext(ctx, name)
+		cmd.Err = Require(name)
+		return cmd
+	}
+	if p.Netns != "" {
+		ip, ipErr := find("ip")
+		if ipErr != nil {
+			cmd := exec.CommandContext(ctx, name)
+			cmd.Err = Require("ip")
+			return cmd
+		}
+		// ip becomes the program: the process stays the same.
+		args = append([]string{"netns", "exec", p.Netns, path}, args...)
+		path = ip
+	}
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.Dir = p.Dir
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = time.Second
+	return cmd
+}
+
+// A Process is a program that was started.
+type Process struct {
+	cmd  *exec.Cmd
+	done chan struct{}
+
+	mu  sync.Mutex
+	err error // how it ended, once done is closed
+}
+
+// Start starts a command and keeps the thread that started it until the program has ended.
+func Start(cmd *exec.Cmd) (*Process, error) {
+	r := &Process{cmd: cmd, done: make(chan struct{})}
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err != nil {
+			return
+		}
+		err = cmd.Wait()
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // what it started and left behind
+		r.mu.Lock()
+		r.err = err
+		r.mu.Unlock()
+		close(r.done)
+	}()
+	if err := <-started; err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// Done is closed once the program has ended.
+func (r *Process) Done() <-chan struct{} { return r.done }
+
+// Err says how the program ended; nil while it runs.
+func (r *Process) Err() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.err
+}
+
+// Pid is the number of the process and of its group.
+func (r *Process) Pid() int { return r.cmd.Process.Pid }
+
+// Signal sends a signal to the program alone. A program that has ended is no error.
+func (r *Process) Signal(s syscall.Signal) error {
+	select {
+	case <-r.done:
+		return nil
+	default:
+	}
+	return ended(syscall.Kill(r.Pid(), s))
+}
+
+// SignalGroup sends a signal to the program and all that it started. A program that has ended is no error.
+func (r *Process) SignalGroup(s syscall.Signal) error {
+	select {
+	case <-r.done:
+		return nil
+	default:
+	}
+	return ended(syscall.Kill(-r.Pid(), s))
+}
+
+func ended(err error) error {
+	if errors.Is(err, syscall.ESRCH) {
+		return nil
+	}
+	return err
+}
+
+// Stop asks the program to end, and kills it with all that it started when it does not. It returns once it is gone.
+func (r *Process) Stop() error {
+	if err := r.Signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	_ = r.Signal(syscall.SIGCONT) // one that was halted could not hear it
+	select {
+	case <-r.done:
+		return nil
+	case <-time.After(stopGrace):
+	}
+	if err := r.SignalGroup(syscall.SIGKILL); err != nil {
+		return err
+	}
+	<-r.done
+	return nil
+}
+
+// start runs a server in a Place until Stop or the end of ctx; what it prints goes to the Place's log.
+func start(ctx context.Context, p Place, name string, args ...string) (*Process, error) {
+	cmd := Command(ctx, p, name, args...)
+	cmd.Stdout, cmd.Stderr = p.log(), p.log()
+	r, err := Start(cmd)
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", name, err)
+	}
+	return r, nil
+}
+
+// readyWithin is how long a server may take until it answers, or until a change shows. It is long: nothing hangs on it but the
+// time until a failure is told.
+const readyWithin = 60 * time.Second
+
+// until asks again and again until ask returns nil. It gives up when the program that is waited for has ended, when ctx ends
+// and after [readyWithin].
+func until(ctx context.Context, r *Process, what string, ask func() error) error {
+	var gone <-chan struct{}
+	if r != nil {
+		gone = r.Done()
+	}
+	limit := time.NewTimer(readyWithin)
+	defer limit.Stop()
+	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
+		err := ask()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s: %w (last: %w)", what, ctx.Err(), err)
+		case <-gone:
+			return fmt.Errorf("%s: the program ended: %w (last: %w)", what, errEnded(r), err)
+		case <-limit.C:
+			return fmt.Errorf("%s: not within %s: %w", what, readyWithin, err)
+		case <-time.After(pause):
+		}
+	}
+}
+
+var errNoReason = errors.New("without a reason")
+
+func errEnded(r *Process) error {
+	if err := r.Err(); err != nil {
+		return err
+	}
+	return errNoReason
+}

@@ -1,0 +1,219 @@
+package servers
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// localhost is a Place of a test, at an address of loopback of its own that no other program uses.
+func localhost(t *testing.T) Place {
+	t.Helper()
+	dir, err := os.MkdirTemp("/tmp", "egovmon-servers-") // not t.TempDir: servers' own users must get in
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	said := &bytes.Buffer{}
+	t.Cleanup(func() {
+		if t.Failed() {
+			lines := strings.Split(strings.TrimSpace(said.String()), "\n")
+			t.Logf("the server said:\n%s", strings.Join(lines[max(0, len(lines)-15):], "\n"))
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	pid := os.Getpid()
+	return Loopback(dir, netip.AddrFrom4([4]byte{127, byte(100 + pid>>16%100), byte(pid >> 8), byte(pid)}), said)
+}
+
+// namespace is a Place in a network namespace of the test.
+func namespace(t *testing.T) Place {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("a network namespace is made as root only")
+	}
+	if err := Require("ip"); err != nil {
+		t.Skip(err)
+	}
+	p := localhost(t)
+	name := fmt.Sprintf("egovsrv%d", os.Getpid())
+	run := func(args ...string) {
+		t.Helper()
+		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
+			t.Skipf("no network namespaces here: ip %s: %v: %s", strings.Join(args, " "), err, out)
+		}
+	}
+	run("netns", "add", name)
+	t.Cleanup(func() { run("netns", "del", name) })
+	run("-n", name, "link", "set", "lo", "up")
+	run("-n", name, "addr", "add", "10.99.0.1/32", "dev", "lo")
+	p.Netns, p.IP, p.Port = name, netip.MustParseAddr("10.99.0.1"), nil
+	return p
+}
+
+// places runs a test on loopback and in a network namespace.
+func places(t *testing.T, f func(t *testing.T, p Place)) {
+	t.Run("loopback", func(t *testing.T) { f(t, localhost(t)) })
+	t.Run("namespace", func(t *testing.T) { f(t, namespace(t)) })
+}
+
+// need skips a test without these programs.
+func need(t *testing.T, programs ...string) {
+	t.Helper()
+	if err := Require(programs...); err != nil {
+		t.Skip(err)
+	}
+}
+
+func must[T any](t *testing.T) func(v T, err error) T {
+	t.Helper()
+	return func(v T, err error) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
+
+func TestMissingPrograms(t *testing.T) {
+	err := Require("sh", "no-such-program")
+	want := "missing on this machine: no-such-program: run as root: apt-get install"
+	if err == nil || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	if err := Require("sh"); err != nil {
+		t.Error(err)
+	}
+	p := localhost(t)
+	err = Command(t.Context(), p, "no-such-program", "x").Run()
+	if _, ok := Missing(fmt.Errorf("up: %w", err)); !ok {
+		t.Errorf("got %v, want a missing program", err)
+	}
+	e := &MissingError{Programs: []string{"named", "nginx"}, Packages: []string{"bind9", "nginx-light"}}
+	if pkgs, ok := Missing(errors.Join(e)); !ok || !slices.Equal(pkgs, e.Packages) || !strings.HasSuffix(e.Error(), "--no-install-recommends bind9 nginx-light") {
+		t.Errorf("got %v %v %v", pkgs, ok, e)
+	}
+	for _, name := range Programs() {
+		if packageOf()[name] == "" {
+			t.Errorf("nobody knows where %s comes from", name)
+		}
+	}
+}
+
+// family starts a program that starts another one, and returns the numbers of both.
+func family(ctx context.Context, t *testing.T, p Place) (*Process, []int) {
+	t.Helper()
+	cmd := Command(ctx, p, "sh", "-c", "trap '' TERM; sleep 1000 & echo $$ $!; wait; wait")
+	out := must[interface{ Read([]byte) (int, error) }](t)(cmd.StdoutPipe())
+	r := must[*Process](t)(Start(cmd))
+	t.Cleanup(func() { _ = r.SignalGroup(syscall.SIGKILL); <-r.Done() })
+	line := must[string](t)(bufio.NewReader(out).ReadString('\n'))
+	var pids []int
+	for _, f := range strings.Fields(line) {
+		pids = append(pids, must[int](t)(strconv.Atoi(f)))
+	}
+	return r, pids
+}
+
+func allGone(t *testing.T, pids []int) {
+	t.Helper()
+	for _, pid := range pids {
+		err := until(t.Context(), nil, "gone", func() error {
+			text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+			if err != nil || strings.Contains(string(text), ") Z ") {
+				return nil // a dead one that nobody asked for yet is gone
+			}
+			return errors.New("still there")
+		})
+		if err != nil {
+			t.Errorf("process %d: %v", pid, err)
+		}
+	}
+}
+
+func TestProcessesEndWithTheirContext(t *testing.T) {
+	places(t, func(t *testing.T, p Place) {
+		ctx, cancel := context.WithCancel(t.Context())
+		r, pids := family(ctx, t, p)
+		if r.Pid() != pids[0] {
+			t.Errorf("process %d, want %d: signals would go elsewhere", r.Pid(), pids[0])
+		}
+		cancel()
+		<-r.Done()
+		allGone(t, pids)
+		if r.Err() == nil || r.Stop() != nil || r.Signal(syscall.SIGHUP) != nil {
+			t.Error("a program that has ended is not taken as one")
+		}
+	})
+}
+
+// A thread that ends takes programs with it that it started; the one that Start uses does not end before them.
+func TestProcessOutlivesThreads(t *testing.T) {
+	p := localhost(t)
+	r, _ := family(t.Context(), t, p)
+	for range 50 {
+		if err := (Place{Netns: "no-such-namespace"}).Do(func() error { return nil }); err == nil {
+			t.Fatal("entered a namespace that is not there")
+		}
+	}
+	select {
+	case <-r.Done():
+		t.Error("the program is gone:", r.Err())
+	default:
+	}
+}
+
+func TestListenInPlace(t *testing.T) {
+	places(t, func(t *testing.T, p Place) {
+		l := must[interface {
+			Close() error
+		}](t)(p.Listen(t.Context(), 80))
+		defer l.Close()
+		c, err := p.DialContext(t.Context(), "tcp", p.at(80))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+		if p.Netns != "" {
+			elsewhere := p
+			elsewhere.Netns = ""
+			if _, err := elsewhere.Listen(t.Context(), 80); err == nil {
+				t.Error("the address is known outside of the namespace")
+			}
+		}
+		u, err := p.ListenPacket(t.Context(), 123)
+		if err != nil {
+			t.Fatal(err)
+		}
+		u.Close()
+	})
+}
+
+func TestPorts(t *testing.T) {
+	ip := netip.MustParseAddr("127.0.0.1")
+	port := FreePorts(ip)
+	if a, b := port(80), port(443); a == b || a != port(80) || a < 1024 {
+		t.Errorf("ports %d and %d", a, b)
+	}
+	if got := (Place{IP: ip}).url("https", "mc.test", 443); got != "https://mc.test" {
+		t.Error(got)
+	}
+	if got := (Place{IP: ip, Port: func(std int) int { return std + 9000 }}).url("https", "mc.test", 443); got != "https://mc.test:9443" {
+		t.Error(got)
+	}
+}
