@@ -5,18 +5,17 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptrace"
-	"net/netip"
 	"net/url"
 	"strings"
 	"time"
 
 	"egovmon/agent/check"
+	"egovmon/agent/check/reach"
+	"egovmon/agent/check/web"
 )
 
 const (
@@ -27,7 +26,7 @@ const (
 // fetchOptions are the options of the kinds that ask a server over HTTP.
 func fetchOptions() []check.Option {
 	return []check.Option{
-		{Name: "family", Type: check.TypeString, Default: "any", Enum: []string{"any", "ip4", "ip6"}, Help: "The addresses to use: any lets the system choose."},
+		reach.FamilyOption(),
 		{Name: "user_agent", Type: check.TypeString, Default: "egovmon", Help: "How the check names itself; add a contact so that the operator knows whom to ask."},
 		{Name: "tls_roots", Type: check.TypeString, Help: "A PEM file of the roots that an https:// server is verified with, in place of the system's."},
 		slowOption(),
@@ -39,14 +38,13 @@ func fetchFacts() []check.FactDef {
 	return []check.FactDef{
 		{Name: "status_code", Help: "HTTP status of the answer", Min: 100, Max: 999},
 		{Name: "body_bytes", Help: "size of the answer", Max: maxMaxBytes},
-		{Name: "ip_family_code", Help: "4 or 6: the kind of address that was connected to", Min: 4, Max: 6},
+		reach.FamilyFact(),
 	}
 }
 
 // A fetcher asks servers over fresh connections, so that a kept one never hides an outage.
 type fetcher struct {
-	dialer   net.Dialer
-	network  string
+	dialer   reach.Dialer
 	agent    string
 	roots    certFile
 	at       clock
@@ -54,17 +52,8 @@ type fetcher struct {
 }
 
 func newFetcher(o check.Options, env check.Env, maxBytes int64) (fetcher, error) {
-	f := fetcher{network: "tcp", agent: o.String("user_agent"), at: newClock(env), maxBytes: maxBytes, roots: certFile{path: o.String("tls_roots")}}
-	switch o.String("family") {
-	case "ip4":
-		f.network = "tcp4"
-	case "ip6":
-		f.network = "tcp6"
-	}
-	f.dialer.KeepAlive = -1
-	if env.Source.IsValid() {
-		f.dialer.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(env.Source, 0))
-	}
+	f := fetcher{dialer: reach.NewDialer(o.String("family"), env.Source), agent: o.String("user_agent"), at: newClock(env), maxBytes: maxBytes,
+		roots: certFile{path: o.String("tls_roots")}}
 	if strings.ContainsFunc(f.agent, func(r rune) bool { return r < ' ' || r > '~' }) {
 		return f, fmt.Errorf("option \"user_agent\": %q cannot stand in a header: write it in ASCII on one line", f.agent)
 	}
@@ -86,23 +75,13 @@ type answer struct {
 	body []byte
 }
 
-// parseURL reads a URL that can be fetched.
+// parseURL reads a URL that can be fetched; who asks does not log in.
 func parseURL(s string) (*url.URL, error) {
-	u, err := url.Parse(s)
-	if err != nil {
-		return nil, fmt.Errorf("%q is no URL: write it as http://host/path", s)
-	}
-	u.Scheme = strings.ToLower(u.Scheme)
-	switch {
-	case u.Scheme != "http" && u.Scheme != "https":
-		return nil, fmt.Errorf("scheme %q: write http:// or https://", u.Scheme)
-	case u.Hostname() == "":
-		return nil, fmt.Errorf("%q has no host: write it as http://host/path", s)
-	case u.User != nil:
+	u, err := web.ParseURL(s)
+	if err == nil && u.User != nil {
 		return nil, fmt.Errorf("a user in the URL of %s: leave it out", u.Hostname())
 	}
-	u.Fragment, u.RawFragment = "", ""
-	return u, nil
+	return u, err
 }
 
 // hosts returns the host of a URL as a kind's Target does.
@@ -142,9 +121,9 @@ func (f *fetcher) exchange(ctx context.Context, q question, sp *spans, facts *ch
 		return 0, nil, nil, because(check.Classify(check.StepConnect, err), "%v", err)
 	}
 	defer conn.Close()
-	defer bind(ctx, conn)()
-	if t, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
-		facts.Add("ip_family_code", ipFamily(t))
+	defer reach.Bind(ctx, conn)()
+	if family := reach.IPFamily(conn); family > 0 {
+		facts.Add("ip_family_code", family)
 	}
 	if q.url.Scheme == "https" {
 		if conn, bad = f.secure(conn, q.url.Hostname(), sp); bad != nil {
@@ -162,7 +141,7 @@ func (f *fetcher) exchange(ctx context.Context, q question, sp *spans, facts *ch
 func (f *fetcher) read(conn net.Conn, req *http.Request, sp *spans, facts *check.Facts) (status int, next *url.URL, a *answer, bad *fault) {
 	wire := &io.LimitedReader{R: conn, N: maxHead}
 	begin := time.Now()
-	resp, err := readHead(bufio.NewReaderSize(wire, 4<<10), req)
+	resp, err := web.ReadHead(bufio.NewReaderSize(wire, 4<<10), req)
 	sp.add(phaseFirstByte, time.Since(begin))
 	if err != nil {
 		if wire.N <= 0 {
@@ -196,43 +175,14 @@ func (f *fetcher) request(q question) *http.Request {
 
 // dial connects and tells name resolution from connecting.
 func (f *fetcher) dial(ctx context.Context, u *url.URL, sp *spans) (net.Conn, error) {
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	conn, took, err := f.dialer.Dial(ctx, web.HostPort(u))
+	if took.Resolved {
+		sp.add(phaseDNS, took.DNS)
 	}
-	begin := time.Now()
-	var resolving time.Time
-	var dns time.Duration
-	if _, err := netip.ParseAddr(u.Hostname()); err != nil {
-		// Both hooks run on this goroutine, before DialContext returns.
-		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-			DNSStart: func(httptrace.DNSStartInfo) { resolving = time.Now() },
-			DNSDone:  func(httptrace.DNSDoneInfo) { dns = time.Since(resolving) },
-		})
-	}
-	conn, err := f.dialer.DialContext(ctx, f.network, net.JoinHostPort(u.Hostname(), port))
-	if !resolving.IsZero() {
-		sp.add(phaseDNS, dns)
-	}
-	if _, failed := errors.AsType[*net.DNSError](err); !failed {
-		sp.add(phaseConnect, time.Since(begin)-dns)
+	if took.Tried {
+		sp.add(phaseConnect, took.Connect)
 	}
 	return conn, err
-}
-
-// bind makes conn give up when ctx ends. The returned function undoes it.
-func bind(ctx context.Context, conn net.Conn) (release func() bool) {
-	if t, ok := ctx.Deadline(); ok {
-		_ = conn.SetDeadline(t) // an error here is one of the next read too
-	}
-	return context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
-}
-
-func ipFamily(a *net.TCPAddr) float64 {
-	if a.IP.To4() != nil {
-		return 4
-	}
-	return 6
 }
 
 // secure makes the TLS handshake with an https server.
@@ -269,31 +219,9 @@ func send(conn net.Conn, req *http.Request, sp *spans) *fault {
 	return nil
 }
 
-// readHead reads status line and headers, passing over interim answers (RFC 9110, section 15.2).
-func readHead(br *bufio.Reader, req *http.Request) (*http.Response, error) {
-	for range 5 {
-		if _, err := br.Peek(1); err != nil {
-			return nil, err // before the first byte an end is a hang-up, not a truncation
-		}
-		resp, err := http.ReadResponse(br, req)
-		if err != nil {
-			return nil, err
-		}
-		if resp.ProtoMajor != 1 || resp.StatusCode < 100 {
-			return nil, fmt.Errorf("answer in %s with status %03d", resp.Proto, resp.StatusCode)
-		}
-		if resp.StatusCode >= 200 {
-			return resp, nil
-		}
-	}
-	return nil, errors.New("interim answers (1xx) without end")
-}
-
 // redirection returns where the answer leads, nil when it is to be judged itself.
 func redirection(from *url.URL, resp *http.Response) (*url.URL, *fault) {
-	switch resp.StatusCode {
-	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
-	default:
+	if !web.Redirects(resp.StatusCode) {
 		return nil, nil
 	}
 	u, err := from.Parse(resp.Header.Get("Location"))

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"egovmon/agent/check"
+	"egovmon/agent/check/reach"
 )
 
 func signserviceKind() check.Kind {
@@ -134,7 +135,7 @@ func (c *signserviceCheck) shake(ctx context.Context, sp *spans, facts *check.Fa
 		return nil, because(check.Classify(check.StepConnect, err), "%v", err)
 	}
 	defer conn.Close()
-	defer bind(ctx, conn)()
+	defer reach.Bind(ctx, conn)()
 	t := tls.Client(conn, &tls.Config{
 		ServerName: "localhost", MinVersion: tls.VersionTLS10, CipherSuites: c.suites,
 		InsecureSkipVerify: true, // it signs its certificate itself; what it is good for is the user's browser to judge
