@@ -32,6 +32,7 @@ const GCPercent = 60
 
 const (
 	journalDir  = "journal"
+	formerFile  = "journal.head" // beside it: which journal that is
 	renewEvery  = 6 * time.Hour
 	idleTimeout = 2 * time.Minute
 )
@@ -116,6 +117,7 @@ func Open(o Options) (_ *Daemon, err error) {
 	}
 	j, found, err := journal.OpenJournal(journal.Options{
 		Dir: filepath.Join(o.Dir, journalDir), Machine: o.Identity.Machine, Signer: signer, Now: o.Now, Build: o.Build.Version, Log: o.Log,
+		Former: filepath.Join(o.Dir, formerFile),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("agent: %w", err)

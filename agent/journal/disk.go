@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -34,7 +35,14 @@ type file interface {
 type folder string
 
 func (d folder) Create(name string) (file, error) {
-	return os.OpenFile(filepath.Join(string(d), name), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	path := filepath.Join(string(d), name)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if errors.Is(err, os.ErrNotExist) { // somebody removed the folder
+		if err = os.Mkdir(string(d), 0o700); err == nil {
+			f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+		}
+	}
+	return f, err
 }
 
 func (d folder) Append(name string, size int64) (file, error) {

@@ -38,7 +38,10 @@ type Options struct {
 	Build   string           // version of the program, for begin records
 	Log     *slog.Logger
 	Seal    time.Duration // how long results are gathered; default 1 minute
-	Keep    time.Duration // how long a batch stays after it was sealed, also when acknowledged; default and least 14 days
+	// Former is a file outside Dir that keeps the journal's last head, so that a journal can name the one before when Dir
+	// is lost. Default none.
+	Former string
+	Keep   time.Duration // how long a batch stays after it was sealed, also when acknowledged; default and least 14 days
 
 	disk        disk  // default the operating system's
 	segmentSize int64 // default segmentSize
@@ -88,10 +91,13 @@ type Journal struct {
 	openFresh bool // open still holds an earlier batch
 	openSize  int64
 	openSeed  uint32
-	seg       file     // the last segment; nil when the next batch begins a new one
-	segDict   string   // SHA-256 of the dictionary in the last segment; "" for none
-	num       int      // of the last segment that was ever begun
-	litter    []string // segments that failed when they were begun, and could not be removed
+	seg       file      // the last segment; nil when the next batch begins a new one
+	segDict   string    // SHA-256 of the dictionary in the last segment; "" for none
+	num       int       // of the last segment that was ever begun
+	former    wire.Head // the last head that is known of a journal that is gone
+	formerSum string    // its hash; "" when that is not known
+	noted     time.Time // when the present head was kept in Options.Former
+	litter    []string  // segments that failed when they were begun, and could not be removed
 	armed     time.Time
 	wake      chan struct{}
 	sealed    chan struct{}
@@ -122,6 +128,7 @@ type Recovered struct {
 	Ranges     []check.Range        // those of the last segment and the open batch
 	Plan       *PlanApplied         // the last one recorded; nil for none
 	TornBytes  int64                // bytes at the end of a file that were never synced, and were cut off
+	Deleted    string               // id of a journal that was here once, when the folder is empty
 	Unreadable string               // why the journal cannot go on, so that Begin starts a new one; "" when it can
 }
 
@@ -169,6 +176,8 @@ func (j *Journal) Begin(now time.Time) error {
 		return errClosed
 	case j.begun:
 		return errors.New("journal: has begun already")
+	case j.id == "" && j.former.Journal != "":
+		return j.beginNew(now, "deleted")
 	case j.id == "":
 		return j.beginNew(now, "first")
 	case j.broken != "":
@@ -205,8 +214,11 @@ func (j *Journal) Rotate(cause string, now time.Time) error {
 // beginNew starts a journal under a fresh id.
 func (j *Journal) beginNew(now time.Time, cause string) error {
 	b := Begin{At: now, Build: j.o.Build, Cause: cause, PreviousJournal: j.id}
-	if j.id != "" {
+	switch {
+	case j.id != "":
 		b.PreviousHead = fmt.Sprintf("%d:%s", j.seq-1, j.previous)
+	case j.former.Journal != "":
+		b.PreviousJournal, b.PreviousHead = j.former.Journal, j.formerHead()
 	}
 	var id [16]byte
 	_, _ = rand.Read(id[:]) // never fails
@@ -219,6 +231,10 @@ func (j *Journal) beginNew(now time.Time, cause string) error {
 	j.lines, j.records, j.written, j.synced, j.openFresh = j.lines[:0], 0, 0, 0, true
 	j.waiting = nil
 	j.closeSegment()
+	if j.open != nil { // somebody may have removed it: the new journal has its own
+		_ = j.open.Close()
+		j.open = nil
+	}
 	j.lastTime = now
 	j.begun, j.broken = true, ""
 	j.seal.sealed(now)
@@ -234,7 +250,9 @@ func (j *Journal) beginNew(now time.Time, cause string) error {
 	j.lines = append(j.lines, carried...)
 	j.records += records
 	j.seal.wrote(len(carried), now)
-	return j.flush(now)
+	err := j.flush(now)
+	j.remember(wire.Head{Journal: j.id}, "", now)
+	return err
 }
 
 var (
@@ -486,6 +504,9 @@ func (j *Journal) Close(cause string, now time.Time) error {
 			}
 		}
 		j.publish()
+	}
+	if head, hash := j.Head(); head.Journal == j.id && j.begun {
+		j.remember(head, hash, now.Add(noteEvery))
 	}
 	j.closed = true
 	j.closeSegment()

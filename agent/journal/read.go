@@ -187,7 +187,11 @@ func (j *Journal) Ack(head wire.Head) error {
 	j.mu.Lock()
 	j.oldest = oldest
 	j.mu.Unlock()
-	j.prune(j.o.Now())
+	now := j.o.Now()
+	j.prune(now)
+	if last, hash := j.Head(); last.Journal == j.id {
+		j.remember(last, hash, now)
+	}
 	return j.writeCursor(head)
 }
 

@@ -85,6 +85,7 @@ func (j *Journal) recover() (Recovered, error) {
 	j.broken = r.Unreadable
 	r.Journal, r.LastTime, r.Plan = j.id, j.lastTime, j.plan
 	r.First = len(nums) == 0 && j.id == ""
+	j.recoverFormer(&r)
 	r.LastSlot = j.LastSlots()
 	j.publish()
 	j.recorded = 0

@@ -61,6 +61,7 @@ type Collector struct {
 	leaves   int64
 	head     wire.Head
 	previous string
+	taken    map[wire.Head]string // hashes of all batches
 	records  []journal.Record
 	plan     string
 	planLeaf string
@@ -71,7 +72,7 @@ type Collector struct {
 
 // New starts a collector on a free port of 127.0.0.1.
 func New() (*Collector, error) {
-	c := &Collector{previous: journal.NoPrevious}
+	c := &Collector{previous: journal.NoPrevious, taken: make(map[wire.Head]string)}
 	var err error
 	if c.caKey, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
 		return nil, err
@@ -291,14 +292,17 @@ func (c *Collector) take(body io.Reader) int {
 			return c.problem(http.StatusBadRequest, err)
 		}
 		switch {
-		case h.Journal == c.head.Journal && h.Seq <= c.head.Seq:
+		case c.taken[h.Head()] == b.Hash():
 			continue
+		case c.taken[h.Head()] != "":
+			return c.problem(http.StatusConflict, fmt.Errorf("batch %s/%d is another one than before", h.Journal, h.Seq))
 		case h.Journal != c.head.Journal && h.Seq == 1:
 			c.previous = journal.NoPrevious
 		case h.Seq != c.head.Seq+1 || h.Previous != c.previous:
 			return c.problem(http.StatusConflict, fmt.Errorf("batch %s/%d after %s/%d", h.Journal, h.Seq, c.head.Journal, c.head.Seq))
 		}
 		c.head, c.previous = wire.Head{Journal: h.Journal, Seq: h.Seq}, b.Hash()
+		c.taken[h.Head()] = b.Hash()
 		c.leaf("batch " + b.Hash())
 		c.records = append(c.records, recs...)
 	}
