@@ -286,7 +286,10 @@ func (w *world) copy(dir string) string {
 // replace puts a copy of a folder in the place of another.
 func (w *world) replace(dir, by string) {
 	w.Helper()
-	w.must(os.RemoveAll(dir))
+	names, _ := os.ReadDir(dir) // there may be none yet; the folder itself may be a disk of its own, and stays
+	for _, n := range names {
+		w.must(os.RemoveAll(filepath.Join(dir, n.Name())))
+	}
 	w.must(copyFolder(dir, by))
 }
 
