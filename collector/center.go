@@ -112,7 +112,7 @@ func openCenter(ctx context.Context, s setup) (_ *center, err error) {
 	if c.profile, err = openProfile(s.config.Profile); err != nil {
 		return nil, err
 	}
-	if c.keys, err = enrol.OpenKeys(filepath.Join(s.dir, keysDir), c.profile.District, s.now); err != nil {
+	if c.keys, err = s.openKeys(c.profile.District); err != nil {
 		return nil, err
 	}
 	verifier, err := c.keys.LogVerifier()
@@ -123,7 +123,7 @@ func openCenter(ctx context.Context, s setup) (_ *center, err error) {
 		Signer: c.keys.LogSigner, Verifier: verifier, Logger: s.log}); err != nil {
 		return nil, err
 	}
-	if err := c.recordProfile(ctx); err != nil {
+	if err := c.unlessOvertaken(c.recordProfile(ctx)); err != nil {
 		return nil, err
 	}
 	if c.registry, err = enrol.Open(ctx, enrol.Options{Dir: filepath.Join(s.dir, enrolDir), Keys: c.keys, Log: c.store,
@@ -134,7 +134,7 @@ func openCenter(ctx context.Context, s setup) (_ *center, err error) {
 	if err := c.openStores(ctx); err != nil {
 		return nil, err
 	}
-	return c, nil
+	return c, c.unlessOvertaken(c.recordRecovery(ctx))
 }
 
 // openStores opens what is derived from the evidence, and the intake that feeds it.

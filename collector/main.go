@@ -46,7 +46,12 @@ func commands() []command {
 		{"audit", "export|verify", "take a period out for an auditor, and prove it offline", runAudit},
 		{"fleet", "[--json]", "expected against deployed (Nomad) against reporting machines", runFleet},
 		{"attest", "--control ID --unit ID --number … --issued D … [--file F]", "record that a document proves a control that cannot be measured", runAttest},
-		{"rebuild", "[--data DIR]", "make history and series again from the evidence", runRebuild},
+		{"recovery-key", "[--data DIR]", "make the district's recovery key and print it, once: to be locked away", runRecoveryKey},
+		{"backup", "[--data DIR] [--out FILE] [--keys sealed|none|clear]", "a backup of everything, while the collector runs", runBackup},
+		{"restore", "[--data DIR] [--recovery-key FILE] [--mirror FOLDER] [--check] FILE", "put a backup in place of the state", runRestore},
+		{"mirror", "--to FOLDER [--data DIR] [--every 1m | --once]", "a second copy of the log that only ever grows", runMirror},
+		{"successor", "--recovery-key FILE --why REASON [--data DIR]", "begin the next log after a restore that machines have seen more of", runSuccessor},
+		{"rebuild", "[--data DIR] [--check]", "make history and series again from the evidence, or compare them with it", runRebuild},
 		{"version", "", "which program this is", runVersion},
 	}
 }

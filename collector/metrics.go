@@ -61,7 +61,7 @@ func (m *metrics) state() exporter.CollectorState {
 	defer cancel()
 	c, now := m.c, m.c.now()
 	p := c.district()
-	s := exporter.CollectorState{Build: c.build, LogLeaves: c.store.Size(), WorkingTime: map[string]bool{}}
+	s := exporter.CollectorState{Build: c.build, LogLeaves: c.store.Size(), LogFailures: c.logFailures(), WorkingTime: map[string]bool{}}
 	if st, err := os.Stat(filepath.Join(c.dir, evidenceDir, "checkpoint")); err == nil {
 		s.LogCheckpoint = st.ModTime()
 	}
@@ -94,6 +94,15 @@ func (m *metrics) state() exporter.CollectorState {
 		}
 	}
 	return s
+}
+
+// logFailures counts what speaks against the log: checkpoints that machines have seen and it does not hold.
+func (c *center) logFailures() int64 {
+	n := c.intake.Contradictions()
+	if _, over := c.store.Overtaken(); over {
+		n++
+	}
+	return n
 }
 
 // gatherer gathers all that the collector shows.

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 
 	"egovmon/agent/check/kinds"
-	"egovmon/collector/enrol"
 	"egovmon/collector/evidence"
 	"egovmon/collector/history"
 	"egovmon/collector/history/index"
@@ -20,6 +19,8 @@ import (
 func runRebuild(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	fs := newFlags("rebuild", "Makes history and series again from the evidence, which is the only truth. It refuses while the collector runs.", stderr)
 	data := fs.String("data", "", "folder `DIR` of the state")
+	check := fs.Bool("check", false, "replace nothing: make the history again beside the one there is, and compare every run of both")
+	dump := fs.String("dump", "", "with --check: `FILE` for every run of the history made again, sorted, as text")
 	if ok, code := parse(fs, args); !ok {
 		return code
 	}
@@ -28,7 +29,12 @@ func runRebuild(ctx context.Context, args []string, stdout, stderr io.Writer) in
 		fmt.Fprintf(stderr, "collector rebuild: %v\n", err)
 		return exitUsage
 	}
-	if err := rebuild(ctx, s, stdout); err != nil {
+	if *check {
+		err = checkHistory(ctx, s, *dump, stdout, stderr)
+	} else {
+		err = rebuild(ctx, s, stdout)
+	}
+	if err != nil {
 		fmt.Fprintf(stderr, "collector rebuild: %v\n", err)
 		return exitFailed
 	}
@@ -43,20 +49,7 @@ func rebuild(ctx context.Context, s setup, progress io.Writer) (err error) {
 	if _, err := os.Stat(filepath.Join(s.dir, evidenceDir)); err != nil {
 		return fmt.Errorf("there is no evidence in %s: name the state folder with --data DIR", s.dir)
 	}
-	p, err := openProfile(s.config.Profile)
-	if err != nil {
-		return err
-	}
-	keys, err := enrol.OpenKeys(filepath.Join(s.dir, keysDir), p.District, s.now)
-	if err != nil {
-		return err
-	}
-	verifier, err := keys.LogVerifier()
-	if err != nil {
-		return err
-	}
-	// The lock of the evidence keeps a running collector out.
-	store, err := evidence.Open(evidence.Options{Dir: filepath.Join(s.dir, evidenceDir), Origin: keys.LogSigner.Name(), Signer: keys.LogSigner, Verifier: verifier, Logger: s.log})
+	store, err := openEvidence(s)
 	if err != nil {
 		return err
 	}
@@ -116,4 +109,21 @@ func rebuild(ctx context.Context, s setup, progress io.Writer) (err error) {
 	}
 	fmt.Fprintf(progress, "\r%d batches and %d results of %d leaves are in history and series again.\n", batches, results, store.Size())
 	return nil
+}
+
+// openEvidence opens the log. Its lock keeps a running collector out.
+func openEvidence(s setup) (*evidence.Store, error) {
+	p, err := openProfile(s.config.Profile)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := s.openKeys(p.District)
+	if err != nil {
+		return nil, err
+	}
+	verifier, err := keys.LogVerifier()
+	if err != nil {
+		return nil, err
+	}
+	return evidence.Open(evidence.Options{Dir: filepath.Join(s.dir, evidenceDir), Origin: keys.LogSigner.Name(), Signer: keys.LogSigner, Verifier: verifier, Logger: s.log})
 }

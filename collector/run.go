@@ -32,6 +32,7 @@ import (
 const (
 	saveEvery  = 10 * time.Second
 	stopWithin = 5 * time.Second
+	ownAgain   = 5 * time.Second // until the built-in agent tries again while the log is held
 )
 
 func runRun(ctx context.Context, args []string, stdout, stderr io.Writer) int {
@@ -150,7 +151,15 @@ func serveCenter(ctx context.Context, s setup, stdout io.Writer) (err error) {
 		return err
 	}
 	defer os.Remove(filepath.Join(s.dir, runFile))
+	self, _ := c.district().CollectorMachine(c.now())
+	wait, hold := c.settling(self.ID)
+	if hold {
+		c.store.Hold()
+	}
 	g, ctx := errgroup.WithContext(ctx)
+	if hold {
+		g.Go(func() error { return c.settle(ctx, self.ID, wait) })
+	}
 	g.Go(func() error { return c.intake.Run(ctx) })
 	g.Go(func() error { return c.series.Run(ctx) })
 	g.Go(func() error { return c.follow(ctx) })
@@ -214,6 +223,9 @@ func (c *center) announce(acc *access.Access, base string, w io.Writer) error {
 	fmt.Fprintf(w, "  %-24s %s/api/v1/   (%s %s)\n", "PromQL", base, words.Say(vi, "collector.token"), filepath.Join(c.dir, tokenFile))
 	fmt.Fprintf(w, "  %-24s %s/metrics\n", "Prometheus", base)
 	fmt.Fprintf(w, "  %-24s %s\n", words.Say(vi, "collector.agents"), c.agentsURL())
+	if c.intake.RecoveryKey() == "" {
+		fmt.Fprintf(w, "  %-24s collector recovery-key --data %s\n", words.Say(vi, "collector.recovery"), c.dir)
+	}
 	fmt.Fprintf(w, "  %-24s %s\n\n%s\n%s\n", words.Say(vi, "collector.state"), c.dir, words.Say(vi, "collector.stop"), words.Say(en, "collector.stop"))
 	return nil
 }
@@ -254,15 +266,25 @@ func (l *lateAgent) get() *daemon.Daemon {
 
 // runOwnAgent enrols this machine through the real protocol, if it is not yet, and runs its agent.
 func (c *center) runOwnAgent(ctx context.Context, own *lateAgent, url string) error {
-	d, err := c.ownAgent(ctx, url)
-	if ctx.Err() != nil {
-		return nil
+	for {
+		d, err := c.ownAgent(ctx, url)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err == nil {
+			own.set(d)
+			return d.Run(ctx)
+		}
+		if _, over := c.store.Overtaken(); !over && !c.store.Held() {
+			return fmt.Errorf("the agent for this machine: %w", err)
+		}
+		c.log.Warn("the agent for this machine waits for the log", "err", err) // after a restore it enrols anew
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(ownAgain):
+		}
 	}
-	if err != nil {
-		return fmt.Errorf("the agent for this machine: %w", err)
-	}
-	own.set(d)
-	return d.Run(ctx)
 }
 
 func (c *center) ownAgent(ctx context.Context, url string) (*daemon.Daemon, error) {

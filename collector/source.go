@@ -77,7 +77,7 @@ func (s *source) View(ctx context.Context) (board.View, error) {
 	for _, svc := range p.ServicesAt(now) {
 		v.Services = append(v.Services, service(p, &svc, now))
 	}
-	v.NotConfigured, v.Notices = missing, notices(p, now)
+	v.NotConfigured, v.Notices = missing, append(s.c.logNotices(), notices(p, now)...)
 	v.Incidents, v.Counters = s.incidents(p, now), counters(p, standings, now)
 	m, err := s.c.matrix(p, now)
 	if err != nil {

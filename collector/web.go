@@ -10,6 +10,7 @@ import (
 
 	"egovmon/collector/access"
 	"egovmon/collector/board"
+	"egovmon/collector/restore"
 	"egovmon/exporter"
 )
 
@@ -48,6 +49,14 @@ func (c *center) web(acc *access.Access, m *metrics, l net.Listener) (*http.Serv
 		}
 		t, err := c.newToken(req)
 		answer(w, t, err)
+	})
+	mux.HandleFunc("POST "+pathRecovery, func(w http.ResponseWriter, r *http.Request) {
+		var p restore.PublicKey
+		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4<<10)).Decode(&p); err != nil {
+			answer(w, nil, fmt.Errorf("the request cannot be read: %w", err))
+			return
+		}
+		answer(w, struct{}{}, c.setRecovery(r.Context(), p))
 	})
 	mux.HandleFunc("POST "+pathAttest, c.attestHandler)
 	mux.HandleFunc("POST "+pathReport, c.reportHandler)

@@ -73,12 +73,13 @@ var phrases = sync.OnceValue(func() map[string][2]string {
 		"access.how":   {"Trên máy chủ thu thập tập trung, chạy lệnh sau để nhận liên kết mới (dùng một lần, trong 15 phút):", "On the central collector, run this command for a fresh link (good once, for 15 minutes):"},
 		"access.then":  {"Rồi mở liên kết đó bằng trình duyệt này. Mỗi lần khởi động, máy chủ cũng in ra một liên kết.", "Then open that link in this browser. Each start of the collector prints one, too."},
 		// collector
-		"collector.ready":  {"Máy chủ thu thập của %s đã sẵn sàng.", "The collector of %s is ready."},
-		"collector.board":  {"Bảng theo dõi", "Board"},
-		"collector.token":  {"mã truy cập trong", "token in"},
-		"collector.agents": {"Tác tử kết nối tới", "Agents connect to"},
-		"collector.state":  {"Dữ liệu nằm ở", "State is kept in"},
-		"collector.stop":   {"Liên kết dùng một lần, hiệu lực 15 phút; lấy liên kết mới: collector link. Dừng bằng Ctrl-C.", "The link works once, within 15 minutes; for a new one: collector link. Stop with Ctrl-C."},
+		"collector.ready":    {"Máy chủ thu thập của %s đã sẵn sàng.", "The collector of %s is ready."},
+		"collector.board":    {"Bảng theo dõi", "Board"},
+		"collector.token":    {"mã truy cập trong", "token in"},
+		"collector.agents":   {"Tác tử kết nối tới", "Agents connect to"},
+		"collector.recovery": {"Chưa có khóa khôi phục:", "No recovery key yet:"},
+		"collector.state":    {"Dữ liệu nằm ở", "State is kept in"},
+		"collector.stop":     {"Liên kết dùng một lần, hiệu lực 15 phút; lấy liên kết mới: collector link. Dừng bằng Ctrl-C.", "The link works once, within 15 minutes; for a new one: collector link. Stop with Ctrl-C."},
 
 		// the fleet: what is the matter with a machine
 		"counter.title":        {"Quầy một cửa", "One-stop-shop counters"},
@@ -113,6 +114,7 @@ var phrases = sync.OnceValue(func() map[string][2]string {
 		"figures.head":     {"DỊCH VỤ\tĐƠN VỊ\tLỊCH\tSẴN SÀNG\tĐỘ PHỦ\tHOẠT ĐỘNG\tTRONG ĐÓ SUY GIẢM\tGIÁN ĐOẠN\tKHÔNG XÁC ĐỊNH\tSỐ LẦN", "SERVICE\tUNIT\tCALENDAR\tAVAILABILITY\tCOVERAGE\tUP\tOF IT DEGRADED\tDOWN\tUNKNOWN\tOUTAGES"},
 		"figures.none":     {"không có số liệu", "no data"},
 		"figures.silent":   {"Không đo được %d dịch vụ (không có giây nào xác định, không tính là hoạt động hay gián đoạn): %s", "Not measured, %d services (no second is known; counted neither as up nor as down): %s"},
+		"notice.overtaken": {"Sổ nhật ký bằng chứng đã bị đưa về trạng thái cũ (%d mục, máy trạm đã thấy %d): không ghi gì thêm. Khôi phục bản sao lưu mới hơn, hoặc chạy collector successor.", "The evidence log was set back (%d leaves, machines have seen %d): nothing more is recorded. Restore a newer backup, or run collector successor."},
 		"notice.calendar":  {"Lịch làm việc năm %s chưa đầy đủ: số liệu theo giờ phục vụ có thể sai ở ngày nghỉ bù, ngày hoán đổi. Bổ sung trong calendars của hồ sơ.", "The working calendar of %s is not complete: figures in service hours may be wrong on substitute and swapped days. Complete it in the profile's calendars."},
 		"figures.log":      {"Quy tắc %s; theo nhật ký có %d mục, gốc %s…", "Rule %s; from the log of %d leaves, root %s…"},
 

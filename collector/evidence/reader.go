@@ -10,6 +10,8 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
+
+	"egovmon/agent/wire"
 )
 
 // ErrReadOnly is wrapped by the errors of Append in a Store of OpenReader.
@@ -94,6 +96,29 @@ func (s *Store) refresh() error {
 
 // Origin returns the name of the log.
 func (s *Store) Origin() string { return s.opts.Origin }
+
+// Verifier checks the log's checkpoints.
+func (s *Store) Verifier() note.Verifier { return s.opts.Verifier }
+
+// Lock keeps every other process from opening the log in a folder for writing, until the lock is closed.
+func Lock(dir string) (io.Closer, error) {
+	f, err := lockFolder(dir)
+	if err != nil {
+		return nil, fmt.Errorf("evidence %s: %w", dir, err)
+	}
+	return f, nil
+}
+
+// ReadSize returns the number of leaves of the log in a folder, of which nothing is verified.
+func ReadSize(dir string) (int64, error) {
+	msg, err := readFile(folder(dir), checkpointFile, maxCheckpoint)
+	if err != nil {
+		return 0, fmt.Errorf("evidence %s: %w", dir, err)
+	}
+	text, _, _ := bytes.Cut(msg, []byte("\n\n"))
+	_, t, err := wire.ParseCheckpoint(string(text) + "\n")
+	return t.N, err
+}
 
 // ReadOrigin returns the name of the log in a folder, of which nothing is verified; "" if there is none.
 func ReadOrigin(dir string) (string, error) {

@@ -134,6 +134,13 @@ func (s *Store) Hold() {
 	}
 }
 
+// Held reports whether somebody holds the store.
+func (s *Store) Held() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.held != nil
+}
+
 // Release ends Hold. Without one it does nothing.
 func (s *Store) Release() {
 	s.mu.Lock()

@@ -259,6 +259,7 @@ func (s *Server) advance(ctx context.Context) (more bool, err error) {
 		}
 		if ok {
 			s.judged(a)
+			s.compare(a.Leaf, a.Header)
 			s.gather(ctx, a)
 		}
 		for _, c := range f.consumers {

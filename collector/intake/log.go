@@ -9,7 +9,9 @@ import (
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
 
+	"egovmon/agent/journal"
 	"egovmon/agent/plan"
 	"egovmon/agent/wire"
 	"egovmon/collector/enrol"
@@ -44,6 +46,30 @@ func (s *Server) Claimed() time.Time {
 	defer s.mu.Unlock()
 	return s.claimed
 }
+
+// compare holds the checkpoint that a machine has seen against the log: one that is not its beginning was shown to that
+// machine alone, or the log was set back since. It does not matter to what the batch says.
+func (s *Server) compare(leaf int64, h journal.Header) {
+	seen := h.Checkpoint
+	if seen == nil || seen.Origin != s.opts.Evidence.Origin() {
+		return
+	}
+	tree := tlog.Tree{N: seen.Size, Hash: seen.Hash}
+	if tree == s.agreed {
+		return
+	}
+	have, err := s.opts.Evidence.TreeAt(seen.Size)
+	if err == nil && have == tree {
+		s.agreed = tree
+		return
+	}
+	s.contradictions.Add(1)
+	s.opts.Logger.Error("intake: a machine has seen another log than this one", "machine", h.Machine, "leaf", leaf, "seen", seen.Size, "root", seen.Hash, "err", err)
+}
+
+// Contradictions counts the batches since the start whose header names a checkpoint that is no beginning of the log: the
+// log was shown differently to different machines, or set back.
+func (s *Server) Contradictions() int64 { return s.contradictions.Load() }
 
 // shown takes a checkpoint that a machine holds and this log does not continue.
 func (s *Server) shown(w http.ResponseWriter, r *http.Request, m enrol.Machine) {
@@ -188,6 +214,13 @@ func (s *Server) proven(leaf int64) (p provenLeaf, err error) {
 		return p, err
 	}
 	return provenLeaf{leaf: l.Bytes(), proof: wire.EncodeProof(proof), checkpoint: string(checkpoint)}, nil
+}
+
+// RecoveryKey is the verifier key of the recovery key that the log names; "" while it names none.
+func (s *Server) RecoveryKey() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.recoveryKey.Key
 }
 
 // A knownKey is the recovery key that the log names; the first one is it, for ever.

@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
 	"golang.org/x/time/rate"
 
 	"egovmon/agent/check"
@@ -70,6 +72,9 @@ type Server struct {
 	machines    map[string]*machine
 	recoveryKey knownKey
 	claimed     time.Time // see Claimed
+
+	contradictions atomic.Int64 // see Contradictions
+	agreed         tlog.Tree    // the last checkpoint of a machine that is of this log; it belongs to Run
 
 	dict dictionaries
 
