@@ -18,6 +18,7 @@ import (
 	"egovmon/agent/daemon"
 	"egovmon/agent/host"
 	"egovmon/agent/plan"
+	"egovmon/agent/push"
 	"egovmon/agent/schedule"
 	"egovmon/agent/words"
 	"egovmon/exporter"
@@ -137,6 +138,7 @@ func writeFinding(w io.Writer, l words.Lang, number int, f finding) {
 func examine(ctx context.Context, dir string, l words.Lang) func(yield func(finding) bool) {
 	return func(yield func(finding) bool) {
 		id, err := host.LoadIdentity(dir)
+		config, configErr := daemon.LoadConfig(dir, "")
 		now := time.Now()
 		steps := []func() finding{
 			func() finding { return examineClock(now, exporter.ThisBuild().Date, l) },
@@ -148,7 +150,12 @@ func examine(ctx context.Context, dir string, l words.Lang) func(yield func(find
 		if id != nil {
 			steps = append(steps,
 				func() finding { return examineDNS(ctx, id) },
-				func() finding { return examineCollector(ctx, id, l) },
+				func() finding {
+					if configErr != nil {
+						return finding{Key: "collector", State: check.Down, Reason: check.Misconfigured, Detail: configErr.Error()}
+					}
+					return examineCollector(ctx, id, config.Dial(dir), l)
+				},
 				func() finding { return examineRunning(dir, l) },
 				func() finding { return examineJournal(dir, l) })
 		}
@@ -277,21 +284,45 @@ func examineDNS(ctx context.Context, id *host.Identity) finding {
 }
 
 // examineCollector asks the collector for its time over the pinned key.
-func examineCollector(ctx context.Context, id *host.Identity, l words.Lang) finding {
+func examineCollector(ctx context.Context, id *host.Identity, dial push.Dial, l words.Lang) finding {
 	ctx, cancel := context.WithTimeout(ctx, doctorTimeout)
 	defer cancel()
-	at, err := daemon.AskTime(ctx, id)
+	at, err := daemon.AskTime(ctx, id, dial)
 	if err != nil {
-		f := found("collector", check.Because(check.Classify(check.StepExchange, err), "%v", err))
-		f.advice = "doctor.collectoradvice"
-		return f
+		return unreached(err, l)
 	}
 	if d := time.Since(at); d.Abs() > time.Minute {
 		f := found("clock", check.Because(check.ClockSkew, "%s", words.Duration(l, d.Abs())))
 		f.advice = "doctor.clockadvice"
 		return f
 	}
+	if err := push.Probe(ctx, id, dial); err != nil {
+		return unreached(err, l)
+	}
 	return finding{Key: "collector", State: check.Up, Reason: check.OK, Detail: id.Collector}
+}
+
+// unreached says why the collector cannot be spoken to.
+func unreached(err error, l words.Lang) finding {
+	p := push.ProblemOf(err)
+	f := finding{Key: "collector", State: check.Down, Detail: fmt.Sprintf("%s: %v", words.Say(l, "reach."+string(p)), err), advice: "reach.do." + string(p)}
+	switch p {
+	case push.TLSInspection, push.WrongPeer:
+		f.Reason = check.TLSUntrusted
+	case push.WrongClock:
+		f.Reason = check.TLSNotYetValid
+	case push.ProxyAuth, push.Revoked, push.NoIdentity:
+		f.Reason = check.Auth
+	case push.ProxyRefused:
+		f.Reason = check.HTTPStatus
+	case push.ProxySilent:
+		f.Reason = check.Timeout
+	case push.ProxyGarbage, push.ProxyUnusable, push.BadAnswer:
+		f.Reason = check.Protocol
+	default:
+		f.Reason = check.Classify(check.StepConnect, err)
+	}
+	return f
 }
 
 // examinePlan runs the checks of the plan that the machine last followed.

@@ -7,8 +7,10 @@ import (
 	"os"
 	"strings"
 
+	"egovmon/agent/daemon"
 	"egovmon/agent/host"
 	"egovmon/agent/push"
+	"egovmon/agent/words"
 	"egovmon/exporter"
 )
 
@@ -18,6 +20,7 @@ func runEnrol(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 	data := fs.String("data", "", "data folder `DIR`")
 	collector := fs.String("collector", "", "the collector's address for agents, `URL`, e.g. https://collector.example.vn:19443")
 	token := fs.String("token", "", "the `TOKEN` that `collector token` printed; - reads it from standard input, so that it stays out of the shell's history")
+	config := fs.String("config", "", "configuration `FILE`, for its proxy; default agent.yaml in the data folder, which may be missing")
 	force := fs.Bool("force", false, "replace an identity that is there already")
 	if ok, code := parse(fs, args, 0); !ok {
 		return code
@@ -35,6 +38,11 @@ func runEnrol(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 		fmt.Fprintf(stderr, "agent enrol: this machine is %s already, in %s; with --force the old identity is replaced\n", id.Machine, dir)
 		return exitUsage
 	}
+	cfg, err := daemon.LoadConfig(dir, *config)
+	if err != nil {
+		fmt.Fprintf(stderr, "agent enrol: %v\n", err)
+		return exitUsage
+	}
 	if *token == "-" {
 		b, err := io.ReadAll(io.LimitReader(os.Stdin, 1024))
 		if err != nil {
@@ -43,9 +51,14 @@ func runEnrol(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 		}
 		*token = strings.TrimSpace(string(b))
 	}
-	id, err := push.Enrol(ctx, *collector, *token, push.EnrolOptions{Build: exporter.ThisBuild().Version})
+	id, err := push.Enrol(ctx, *collector, *token, push.EnrolOptions{Build: exporter.ThisBuild().Version, Dial: cfg.Dial(dir)})
 	if err != nil {
 		fmt.Fprintf(stderr, "agent enrol: %v\n", err)
+		if p := push.ProblemOf(err); p != push.BadAnswer { // else the collector's words say it
+			for _, l := range []words.Lang{words.VI, words.EN} {
+				fmt.Fprintf(stderr, "%s. %s.\n", words.Say(l, "reach."+string(p)), words.Say(l, "reach.do."+string(p)))
+			}
+		}
 		return exitFailed
 	}
 	if err := id.Save(dir); err != nil {

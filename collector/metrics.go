@@ -66,7 +66,7 @@ func (m *metrics) state() exporter.CollectorState {
 		s.LogCheckpoint = st.ModTime()
 	}
 	for _, st := range c.intake.Status() {
-		a := exporter.FleetAgent{Machine: st.Machine, Unit: st.Unit, LastContact: st.Contact, Rejected: st.Rejected, Refused: st.Refused}
+		a := exporter.FleetAgent{Machine: st.Machine, Unit: st.Unit, LastContact: st.Contact, Cloned: st.Cloned, Rejected: st.Rejected, Refused: st.Refused}
 		s.Agents = append(s.Agents, a)
 	}
 	standings, err := c.index.Now(ctx, catalogue(p, now.Add(-time.Hour), now.Add(time.Minute)), index.Moment{At: now, Back: time.Hour, Hold: hold(p)})

@@ -62,7 +62,7 @@ func collectorAt(at time.Time) exporter.CollectorState {
 		Build:         exporter.Build{Version: "1.2.3", Revision: "abc", Go: "go1.26.7"},
 		Agents: []exporter.FleetAgent{
 			{Machine: "pc-1", Unit: "xa-an-thanh", LastContact: at, Refused: map[string]int64{"gap": n / 60}, Rejected: map[string]int64{"slot": n / 30}},
-			{Machine: "pc-2", Unit: "xa-chi-minh", LastContact: begin, Refused: map[string]int64{"gap": 0}, Rejected: map[string]int64{"slot": 0}},
+			{Machine: "pc-2", Unit: "xa-chi-minh", LastContact: begin, Cloned: begin, Refused: map[string]int64{"gap": 0}, Rejected: map[string]int64{"slot": 0}},
 		},
 		Services: []exporter.ServiceFacts{
 			{ID: "cong_h", State: stateOf(at), Units: map[string]check.State{"xa-an-thanh": stateOf(at), "xa-chi-minh": check.Unknown},
@@ -74,7 +74,7 @@ func collectorAt(at time.Time) exporter.CollectorState {
 		BuiltIn: &exporter.BuiltIn{Machine: "pc-1", Unit: "xa-an-thanh", State: exporter.AgentState{
 			Runs: n, Missed: map[check.Reason]int64{check.MissedOverrun: n / 10}, Delay: exporter.Histogram{Bounds: []float64{0.1, 1}, Counts: []uint64{uint64(n), 0, 0}, Sum: 1},
 			SpoolBatches: 1, SpoolBytes: 1000, SpoolOldest: at.Add(-time.Minute), SpoolDropped: map[check.Reason]int64{check.DataLost: 0},
-			PushRequests: map[string]int64{"2xx": n}, PushLastSuccess: at, CertNotAfter: end.AddDate(0, 1, 0), PlanApplied: begin, PlanVersion: 17, ClockOffset: new(time.Second),
+			PushRequests: map[string]int64{"2xx": n}, PushLastSuccess: at, PushProblem: "proxy_auth", CertNotAfter: end.AddDate(0, 1, 0), PlanApplied: begin, PlanVersion: 17, ClockOffset: new(time.Second),
 			Checks: []exporter.CheckState{
 				{ID: "cong_h.tls", Service: "cong_h", Kind: "tls", Target: "portal.test:443", Every: time.Minute, Last: result(check.CertExpiring, check.Facts{
 					{Name: "cert_not_after_unix", Value: float64(end.AddDate(0, 0, 10).Unix())}, {Name: "chain_valid_code", Value: 1}})},

@@ -105,7 +105,8 @@ func agentPanels() []panel {
 	age := lines(12, 8, "s", text{"Tuổi của kết quả cũ nhất chưa gửi", "Age of the oldest record not sent"}, text{"Quá 24 giờ là phải xem đường truyền của máy.",
 		"Over 24 hours look at the machine's line."},
 		query{expr: fmt.Sprintf("time() - max by (machine) (%s{%s})", exporter.SpoolOldest, fleet), legend: "{{machine}}", empty: true},
-		query{expr: fmt.Sprintf("time() - max by (machine) (%s{%s})", exporter.PushLastSuccess, fleet), legend: "{{machine}} · push", empty: true})
+		query{expr: fmt.Sprintf("time() - max by (machine) (%s{%s})", exporter.PushLastSuccess, fleet), legend: "{{machine}} · push", empty: true},
+		query{expr: fmt.Sprintf("time() - max by (machine) (%s{%s})", exporter.AgentCloned, fleet), legend: "{{machine}} · 2 máy 1 danh tính / cloned", empty: true})
 	runs := lines(12, 8, "none", text{"Số lần chạy mỗi phút", "Runs per minute"}, text{"Lần chạy đã xong và lần bị bỏ theo lý do.", "Runs that ended, and slots not run by why."},
 		query{expr: rate(exporter.CheckRuns, "machine"), legend: "{{machine}}"},
 		query{expr: rate(exporter.CheckMissed, "machine, reason"), legend: "{{machine}} · {{reason}}", empty: true},
@@ -113,10 +114,11 @@ func agentPanels() []panel {
 	delay := lines(12, 8, "s", text{"Bắt đầu muộn, 95 %", "Late starts, 95 %"}, text{"95 % lần chạy bắt đầu không muộn hơn mức này; lớn là máy quá tải.",
 		"95 % of runs began no later than this; high means an overloaded machine."},
 		query{expr: fmt.Sprintf("histogram_quantile(0.95, sum by (machine, le) (rate(%s_bucket{%s}%s)))", exporter.CheckStartDelay, fleet, maxGap), legend: "{{machine}}"})
-	pushes := lines(12, 8, "none", text{"Yêu cầu gửi, mỗi phút", "Requests to the collector, per minute"}, text{"Theo loại trả lời: 2xx là nhận, 429 là chờ, error là không tới nơi.",
-		"By class of answer: 2xx taken, 429 to wait, error did not arrive."},
+	pushes := lines(12, 8, "none", text{"Yêu cầu gửi, mỗi phút", "Requests to the collector, per minute"}, text{"Theo loại trả lời: 2xx là nhận, 429 là chờ, error là không tới nơi. Giá trị 1 có mã (tls_inspection, proxy_auth …) là vì sao không tới nơi.",
+		"By class of answer: 2xx taken, 429 to wait, error did not arrive. A value of 1 with a code (tls_inspection, proxy_auth …) says why."},
 		query{expr: rate(exporter.PushRequests, "machine, code"), legend: "{{machine}} · {{code}}"},
-		query{expr: fmt.Sprintf("sum by (machine, reason) (increase(%s{%s}%s))", exporter.SpoolDropped, fleet, maxGap), legend: "{{machine}} · {{reason}}", empty: true})
+		query{expr: fmt.Sprintf("sum by (machine, reason) (increase(%s{%s}%s))", exporter.SpoolDropped, fleet, maxGap), legend: "{{machine}} · {{reason}}", empty: true},
+		query{expr: fmt.Sprintf("max by (machine, reason) (%s{%s})", exporter.PushProblem, fleet), legend: "{{machine}} · {{reason}}", empty: true})
 	skew := lines(12, 8, "s", text{"Lệch đồng hồ", "Clock offset"}, text{"Đồng hồ máy nhanh hơn máy chủ thu thập bao nhiêu. Quá 30 giây cần chỉnh; chữ ký số cũng hỏng theo.",
 		"How far the machine's clock is ahead of the collector's. Beyond 30 seconds set it; signatures fail too."},
 		query{expr: fmt.Sprintf("max by (machine, source) (%s{%s})", exporter.ClockOffset, fleet), legend: "{{machine}} · {{source}}", empty: true})

@@ -45,6 +45,9 @@ func (s *set) agent(st AgentState, labels []*dto.LabelPair) {
 	s.add(SpoolBytes, float64(st.SpoolBytes), labels...)
 	s.instant(SpoolOldest, st.SpoolOldest, labels...)
 	s.instant(PushLastSuccess, st.PushLastSuccess, labels...)
+	if st.PushProblem != "" {
+		s.add(PushProblem, 1, s.with(labels, LabelReason, st.PushProblem)...)
+	}
 	s.instant(AgentCertNotAfter, st.CertNotAfter, labels...)
 	s.instant(AgentPlanApplied, st.PlanApplied, labels...)
 	if st.PlanVersion > 0 {

@@ -38,6 +38,7 @@ type Notification struct {
 type FleetAgent struct {
 	Machine, Unit string
 	LastContact   time.Time        // zero when it was never heard of
+	Cloned        time.Time        // since when two machines have used its identity; zero for no
 	Refused       map[string]int64 // batches and calls that were not taken in, by intake's own closed list of whys
 	Rejected      map[string]int64 // results that enter no figure, by intake's own closed list of whys
 }
@@ -93,6 +94,7 @@ func gatherCollector(st CollectorState, c collect) []*dto.MetricFamily {
 	for _, a := range st.Agents {
 		labels := s.with(nil, LabelMachine, a.Machine, LabelUnit, a.Unit)
 		s.instant(AgentLastContact, a.LastContact, labels...)
+		s.instant(AgentCloned, a.Cloned, labels...)
 		counts(s, AgentRefused, LabelReason, a.Refused, s.with(nil, LabelMachine, a.Machine))
 		counts(s, AgentRejected, LabelReason, a.Rejected, s.with(nil, LabelMachine, a.Machine))
 	}

@@ -31,6 +31,7 @@ const (
 	SpoolDropped      = "egovmon_spool_dropped_records_total"
 	PushRequests      = "egovmon_push_requests_total"
 	PushLastSuccess   = "egovmon_push_last_success_timestamp_seconds"
+	PushProblem       = "egovmon_push_problem"
 	AgentCertNotAfter = "egovmon_agent_cert_not_after_timestamp_seconds"
 	AgentPlanApplied  = "egovmon_agent_config_applied_timestamp_seconds"
 	AgentPlanVersion  = "egovmon_agent_config_version"
@@ -41,6 +42,7 @@ const (
 
 	// Of the collector.
 	AgentLastContact   = "egovmon_collector_agent_last_contact_timestamp_seconds"
+	AgentCloned        = "egovmon_collector_identity_cloned_timestamp_seconds"
 	AgentRefused       = "egovmon_collector_refused_batches_total"
 	AgentRejected      = "egovmon_collector_rejected_results_total"
 	ServiceState       = "egovmon_service_state"

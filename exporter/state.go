@@ -24,6 +24,7 @@ type AgentState struct {
 
 	PushRequests    map[string]int64 // by class of the answer: 2xx, 4xx, 409, 429, 5xx, error
 	PushLastSuccess time.Time
+	PushProblem     string // why the last call did not reach the collector, a word of push.Problems; "" when it did
 
 	CertNotAfter time.Time // of the certificate for the agent API
 	PlanApplied  time.Time

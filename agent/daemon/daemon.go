@@ -62,7 +62,7 @@ type Options struct {
 	// ShutDownAt tells whether the machine was switched off in order about then, when the agent itself was not told so.
 	// Nil when that cannot be told.
 	ShutDownAt func(end time.Time) bool
-	// Dial opens connections to the collector. Default the operating system's.
+	// Dial opens connections to the collector. Default the operating system's, through the proxy of Config if there is one.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
@@ -92,6 +92,9 @@ func Open(o Options) (_ *Daemon, err error) {
 	}
 	if o.Suspended == nil {
 		o.Suspended = schedule.SystemSuspended
+	}
+	if o.Dial == nil {
+		o.Dial = o.Config.Dial(o.Dir)
 	}
 	d := &Daemon{o: o, log: o.Log, id: o.Identity}
 	if err := durable.MkdirAll(o.Dir); err != nil {
@@ -184,7 +187,7 @@ func (d *Daemon) newClient() *http.Client {
 		return &d.id.TLS, nil
 	}
 	return &http.Client{Transport: &http.Transport{
-		TLSClientConfig: conf, Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: false, MaxIdleConns: 1, MaxConnsPerHost: 1,
+		TLSClientConfig: conf, ForceAttemptHTTP2: false, MaxIdleConns: 1, MaxConnsPerHost: 1,
 		IdleConnTimeout: idleTimeout, TLSHandshakeTimeout: 20 * time.Second, DialContext: d.o.Dial,
 		ReadBufferSize: 4 << 10, WriteBufferSize: 4 << 10,
 	}}
@@ -278,7 +281,7 @@ func (d *Daemon) renewals(ctx context.Context) error {
 		if !id.RenewDue(d.o.Now()) {
 			continue
 		}
-		fresh, err := push.Renew(ctx, id, push.RenewOptions{}, d.o.Now)
+		fresh, err := push.Renew(ctx, id, push.RenewOptions{Dial: d.o.Dial}, d.o.Now)
 		if err == nil {
 			err = fresh.Save(d.o.Dir)
 		}

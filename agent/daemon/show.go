@@ -55,7 +55,7 @@ func (d *Daemon) State() exporter.AgentState {
 		SpoolBatches: int64(js.Batches), SpoolBytes: js.Bytes, SpoolOldest: js.Oldest,
 		SpoolDropped:    map[check.Reason]int64{check.DataLost: int64(js.Lost)},
 		PushRequests:    map[string]int64{},
-		PushLastSuccess: ps.LastSuccess, CertNotAfter: id.TLS.Leaf.NotAfter, LogFailures: int64(ps.Refused),
+		PushLastSuccess: ps.LastSuccess, PushProblem: string(ps.Problem), CertNotAfter: id.TLS.Leaf.NotAfter, LogFailures: int64(ps.Refused),
 		LogLeaves: ps.Leaves, LogCheckpoint: ps.Seen,
 	}
 	for class, n := range ps.Requests {

@@ -5,11 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"time"
 
 	"egovmon/agent/host"
+	"egovmon/agent/push"
 	"egovmon/agent/wire"
 )
 
@@ -17,13 +17,9 @@ import (
 const clockFresh = 24 * time.Hour
 
 // AskTime asks the collector for the time. Its chain is checked by key only, since our own clock may be the one that is
-// wrong.
-func AskTime(ctx context.Context, id *host.Identity) (time.Time, error) {
-	return askTime(ctx, id, nil)
-}
-
-func askTime(ctx context.Context, id *host.Identity, dial func(ctx context.Context, network, address string) (net.Conn, error)) (time.Time, error) {
-	t := &http.Transport{TLSClientConfig: id.TLSConfigByKey(), Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true, DialContext: dial}
+// wrong. dial opens the connection; see [Config.Dial].
+func AskTime(ctx context.Context, id *host.Identity, dial push.Dial) (time.Time, error) {
+	t := &http.Transport{TLSClientConfig: id.TLSConfigByKey(), DisableKeepAlives: true, DialContext: dial}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, id.Collector+wire.PathTime, nil)
 	if err != nil {
 		return time.Time{}, err
@@ -44,7 +40,7 @@ func (d *Daemon) collectorTime(ctx context.Context) (time.Time, error) {
 	d.mu.Lock()
 	id := d.id
 	d.mu.Unlock()
-	return askTime(ctx, id, d.o.Dial)
+	return AskTime(ctx, id, d.o.Dial)
 }
 
 // clockProven reports whether the collector has lately agreed with our clock, or has never been asked: a clock that was

@@ -1,8 +1,10 @@
 package host
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -14,13 +16,23 @@ const MaxSecret = 64 << 10
 
 var secretName = regexp.MustCompile(`^[a-z0-9_-][a-z0-9_.-]{0,63}$`)
 
-// Secret reads a secret that a plan names from the folder dir: a plain file of at most MaxSecret bytes that nobody but
-// its owner can read (mode 0600). One newline at its end is not part of it.
+// IsSecretName reports whether a secret can be called so.
+func IsSecretName(name string) bool { return secretName.MatchString(name) }
+
+// SecretsDir is the folder of secrets within the data folder: apart from the keys of the machine, which no plan may name.
+const SecretsDir = "secrets"
+
+// Secret reads the secret that a plan or the configuration names from the data folder dir: the file secrets/NAME, a plain
+// one of at most MaxSecret bytes that nobody but its owner can read (mode 0600). One newline at its end is not part of it.
 func Secret(dir, name string) (string, error) {
 	if !secretName.MatchString(name) {
 		return "", fmt.Errorf("secret %q is no name: use 1 to 64 of a-z, 0-9, _, . and -, not beginning with a dot", name)
 	}
-	data, err := readPrivate(filepath.Join(dir, name), MaxSecret)
+	path := filepath.Join(dir, SecretsDir, name)
+	data, err := readPrivate(path, MaxSecret)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("secret %q: there is no such file as %s: write the value into it, for the service account alone (mode 0600): %w", name, path, fs.ErrNotExist)
+	}
 	if err != nil {
 		return "", fmt.Errorf("secret %q: %w", name, err)
 	}

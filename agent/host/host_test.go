@@ -47,9 +47,15 @@ func TestDataDir(t *testing.T) {
 
 func TestSecret(t *testing.T) {
 	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, host.SecretsDir), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "identity.json"), []byte("the machine's keys"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	write := func(name, text string, mode os.FileMode) {
 		t.Helper()
-		path := filepath.Join(dir, name)
+		path := filepath.Join(dir, host.SecretsDir, name)
 		if err := os.WriteFile(path, []byte(text), mode); err != nil {
 			t.Fatal(err)
 		}
@@ -65,10 +71,10 @@ func TestSecret(t *testing.T) {
 	write("large", strings.Repeat("x", host.MaxSecret+1), 0o600)
 	write("largest", strings.Repeat("x", host.MaxSecret), 0o600)
 	write(".hidden", "x", 0o600)
-	if err := os.Mkdir(filepath.Join(dir, "folder"), 0o700); err != nil {
+	if err := os.Mkdir(filepath.Join(dir, host.SecretsDir, "folder"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Symlink(filepath.Join(dir, "probe-mailbox"), filepath.Join(dir, "link")); err != nil && runtime.GOOS != "windows" {
+	if err := os.Symlink(filepath.Join(dir, host.SecretsDir, "probe-mailbox"), filepath.Join(dir, host.SecretsDir, "link")); err != nil && runtime.GOOS != "windows" {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct{ name, want, err string }{
@@ -87,6 +93,7 @@ func TestSecret(t *testing.T) {
 		{"../secrets/probe-mailbox", "", "no name"},
 		{"Probe", "", "no name"},
 		{"", "", "no name"},
+		{"identity.json", "", "no such file"}, // beside the folder
 	} {
 		if runtime.GOOS == "windows" && (tt.err == "chmod 600" || tt.name == "link" || tt.name == "none") {
 			continue // modes and links are other things there

@@ -239,23 +239,31 @@ func (id *Identity) tlsConfig(at func(leaf *x509.Certificate) time.Time) *tls.Co
 		Certificates:       []tls.Certificate{id.TLS},
 		InsecureSkipVerify: true, // VerifyConnection does it, without the host name
 		VerifyConnection: func(cs tls.ConnectionState) error {
-			return VerifyServer(cs.PeerCertificates, ca, at)
+			return verifyServer(cs.PeerCertificates, ca, at, cs.ServerName)
 		},
 	}
 }
 
-// VerifyServer checks that a chain is that of a server below ca at the time that at tells of its first certificate.
+// VerifyServer checks that a chain is that of a server below ca at the time that at tells of its first certificate. The
+// error is a [ForeignError], or an [x509.CertificateInvalidError] where only the time is wrong.
 func VerifyServer(chain []*x509.Certificate, ca *x509.Certificate, at func(leaf *x509.Certificate) time.Time) error {
+	return verifyServer(chain, ca, at, "")
+}
+
+func verifyServer(chain []*x509.Certificate, ca *x509.Certificate, at func(leaf *x509.Certificate) time.Time, name string) error {
 	if len(chain) == 0 {
-		return errors.New("the collector showed no certificate")
+		return Foreign(nil, name, nil)
 	}
 	roots := x509.NewCertPool()
 	roots.AddCert(ca)
-	_, err := chain[0].Verify(x509.VerifyOptions{
-		Roots:       roots,
-		CurrentTime: at(chain[0]),
-		KeyUsages:   []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	})
+	verify := func(t time.Time) error {
+		_, err := chain[0].Verify(x509.VerifyOptions{Roots: roots, CurrentTime: t, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
+		return err
+	}
+	err := verify(at(chain[0]))
+	if err != nil && verify(chain[0].NotBefore) != nil {
+		return Foreign(chain, name, err)
+	}
 	return err
 }
 

@@ -42,7 +42,7 @@ func (p *Pusher) call(ctx context.Context, method, path, contentType string, bod
 	switch status {
 	case http.StatusOK, http.StatusConflict, http.StatusTooManyRequests:
 	default:
-		return reply{}, p.fail(class(status), fmt.Errorf("push: %s %s: the collector answers %d: %.200q", method, path, status, data))
+		return reply{}, p.fail(class(status), fmt.Errorf("push: %s %s: the collector answers %d: %w", method, path, status, refusal(status, data)))
 	}
 	if status == http.StatusTooManyRequests {
 		re.after = retryAfter(header.Get("Retry-After"), p.now())
@@ -52,7 +52,7 @@ func (p *Pusher) call(ctx context.Context, method, path, contentType string, bod
 			p.count(class(status), false)
 			return re, nil
 		}
-		return reply{}, p.fail("error", fmt.Errorf("push: %s %s: %w", method, path, err))
+		return reply{}, p.fail("error", fmt.Errorf("push: %s %s: %w: %w", method, path, errAnswer, err))
 	}
 	p.count(class(status), status == http.StatusOK)
 	p.measure(start, trip, re.answer.Time)
@@ -97,6 +97,7 @@ func (p *Pusher) count(outcome string, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.stats.Requests[outcome]++
+	p.stats.Problem = ""
 	if ok {
 		p.stats.LastSuccess, p.stats.Failures = p.now(), 0
 	} else {
@@ -106,6 +107,9 @@ func (p *Pusher) count(outcome string, ok bool) {
 
 func (p *Pusher) fail(outcome string, err error) error {
 	p.count(outcome, false)
+	p.mu.Lock()
+	p.stats.Problem = ProblemOf(err)
+	p.mu.Unlock()
 	return err
 }
 

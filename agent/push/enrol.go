@@ -52,6 +52,7 @@ type EnrolOptions struct {
 	Unit    string           // or for another unit
 	Build   string           // version of the program
 	Now     func() time.Time // default time.Now
+	Dial    Dial             // default the operating system's
 }
 
 // Enrol makes this machine one of the district's: it makes three keys, hands over their public parts with the token,
@@ -78,7 +79,7 @@ func Enrol(ctx context.Context, collectorURL, token string, o EnrolOptions) (*ho
 	req.JournalProof = ed25519.Sign(keys.journal, req.Statement())
 	req.CosignProof = ed25519.Sign(keys.cosign, req.Statement())
 	var a wire.EnrolAnswer
-	ca, err := enrolCall(ctx, base, t, req, &a, o.Now)
+	ca, err := enrolCall(ctx, base, t, req, &a, o)
 	if err != nil {
 		return nil, fmt.Errorf("enrol at %s: %w", base, err)
 	}
@@ -92,19 +93,19 @@ func Enrol(ctx context.Context, collectorURL, token string, o EnrolOptions) (*ho
 // attempts of one request: the collector answers the same request again, should the first answer have been lost.
 const attempts = 3
 
-func enrolCall(ctx context.Context, base string, t wire.Token, req wire.EnrolRequest, a *wire.EnrolAnswer, now func() time.Time) (ca *x509.Certificate, err error) {
+func enrolCall(ctx context.Context, base string, t wire.Token, req wire.EnrolRequest, a *wire.EnrolAnswer, o EnrolOptions) (ca *x509.Certificate, err error) {
 	conf := &tls.Config{
 		MinVersion:         tls.VersionTLS13,
 		InsecureSkipVerify: true, // VerifyConnection does it, by the key in the token
 		VerifyConnection: func(cs tls.ConnectionState) error {
-			c, err := checkPin(cs.PeerCertificates, t.Pin, now())
+			c, err := checkPin(cs.PeerCertificates, cs.ServerName, t.Pin, o.Now())
 			if err == nil {
 				ca = c
 			}
 			return err
 		},
 	}
-	client, done := newClient(conf)
+	client, done := newClient(conf, o.Dial)
 	defer done()
 	for i := range attempts {
 		if i > 0 {
@@ -123,7 +124,7 @@ func enrolCall(ctx context.Context, base string, t wire.Token, req wire.EnrolReq
 }
 
 // checkPin finds the CA that the pin names in the chain, and verifies the server's certificate below it.
-func checkPin(chain []*x509.Certificate, pin [sha256.Size]byte, now time.Time) (*x509.Certificate, error) {
+func checkPin(chain []*x509.Certificate, name string, pin [sha256.Size]byte, now time.Time) (*x509.Certificate, error) {
 	for _, c := range chain {
 		sum := sha256.Sum256(c.RawSubjectPublicKeyInfo)
 		if subtle.ConstantTimeCompare(sum[:], pin[:]) != 1 {
@@ -137,17 +138,14 @@ func checkPin(chain []*x509.Certificate, pin [sha256.Size]byte, now time.Time) (
 				now.Format(time.RFC3339), chain[0].NotBefore.Format(time.RFC3339), chain[0].NotAfter.Format(time.RFC3339))
 		}
 	}
-	shown := "no certificate"
-	if len(chain) > 0 {
-		shown = fmt.Sprintf("a certificate of %q issued by %q", chain[0].Subject, chain[len(chain)-1].Issuer)
-	}
-	return nil, fmt.Errorf("%w: it showed %.200s; nothing was sent", ErrWrongPeer, shown)
+	return nil, fmt.Errorf("%w: %w", ErrWrongPeer, host.Foreign(chain, name, nil))
 }
 
 // RenewOptions say what is renewed besides the TLS key.
 type RenewOptions struct {
 	NewJournalKey bool // a successor of the key that signs batches
 	NewCosignKey  bool // a successor of the key that cosigns checkpoints
+	Dial          Dial // default the operating system's
 }
 
 // Renew returns the identity with a certificate for a new TLS key, and the successors that were asked for, each signed
@@ -173,7 +171,7 @@ func Renew(ctx context.Context, id *host.Identity, o RenewOptions, now func() ti
 	if next.CosignKey, err = signSuccessor(req.Cosign, keys.cosign, id.CosignKey, statement); err != nil {
 		return nil, fmt.Errorf("renew: cosigning key: %w", err)
 	}
-	client, done := newClient(id.TLSConfig(now))
+	client, done := newClient(id.TLSConfig(now), o.Dial)
 	defer done()
 	var a wire.RenewAnswer
 	if err := call(ctx, client, id.Collector+wire.PathRenew, req, &a); err != nil {
@@ -264,10 +262,9 @@ func baseURL(s string) (string, error) {
 const defaultPort = "19443"
 
 // newClient returns a client for few calls; done gives its connections back.
-func newClient(conf *tls.Config) (c *http.Client, done func()) {
+func newClient(conf *tls.Config, dial Dial) (c *http.Client, done func()) {
 	t := &http.Transport{
-		Proxy:               http.ProxyFromEnvironment,
-		DialContext:         (&net.Dialer{Timeout: 15 * time.Second}).DialContext,
+		DialContext:         Proxy{}.Dial(dial),
 		TLSClientConfig:     conf,
 		TLSHandshakeTimeout: 15 * time.Second,
 	}
@@ -299,37 +296,19 @@ func call(ctx context.Context, client *http.Client, url string, message, answer 
 		return fmt.Errorf("%w: %w", ErrUnreachable, err)
 	}
 	if res.StatusCode != http.StatusOK {
-		var r wire.Refusal
-		if json.Unmarshal(data, &r) != nil || r.Code == "" {
-			r = wire.Refusal{Error: fmt.Sprintf("%.200q", data)}
-		}
-		return &RefusedError{res.StatusCode, r.Code, r.Error}
+		return refusal(res.StatusCode, data)
 	}
 	if err := json.Unmarshal(data, answer); err != nil {
-		return fmt.Errorf("the answer is not the collector's: %w", err)
+		return fmt.Errorf("%w: %w", errAnswer, err)
 	}
 	return nil
 }
 
-// explain says what the failure of a call means, without the method and address that net/http adds.
-func explain(err error) error {
-	if u, ok := errors.AsType[*url.Error](err); ok {
-		err = u.Err
+// refusal is what an answer with an error status says.
+func refusal(status int, data []byte) *RefusedError {
+	var r wire.Refusal
+	if json.Unmarshal(data, &r) != nil || r.Code == "" {
+		r = wire.Refusal{Error: fmt.Sprintf("%.200q", data)}
 	}
-	if errors.Is(err, ErrWrongPeer) || errors.Is(err, ErrClock) {
-		return err
-	}
-	if c, ok := errors.AsType[x509.CertificateInvalidError](err); ok && c.Reason == x509.Expired {
-		return fmt.Errorf("%w: %w", ErrClock, err)
-	}
-	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
-		return fmt.Errorf("%w: %w", ErrWrongPeer, err)
-	}
-	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok || errors.Is(err, http.ErrSchemeMismatch) {
-		return fmt.Errorf("%w: it does not speak TLS", ErrWrongPeer)
-	}
-	if _, ok := errors.AsType[tls.AlertError](err); ok {
-		return fmt.Errorf("%w: it broke off the TLS handshake (%w)", ErrWrongPeer, err)
-	}
-	return fmt.Errorf("%w: %w", ErrUnreachable, err)
+	return &RefusedError{status, r.Code, fmt.Sprintf("%.400s", r.Error)}
 }

@@ -72,6 +72,7 @@ type Stats struct {
 	LastSuccess time.Time         // of a call; zero for none
 	Failures    int               // calls in a row without success
 	LastError   string            // of the last failure, for a person; "" after a success
+	Problem     Problem           // why the last call did not reach the collector; "" when it did
 	Offset      time.Duration     // our clock against the collector's, positive when ours is ahead
 	Measured    time.Time         // when Offset was measured; zero for never
 	Refused     uint64            // checkpoints and plans that do not verify

@@ -536,6 +536,31 @@ type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { return len(p), nil }
 
+// Why the collector is not reached is shown as long as it is so.
+func TestProblemIsShown(t *testing.T) {
+	r := newRig(t)
+	for _, tt := range []struct {
+		body string
+		want Problem
+	}{
+		{`{"code":"revoked","error":"ask for a new token"}`, Revoked}, {`{"code":"no_identity","error":"x"}`, NoIdentity}, {"<html>", BadAnswer},
+	} {
+		r.c.before = func(w http.ResponseWriter, _ *http.Request) bool {
+			w.WriteHeader(http.StatusForbidden)
+			_, _ = io.WriteString(w, tt.body)
+			return true
+		}
+		err := r.p.Round(t.Context())
+		if got := r.p.Stats().Problem; got != tt.want || err == nil {
+			t.Errorf("%s: %q, %v; want %q", tt.body, got, err, tt.want)
+		}
+	}
+	r.c.before = nil
+	if err := r.p.Round(t.Context()); err != nil || r.p.Stats().Problem != "" {
+		t.Errorf("it works again: %v, %q", err, r.p.Stats().Problem)
+	}
+}
+
 func TestPartialSuccess(t *testing.T) {
 	r := newRig(t)
 	for range 3 {
