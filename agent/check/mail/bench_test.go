@@ -11,18 +11,19 @@ import (
 	"time"
 
 	"egovmon/agent/check"
+	"egovmon/agent/check/checktest"
 )
 
 // BenchmarkSMTP makes a whole run with STARTTLS, beside a bare session of the standard library that judges nothing. The
 // server's work is in both figures.
 func BenchmarkSMTP(b *testing.B) {
-	a := newAuthority(b)
-	cert := a.leaf(nil)
-	address := serve(b, func(c net.Conn) {
+	a := checktest.NewAuthority(b, "mail.test")
+	cert := a.Leaf(nil, nil)
+	address := checktest.Serve(b, func(c net.Conn) {
 		_ = follow(c, cert, "S:220 hi\nC:EHLO\nS:250-x|250 STARTTLS\nC:STARTTLS\nS:220 go\nTLS\nC:EHLO\nS:250-x|250 AUTH PLAIN\nC:QUIT\nS:221 bye\n")
 	})
 	b.Run("check", func(b *testing.B) {
-		f, err := smtpKind().New(withDefaults(b, smtpKind(), check.Options{"address": address, "roots": a.roots()}), check.Env{Now: epoch})
+		f, err := smtpKind().New(checktest.WithDefaults(b, smtpKind(), check.Options{"address": address, "roots": a.Roots()}), check.Env{Now: checktest.Epoch})
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -37,8 +38,8 @@ func BenchmarkSMTP(b *testing.B) {
 	})
 	b.Run("bare", func(b *testing.B) {
 		roots := x509.NewCertPool()
-		roots.AddCert(a.cert)
-		cfg := &tls.Config{ServerName: "127.0.0.1", RootCAs: roots, Time: epoch}
+		roots.AddCert(a.Cert)
+		cfg := &tls.Config{ServerName: "127.0.0.1", RootCAs: roots, Time: checktest.Epoch}
 		b.ReportAllocs()
 		for b.Loop() {
 			if err := bareSMTP(address, cfg); err != nil && err != io.EOF {

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"egovmon/agent/check"
+	"egovmon/agent/check/checktest"
 )
 
 // A mailServer is Debian's Postfix and Dovecot, started for one test on free ports of 127.0.0.1 with a configuration,
@@ -26,7 +27,7 @@ import (
 type mailServer struct {
 	t         *testing.T
 	dir       string
-	authority *authority
+	authority *checktest.Authority
 	ports     map[string]int // by the name in the configuration
 }
 
@@ -142,13 +143,13 @@ func startMailServer(t *testing.T) *mailServer {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	m := &mailServer{t: t, dir: dir, authority: newAuthority(t), ports: map[string]int{}}
+	m := &mailServer{t: t, dir: dir, authority: checktest.NewAuthority(t, "mail.test"), ports: map[string]int{}}
 	for _, d := range []string{"", "etc", "queue", "queue/private", "queue/public", "queue/pid", "data", "dovecot", "home"} {
 		m.must(os.MkdirAll(filepath.Join(dir, d), 0o755), os.Chmod(filepath.Join(dir, d), 0o755))
 	}
 	uid := m.owns("postfix", "data", "queue/private", "queue/public")
-	m.must(os.WriteFile(filepath.Join(dir, "server.pem"), pemOf(t, m.authority.leaf(nil)), 0o600))
-	expired := m.authority.leaf(func(c *x509.Certificate) { c.NotAfter = epoch().Add(-time.Hour) })
+	m.must(os.WriteFile(filepath.Join(dir, "server.pem"), pemOf(t, m.authority.Leaf(nil, nil)), 0o600))
+	expired := m.authority.Leaf(nil, func(c *x509.Certificate) { c.NotAfter = checktest.Epoch().Add(-time.Hour) })
 	m.must(os.WriteFile(filepath.Join(dir, "expired.pem"), pemOf(t, expired), 0o600))
 	m.ports = freePorts(t, "mx", "submission", "smtps", "plain", "expired", "closed", "imap", "imaps")
 	m.write("etc/main.cf", postfixMain)
@@ -297,10 +298,10 @@ func TestPostfixAndDovecot(t *testing.T) {
 		{"nearly full", imapKind(), "imaps", []check.Options{{"user": "full@xa.test", "password": "mailbox"}}, check.Env{}, check.Quota, "", map[string]float64{"quota_ratio": 1}},
 		{"IMAPS, wrong password", imapKind(), "imaps", []check.Options{login}, refuse, check.Auth, "AUTHENTICATIONFAILED", nil},
 		{"IMAP on Postfix", imapKind(), "mx", []check.Options{{"starttls": tlsNone}}, check.Env{}, check.Protocol, "speaks SMTP", nil},
-		{"untrusted", imapKind(), "imaps", []check.Options{{"roots": newAuthority(t).roots()}}, check.Env{}, check.TLSUntrusted, "", nil},
+		{"untrusted", imapKind(), "imaps", []check.Options{{"roots": checktest.NewAuthority(t, "mail.test").Roots()}}, check.Env{}, check.TLSUntrusted, "", nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			o := check.Options{"address": m.at(tt.port), "roots": m.authority.roots()}
+			o := check.Options{"address": m.at(tt.port), "roots": m.authority.Roots()}
 			for _, with := range tt.with {
 				maps.Copy(o, with)
 			}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"egovmon/agent/check"
+	"egovmon/agent/check/checktest"
 )
 
 // swallow makes an address of loopback that answers no connection request: its queue is full and nobody accepts. Port 0
@@ -45,7 +46,7 @@ func swallow(t *testing.T, ip [4]byte, port int) int {
 
 // A provider that drops what goes to port 25 is told from a server that is gone, within the time of the run.
 func TestEgressDropped(t *testing.T) {
-	open := serve(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
+	open := checktest.Serve(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
 	port := swallow(t, [4]byte{127, 0, 0, 1}, 0)
 	swallow(t, [4]byte{127, 0, 0, 2}, port)
 	swallow(t, [4]byte{127, 0, 0, 3}, port)

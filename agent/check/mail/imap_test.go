@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"egovmon/agent/check"
+	"egovmon/agent/check/checktest"
 )
 
 const (
@@ -20,10 +21,10 @@ const (
 )
 
 func TestIMAPReasons(t *testing.T) {
-	a, other := newAuthority(t), newAuthority(t)
-	good := a.leaf(nil)
+	a, other := checktest.NewAuthority(t, "mail.test"), checktest.NewAuthority(t, "mail.test")
+	good := a.Leaf(nil, nil)
 	ends := func(d time.Duration) func(*x509.Certificate) {
-		return func(c *x509.Certificate) { c.NotAfter = epoch().Add(d) }
+		return func(c *x509.Certificate) { c.NotAfter = checktest.Epoch().Add(d) }
 	}
 	login := check.Options{"user": userName, "password": "mailbox"}
 	quota := func(answer string) string { return inIMAP + "C:f GETQUOTAROOT INBOX\n" + answer + outIMAP }
@@ -55,10 +56,10 @@ func TestIMAPReasons(t *testing.T) {
 		{name: "hangs in the handshake", script: greetIMAP + "S:* CAPABILITY STARTTLS|a OK\nC:b STARTTLS\nS:b OK\nHANG", reason: check.Timeout},
 		{name: "injects before TLS", script: greetIMAP + "S:* CAPABILITY STARTTLS|a OK\nC:b STARTTLS\nS:b OK go|* CAPABILITY AUTH=PLAIN|c OK\nTLS\n", reason: check.Protocol, detail: "before the TLS handshake"},
 		{name: "expired", script: openIMAP, cert: ends(-time.Hour), reason: check.TLSExpired, facts: map[string]float64{"chain_valid_code": 0}},
-		{name: "not yet valid", script: openIMAP, cert: func(c *x509.Certificate) { c.NotBefore = epoch().Add(time.Hour) }, reason: check.TLSNotYetValid},
+		{name: "not yet valid", script: openIMAP, cert: func(c *x509.Certificate) { c.NotBefore = checktest.Epoch().Add(time.Hour) }, reason: check.TLSNotYetValid},
 		{name: "expired, clock not proven", script: openIMAP, cert: ends(-time.Hour), env: check.Env{ClockProven: func() bool { return false }}, reason: check.ClockUnproven},
 		{name: "wrong name", script: openIMAP, with: check.Options{"server_name": "other.test"}, reason: check.TLSName},
-		{name: "untrusted", script: openIMAP, with: check.Options{"roots": other.roots()}, reason: check.TLSUntrusted},
+		{name: "untrusted", script: openIMAP, with: check.Options{"roots": other.Roots()}, reason: check.TLSUntrusted},
 		{name: "ends soon", script: fullIMAP + outIMAP, cert: ends(20 * 24 * time.Hour), reason: check.CertExpiring},
 		{name: "older than anybody takes", script: strings.Replace(openIMAP, "go\nTLS\n", "go\nTLS1.1\n", 1), reason: check.TLSProtocol},
 		{name: "no such roots", script: openIMAP, with: check.Options{"roots": "/no/such.pem"}, reason: check.Misconfigured},
@@ -116,9 +117,9 @@ func TestIMAPReasons(t *testing.T) {
 			t.Parallel()
 			cert := good
 			if tt.cert != nil {
-				cert = a.leaf(tt.cert)
+				cert = a.Leaf(nil, tt.cert)
 			}
-			o := check.Options{"address": play(t, cert, tt.script), "roots": a.roots(), "starttls": tlsRequired}
+			o := check.Options{"address": play(t, cert, tt.script), "roots": a.Roots(), "starttls": tlsRequired}
 			maps.Copy(o, tt.with)
 			limit := 20 * time.Second
 			if tt.reason == check.Timeout {
@@ -133,7 +134,7 @@ func TestIMAPReasons(t *testing.T) {
 			}
 		})
 	}
-	want(t, run(t, imapKind(), check.Options{"address": closedPort(t)}, check.Env{}), check.ConnectRefused, "refused")
+	want(t, run(t, imapKind(), check.Options{"address": checktest.ClosedPort(t)}, check.Env{}), check.ConnectRefused, "refused")
 }
 
 // Whatever a server says, the check ends with one of its own reasons and keeps to what it declares.

@@ -13,6 +13,7 @@ import (
 	mdns "github.com/miekg/dns"
 
 	"egovmon/agent/check"
+	"egovmon/agent/check/checktest"
 )
 
 // resolver starts a resolver on loopback, by UDP and TCP, that knows these records, one a line as a zone file has them.
@@ -199,7 +200,7 @@ func TestMailDNSServers(t *testing.T) {
 	} {
 		want(t, runFor(t, maildnsKind(), check.Options{"name": "xa.test", "servers": tt.servers}, check.Env{}, 5*time.Second), tt.reason, "")
 	}
-	o := withDefaults(t, maildnsKind(), check.Options{"name": "xa.test"})
+	o := checktest.WithDefaults(t, maildnsKind(), check.Options{"name": "xa.test"})
 	for _, tt := range []struct {
 		system []netip.AddrPort
 		err    error
@@ -214,7 +215,7 @@ func TestMailDNSServers(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := f(t.Context())
-		declared(t, maildnsKind(), r)
+		checktest.Sound(t, maildnsKind(), r)
 		want(t, r, tt.reason, "")
 	}
 }
@@ -231,7 +232,7 @@ func TestMailDNSOptions(t *testing.T) {
 		{check.Options{"name": "xa.test", "server": "127.0.0.1"}, `option "server"`},
 		{check.Options{"name": "xa.test", "server": "127.0.0.1:53", "servers": []string{"127.0.0.1:53"}}, `option "server": it excludes servers`},
 	} {
-		_, err := maildnsKind().New(withDefaults(t, maildnsKind(), tt.with), check.Env{})
+		_, err := maildnsKind().New(checktest.WithDefaults(t, maildnsKind(), tt.with), check.Env{})
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%v: got %v, want %s", tt.with, err, tt.want)
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"egovmon/agent/check"
+	"egovmon/agent/check/checktest"
 )
 
 const (
@@ -21,10 +22,10 @@ const (
 )
 
 func TestSMTPReasons(t *testing.T) {
-	a, other := newAuthority(t), newAuthority(t)
-	good := a.leaf(nil)
+	a, other := checktest.NewAuthority(t, "mail.test"), checktest.NewAuthority(t, "mail.test")
+	good := a.Leaf(nil, nil)
 	ends := func(d time.Duration) func(*x509.Certificate) {
-		return func(c *x509.Certificate) { c.NotAfter = epoch().Add(d) }
+		return func(c *x509.Certificate) { c.NotAfter = checktest.Epoch().Add(d) }
 	}
 	nobody := func(c *x509.Certificate) { c.IPAddresses = nil }
 	login := check.Options{"user": userName, "password": "mailbox"}
@@ -41,7 +42,7 @@ func TestSMTPReasons(t *testing.T) {
 	}{
 		{name: "all is well", script: fullSMTP + quitSMTP, reason: check.OK,
 			facts: map[string]float64{"starttls_code": 1, "auth_plaintext_code": 0, "auth_mechanisms_count": 2, "extensions_count": 3, "size_limit_bytes": 20971520,
-				"reply_code": 250, "ip_family_code": 4, "tls_version_code": 13, "chain_valid_code": 1, "name_valid_code": 1, "cert_not_after_unix": float64(epoch().AddDate(0, 6, 0).Unix())}},
+				"reply_code": 250, "ip_family_code": 4, "tls_version_code": 13, "chain_valid_code": 1, "name_valid_code": 1, "cert_not_after_unix": float64(checktest.Epoch().AddDate(0, 6, 0).Unix())}},
 		{name: "no goodbye", script: fullSMTP + "C:QUIT\n", reason: check.OK},
 		{name: "hangs at the goodbye", script: fullSMTP + "C:QUIT\nHANG", reason: check.OK},
 		{name: "name of our own", script: "S:220 hi\nC:EHLO pc.test\nS:250-x|250 STARTTLS\nC:STARTTLS\nS:220 go\nTLS\nC:EHLO pc.test\nS:250 x\n" + quitSMTP, with: check.Options{"ehlo": "pc.test"}, reason: check.OK},
@@ -63,13 +64,13 @@ func TestSMTPReasons(t *testing.T) {
 		{name: "silent after TLS", script: openSMTP + "HANG", reason: check.Timeout},
 		{name: "hangs up after TLS", script: openSMTP + "C:EHLO\n", reason: check.ConnectReset},
 
-		{name: "expired", script: openSMTP, cert: ends(-time.Hour), reason: check.TLSExpired, facts: map[string]float64{"chain_valid_code": 0, "cert_not_after_unix": float64(epoch().Add(-time.Hour).Unix())}},
+		{name: "expired", script: openSMTP, cert: ends(-time.Hour), reason: check.TLSExpired, facts: map[string]float64{"chain_valid_code": 0, "cert_not_after_unix": float64(checktest.Epoch().Add(-time.Hour).Unix())}},
 		{name: "expired, clock not proven", script: openSMTP, cert: ends(-time.Hour), env: check.Env{ClockProven: unproven}, reason: check.ClockUnproven},
-		{name: "not yet valid", script: openSMTP, cert: func(c *x509.Certificate) { c.NotBefore = epoch().Add(time.Hour) }, reason: check.TLSNotYetValid},
+		{name: "not yet valid", script: openSMTP, cert: func(c *x509.Certificate) { c.NotBefore = checktest.Epoch().Add(time.Hour) }, reason: check.TLSNotYetValid},
 		{name: "wrong name", script: openSMTP, cert: nobody, reason: check.TLSName, facts: map[string]float64{"name_valid_code": 0}},
 		{name: "server_name", script: fullSMTP + quitSMTP, cert: nobody, with: check.Options{"server_name": "mail.test"}, reason: check.OK},
-		{name: "untrusted", script: openSMTP, with: check.Options{"roots": other.roots()}, reason: check.TLSUntrusted},
-		{name: "untrusted where any will do", script: fullSMTP + quitSMTP, cert: ends(-time.Hour), with: check.Options{"roots": other.roots(), "starttls": tlsOffered}, reason: check.OK, facts: map[string]float64{"chain_valid_code": 0}},
+		{name: "untrusted", script: openSMTP, with: check.Options{"roots": other.Roots()}, reason: check.TLSUntrusted},
+		{name: "untrusted where any will do", script: fullSMTP + quitSMTP, cert: ends(-time.Hour), with: check.Options{"roots": other.Roots(), "starttls": tlsOffered}, reason: check.OK, facts: map[string]float64{"chain_valid_code": 0}},
 		{name: "ends soon", script: fullSMTP + quitSMTP, cert: ends(20 * 24 * time.Hour), reason: check.CertExpiring},
 		{name: "ends soon where any will do", script: fullSMTP + quitSMTP, cert: ends(20 * 24 * time.Hour), with: check.Options{"starttls": tlsOffered}, reason: check.OK},
 		{name: "weaker than the plan allows", script: strings.Replace(fullSMTP, "go\nTLS\n", "go\nTLS1.2\n", 1) + quitSMTP, with: check.Options{"min_version": "1.3"}, reason: check.WeakTLS},
@@ -122,9 +123,9 @@ func TestSMTPReasons(t *testing.T) {
 			t.Parallel()
 			cert := good
 			if tt.cert != nil {
-				cert = a.leaf(tt.cert)
+				cert = a.Leaf(nil, tt.cert)
 			}
-			o := check.Options{"address": play(t, cert, tt.script), "roots": a.roots()}
+			o := check.Options{"address": play(t, cert, tt.script), "roots": a.Roots()}
 			maps.Copy(o, tt.with)
 			limit := 20 * time.Second
 			if tt.reason == check.Timeout {
@@ -142,7 +143,7 @@ func TestSMTPReasons(t *testing.T) {
 }
 
 func TestSMTPUnreached(t *testing.T) {
-	want(t, run(t, smtpKind(), check.Options{"address": closedPort(t)}, check.Env{}), check.ConnectRefused, "refused")
+	want(t, run(t, smtpKind(), check.Options{"address": checktest.ClosedPort(t)}, check.Env{}), check.ConnectRefused, "refused")
 	want(t, run(t, smtpKind(), check.Options{"address": "mail.invalid:25"}, check.Env{}), check.Reason(reasonOfNoName(t)), "")
 }
 
@@ -163,7 +164,7 @@ func TestLeaves(t *testing.T) {
 		{imapKind(), "S:* OK hi\nC:a CAPABILITY\nS:* CAPABILITY X|a OK\n", "z LOGOUT\r\n"},
 	} {
 		said := make(chan string, 1)
-		address := serve(t, func(c net.Conn) {
+		address := checktest.Serve(t, func(c net.Conn) {
 			if err := follow(c, tls.Certificate{}, tt.script); err != nil {
 				t.Error(err)
 			}
@@ -188,9 +189,9 @@ func TestLeaves(t *testing.T) {
 
 // Port 25 is not told closed by the provider unless other hosts prove it.
 func TestEgress(t *testing.T) {
-	a := newAuthority(t)
-	open := serve(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
-	dead := closedPort(t)
+	a := checktest.NewAuthority(t, "mail.test")
+	open := checktest.Serve(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
+	dead := checktest.ClosedPort(t)
 	_, port, err := net.SplitHostPort(dead)
 	if err != nil {
 		t.Fatal(err)
@@ -210,12 +211,12 @@ func TestEgress(t *testing.T) {
 	}{
 		{"no witnesses", nil, nil, check.ConnectRefused, "refused"},
 		{"another port answers", []string{open}, nil, check.ConnectRefused, open + " answers"},
-		{"no other port answers", []string{closedPort(t)}, nil, check.ConnectRefused, "no other port answers either"},
+		{"no other port answers", []string{checktest.ClosedPort(t)}, nil, check.ConnectRefused, "no other port answers either"},
 		{"all hosts at this port are shut", []string{open}, []string{at("127.0.0.2"), at("127.0.0.3")}, check.EgressBlocked, "our provider closes the port"},
 		{"one host at this port answers", []string{open}, []string{at("127.0.0.2"), at("127.0.0.4")}, check.ConnectRefused, open + " answers"},
-		{"all is shut", []string{closedPort(t)}, []string{at("127.0.0.2"), at("127.0.0.3")}, check.ConnectRefused, "no other port"},
+		{"all is shut", []string{checktest.ClosedPort(t)}, []string{at("127.0.0.2"), at("127.0.0.3")}, check.ConnectRefused, "no other port"},
 	} {
-		o := check.Options{"address": dead, "roots": a.roots()}
+		o := check.Options{"address": dead, "roots": a.Roots()}
 		if tt.alive != nil {
 			o["alive"] = tt.alive
 		}
@@ -229,9 +230,9 @@ func TestEgress(t *testing.T) {
 // What our own end cuts short tells nothing about the server.
 func TestCalledOff(t *testing.T) {
 	started := make(chan struct{}, 1)
-	address := serve(t, func(c net.Conn) { started <- struct{}{}; _, _ = io.Copy(io.Discard, c) })
+	address := checktest.Serve(t, func(c net.Conn) { started <- struct{}{}; _, _ = io.Copy(io.Discard, c) })
 	for _, k := range []check.Kind{smtpKind(), imapKind()} {
-		o := withDefaults(t, k, check.Options{"address": address, "starttls": tlsNone})
+		o := checktest.WithDefaults(t, k, check.Options{"address": address, "starttls": tlsNone})
 		f, err := k.New(o, check.Env{Timeout: 30 * time.Second})
 		if err != nil {
 			t.Fatal(err)
@@ -270,7 +271,7 @@ func TestServerOptions(t *testing.T) {
 		if !tt.with.Has("address") {
 			tt.with["address"] = "mail.test:25"
 		}
-		_, err := tt.kind.New(withDefaults(t, tt.kind, tt.with), check.Env{})
+		_, err := tt.kind.New(checktest.WithDefaults(t, tt.kind, tt.with), check.Env{})
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%v: got %v, want %s", tt.with, err, tt.want)
 		}
