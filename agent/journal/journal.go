@@ -128,6 +128,7 @@ type Recovered struct {
 	Ranges     []check.Range        // those of the last segment and the open batch
 	Plan       *PlanApplied         // the last one recorded; nil for none
 	TornBytes  int64                // bytes at the end of a file that were never synced, and were cut off
+	TornAt     time.Time            // when what is torn or unreadable was last written; zero when nothing is
 	Deleted    string               // id of a journal that was here once, when the folder is empty
 	Unreadable string               // why the journal cannot go on, so that Begin starts a new one; "" when it can
 }

@@ -71,6 +71,7 @@ func (j *Journal) recover() (Recovered, error) {
 	if err := j.indexSegments(nums, &r); err != nil {
 		return Recovered{}, err
 	}
+	written := j.lastWritten() // before settle touches the files
 	if err := j.settle(); err != nil {
 		return Recovered{}, fmt.Errorf("journal: sync what the last run wrote: %w", err)
 	}
@@ -86,6 +87,9 @@ func (j *Journal) recover() (Recovered, error) {
 	r.Journal, r.LastTime, r.Plan = j.id, j.lastTime, j.plan
 	r.First = len(nums) == 0 && j.id == ""
 	j.recoverFormer(&r)
+	if r.TornBytes > 0 || r.Unreadable != "" {
+		r.TornAt = written
+	}
 	r.LastSlot = j.LastSlots()
 	j.publish()
 	j.recorded = 0
@@ -319,6 +323,20 @@ func (j *Journal) wholeBehind(s *segment, size int64) bool {
 	}
 	defer f.Close()
 	return nextFrame(f, s.size+1, size, kindBatch, 0) < size
+}
+
+// lastWritten is when the files that are written to were last changed, in the time of the machine's clock.
+func (j *Journal) lastWritten() (at time.Time) {
+	names := []string{openName}
+	if n := len(j.segments); n > 0 {
+		names = append(names, j.segments[n-1].name())
+	}
+	for _, name := range names {
+		if st, err := os.Stat(filepath.Join(j.o.Dir, name)); err == nil {
+			at = later(at, st.ModTime().UTC())
+		}
+	}
+	return at
 }
 
 // settle makes durable what the run before wrote and may not have synced, before it counts as recorded.

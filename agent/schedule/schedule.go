@@ -71,6 +71,9 @@ type Options struct {
 type Before struct {
 	Last   time.Time    // the last time in the journal; zero when there is none
 	Reason check.Reason // MissedStopped or MissedShutdown: how the last run ended
+	// LostUntil is when the journal was last written, when a part of it is lost: slots without a record up to then were
+	// run, and are data_lost. Zero when nothing is lost.
+	LostUntil time.Time
 	// Applied is when the plan was last put in force: a check without a result was not to be run before. Default Last.
 	Applied time.Time
 	Slots   map[string]time.Time // by check: the last slot that has a result

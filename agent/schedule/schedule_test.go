@@ -564,14 +564,44 @@ func TestStopped(t *testing.T) {
 	sy := plan.NextSlot(machine, y, day)
 	begin := sx.Add(30*time.Minute + 20*time.Second)
 	b := Before{Applied: sx, Last: sx.Add(10 * time.Second), Reason: check.MissedShutdown, Slots: map[string]time.Time{x.ID: sx, y.ID: sy}}
-	r, ok := stopped(machine, p, b, begin)
+	rs := stopped(machine, p, b, begin)
 	want := len(slices.Collect(plan.Slots(machine, x, sx.Add(time.Minute), plan.SlotAt(machine, x, begin)))) +
 		len(slices.Collect(plan.Slots(machine, y, sy.Add(5*time.Minute), plan.SlotAt(machine, y, begin))))
-	if !ok || r.Slots != want || r.Reason != check.MissedShutdown || !r.From.Equal(sx.Add(time.Minute)) || !r.To.Equal(begin) {
-		t.Errorf("got %+v, want %d slots from %s to %s", r, want, sx.Add(time.Minute), begin)
+	if len(rs) != 1 {
+		t.Fatalf("got %+v, want one range", rs)
 	}
-	if r, ok := stopped(machine, p, b, sx.Add(15*time.Second)); ok {
-		t.Errorf("a restart within the slot misses nothing, got %+v", r)
+	if r := rs[0]; r.Slots != want || r.Reason != check.MissedShutdown || !r.From.Equal(sx.Add(time.Minute)) || !r.To.Equal(begin) {
+		t.Errorf("got %+v, want %d slots from %s to %s", rs, want, sx.Add(time.Minute), begin)
+	}
+	if rs := stopped(machine, p, b, sx.Add(15*time.Second)); len(rs) > 0 {
+		t.Errorf("a restart within the slot misses nothing, got %+v", rs)
+	}
+
+	// A part of the journal is lost: until it was last written, slots were run.
+	for _, tt := range []struct {
+		name         string
+		until        time.Duration // since the last record
+		lost, missed bool
+	}{
+		{"the last second", 900 * time.Millisecond, false, true},
+		{"ten minutes", 10 * time.Minute, true, true},
+		{"up to the start", 24 * time.Hour, true, false},
+		{"before the last record", -time.Hour, false, true},
+	} {
+		b.LostUntil = b.Last.Add(tt.until)
+		rs, n := stopped(machine, p, b, begin), 0
+		for i, r := range rs {
+			n += r.Slots
+			if r.Reason == check.DataLost && r.To.After(later(b.LostUntil, b.Last).Add(time.Second)) || i > 0 && r.From.Before(rs[i-1].To.Add(-time.Second)) || !r.From.Before(r.To) {
+				t.Errorf("%s: ranges %+v", tt.name, rs)
+			}
+		}
+		has := func(reason check.Reason) bool {
+			return slices.ContainsFunc(rs, func(r check.Range) bool { return r.Reason == reason })
+		}
+		if n != want || has(check.DataLost) != tt.lost || has(check.MissedShutdown) != tt.missed {
+			t.Errorf("%s: %+v, want %d slots in all", tt.name, rs, want)
+		}
 	}
 }
 

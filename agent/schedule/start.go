@@ -23,39 +23,78 @@ func (s *Scheduler) recordStop(p *plan.Plan, begin time.Time) {
 	if b.Last.IsZero() || b.Reason == "" {
 		return
 	}
-	if r, ok := stopped(s.o.Machine, p, b, begin); ok {
+	for _, r := range stopped(s.o.Machine, p, b, begin) {
 		s.stats.Missed[r.Reason] += int64(r.Slots)
 		s.ranges = append(s.ranges, r)
 	}
 }
 
-// stopped returns the range of the slots that nobody ran between the last record and begin. The slot running at begin
-// is not among them: it is run now, unless it has a record.
-func stopped(machine string, p *plan.Plan, b Before, begin time.Time) (check.Range, bool) {
-	from, n := begin, 0
+// stopped returns the ranges of the slots without a record between the last record and begin: those that ran while what
+// was recorded is lost, and those that nobody ran. The slot running at begin is not among them: it is run now, unless it
+// has a record.
+func stopped(machine string, p *plan.Plan, b Before, begin time.Time) (ranges []check.Range) {
 	if b.Applied.IsZero() {
 		b.Applied = b.Last
 	}
-	for _, c := range p.Checks {
-		t, until := plan.SlotAt(machine, c, b.Applied), plan.SlotAt(machine, c, begin)
-		switch last, ok := b.Slots[c.ID]; {
-		case !ok:
-		case plan.SlotAt(machine, c, last).Equal(last):
-			t = last.Add(c.Every)
-		case last.After(until):
-			// It had another interval. Whether that one had this slot too cannot be told, so it is not run, and named.
-			until = until.Add(c.Every)
-		}
-		first, k := unnamed(machine, c, b.Ranges, t, until)
-		if k > 0 && first.Before(from) {
-			from = first
-		}
-		n += k
+	cut := b.LostUntil
+	if !cut.After(b.Last) {
+		cut = time.Time{}
+	} else if cut.After(begin) {
+		cut = begin
 	}
-	if n == 0 {
-		return check.Range{}, false
+	for _, part := range []struct {
+		reason   check.Reason
+		from, to time.Time
+	}{{check.DataLost, time.Time{}, cut}, {b.Reason, cut, begin}} {
+		from, to, n := begin, begin.Truncate(time.Second), 0
+		for _, c := range p.Checks {
+			t, until := due(machine, c, b, begin)
+			if !part.from.IsZero() {
+				t = later(t, plan.NextSlot(machine, c, part.from))
+			}
+			if part.to.Before(begin) {
+				to = part.to.Truncate(time.Second).Add(time.Second)
+				until = earlier(until, plan.NextSlot(machine, c, part.to))
+			}
+			first, k := unnamed(machine, c, b.Ranges, t, until)
+			if k > 0 && first.Before(from) {
+				from = first
+			}
+			n += k
+		}
+		if n > 0 {
+			ranges = append(ranges, check.Range{Reason: part.reason, Check: "*", From: from, To: to, Slots: n})
+		}
 	}
-	return check.Range{Reason: b.Reason, Check: "*", From: from, To: begin.Truncate(time.Second), Slots: n}, true
+	return ranges
+}
+
+// due returns the slots of a check, from and up to, not including, that may have no record at begin.
+func due(machine string, c plan.Check, b Before, begin time.Time) (from, until time.Time) {
+	from, until = plan.SlotAt(machine, c, b.Applied), plan.SlotAt(machine, c, begin)
+	switch last, ok := b.Slots[c.ID]; {
+	case !ok:
+	case plan.SlotAt(machine, c, last).Equal(last):
+		from = last.Add(c.Every)
+	case last.After(until):
+		// It had another interval. Whether that one had this slot too cannot be told, so it is not run, and named.
+		until = until.Add(c.Every)
+	}
+	return from, until
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // unnamed counts the slots of a check in [from, until) that no range names, and returns the first one. Both ends are slots.
