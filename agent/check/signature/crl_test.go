@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"egovmon/agent/check"
+	"egovmon/agent/check/checktest"
 )
 
 // list makes a list of this template in DER.
@@ -45,19 +46,19 @@ func scoped(tag int) pkix.Extension {
 }
 
 func TestCRLReasons(t *testing.T) {
-	a, stranger := newAuthority(t, epoch()), newAuthority(t, epoch())
+	a, stranger := newAuthority(t, checktest.Epoch()), newAuthority(t, checktest.Epoch())
 	mine, _ := a.officer(nil)
 	yours, _ := a.officer(nil)
 	foreign, _ := a.sub("Thử nghiệm Sub").officer(nil)
 	soon := *a
-	soon.cert, soon.key = a.sign(&x509.Certificate{Subject: pkix.Name{CommonName: "Ends soon"}, IsCA: true, BasicConstraintsValid: true, NotAfter: epoch().AddDate(0, 0, 5), KeyUsage: x509.KeyUsageCRLSign})
+	soon.cert, soon.key = a.sign(&x509.Certificate{Subject: pkix.Name{CommonName: "Ends soon"}, IsCA: true, BasicConstraintsValid: true, NotAfter: checktest.Epoch().AddDate(0, 0, 5), KeyUsage: x509.KeyUsageCRLSign})
 	ended := *a
-	ended.cert, ended.key = a.sign(&x509.Certificate{Subject: pkix.Name{CommonName: "Ended"}, IsCA: true, BasicConstraintsValid: true, NotAfter: epoch().Add(-time.Hour), KeyUsage: x509.KeyUsageCRLSign})
+	ended.cert, ended.key = a.sign(&x509.Certificate{Subject: pkix.Name{CommonName: "Ended"}, IsCA: true, BasicConstraintsValid: true, NotAfter: checktest.Epoch().Add(-time.Hour), KeyUsage: x509.KeyUsageCRLSign})
 	noRight := *a
 	noRight.cert, noRight.key = a.sign(&x509.Certificate{Subject: pkix.Name{CommonName: "No right"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign})
 	plain := *noRight.cert
 	entry := func(c *x509.Certificate, exts ...pkix.Extension) x509.RevocationListEntry {
-		return x509.RevocationListEntry{SerialNumber: c.SerialNumber, RevocationTime: epoch().AddDate(0, 0, -3), ExtraExtensions: exts}
+		return x509.RevocationListEntry{SerialNumber: c.SerialNumber, RevocationTime: checktest.Epoch().AddDate(0, 0, -3), ExtraExtensions: exts}
 	}
 	listed := func(es ...x509.RevocationListEntry) func(*x509.RevocationList) {
 		return func(l *x509.RevocationList) { l.RevokedCertificateEntries = es }
@@ -93,7 +94,7 @@ func TestCRLReasons(t *testing.T) {
 	}{
 		{name: "all is well", body: good, reason: check.OK, detail: "1 certificates on the list of 2026-11-23T02:00:00Z", facts: map[string]float64{
 			"crl_number_serial": 1200, "entries_count": 1, "revoked_count": 0, "watched_count": 0, "body_bytes": float64(len(good)), "status_code": 200,
-			"this_update_unix": float64(epoch().Unix() - 3600), "next_update_unix": float64(epoch().Unix() + 23*3600), "issuer_not_after_unix": float64(a.cert.NotAfter.Unix())}},
+			"this_update_unix": float64(checktest.Epoch().Unix() - 3600), "next_update_unix": float64(checktest.Epoch().Unix() + 23*3600), "issuer_not_after_unix": float64(a.cert.NotAfter.Unix())}},
 		{name: "PEM", body: inPEM("X509 CRL", good), reason: check.OK},
 		{name: "empty list", body: a.list(nil), reason: check.OK, facts: map[string]float64{"entries_count": 0}},
 		{name: "under the roots", body: good, with: check.Options{"roots": a.file()}, reason: check.OK},
@@ -104,15 +105,18 @@ func TestCRLReasons(t *testing.T) {
 		{name: "watched by serial, not revoked", body: good, with: check.Options{"serials": []string{"0x" + serial(mine), "00:ff"}}, reason: check.OK, facts: map[string]float64{"watched_count": 2}},
 		{name: "watched by certificate, not revoked", body: good, with: check.Options{"certificates": certPEM(t, mine, foreign)}, reason: check.OK, facts: map[string]float64{"watched_count": 1}},
 		{name: "watched by serial, revoked", body: a.list(listed(entry(mine), because(1, entry(yours)))), with: check.Options{"serials": []string{strings.ToUpper(serial(yours))}}, reason: check.Revoked,
-			detail: "was revoked 2026-11-20T03:00:00Z (reason 1)", facts: map[string]float64{"revoked_count": 1, "entries_count": 2, "revoked_unix": float64(epoch().AddDate(0, 0, -3).Unix())}},
+			detail: "was revoked 2026-11-20T03:00:00Z (reason 1)", facts: map[string]float64{"revoked_count": 1, "entries_count": 2, "revoked_unix": float64(checktest.Epoch().AddDate(0, 0, -3).Unix())}},
 		{name: "watched by certificate, revoked", body: good, with: check.Options{"certificates": certPEM(t, mine, yours)}, reason: check.Revoked, detail: "one of 1 watched", facts: map[string]float64{"watched_count": 2}},
-		{name: "revoked on a stale list", body: a.list(func(l *x509.RevocationList) { listed(entry(mine))(l); l.NextUpdate = epoch().Add(-time.Minute) }), with: check.Options{"serials": []string{serial(mine)}}, reason: check.Revoked},
-		{name: "stale", body: a.list(func(l *x509.RevocationList) { l.NextUpdate = epoch().Add(-time.Minute) }), reason: check.RevocationStale, detail: "was due 2026-11-23T02:59:00Z"},
-		{name: "stale by an unproven clock", body: a.list(func(l *x509.RevocationList) { l.NextUpdate = epoch().Add(-time.Minute) }), proven: unproven, reason: check.ClockUnproven},
+		{name: "revoked on a stale list", body: a.list(func(l *x509.RevocationList) {
+			listed(entry(mine))(l)
+			l.NextUpdate = checktest.Epoch().Add(-time.Minute)
+		}), with: check.Options{"serials": []string{serial(mine)}}, reason: check.Revoked},
+		{name: "stale", body: a.list(func(l *x509.RevocationList) { l.NextUpdate = checktest.Epoch().Add(-time.Minute) }), reason: check.RevocationStale, detail: "was due 2026-11-23T02:59:00Z"},
+		{name: "stale by an unproven clock", body: a.list(func(l *x509.RevocationList) { l.NextUpdate = checktest.Epoch().Add(-time.Minute) }), proven: unproven, reason: check.ClockUnproven},
 		{name: "older than max_age", body: good, with: check.Options{"max_age": 30 * time.Minute}, reason: check.RevocationStale, detail: "more than 30m0s old"},
 		{name: "next update near", body: good, with: check.Options{"renew_before": 24 * time.Hour}, reason: check.RevocationStale, detail: "is not out yet"},
-		{name: "from the future", body: a.list(func(l *x509.RevocationList) { l.ThisUpdate = epoch().Add(7 * time.Hour) }), reason: check.RevocationInvalid, detail: "holds only from"},
-		{name: "from the future by an unproven clock", body: a.list(func(l *x509.RevocationList) { l.ThisUpdate = epoch().Add(7 * time.Hour) }), proven: unproven, reason: check.ClockUnproven},
+		{name: "from the future", body: a.list(func(l *x509.RevocationList) { l.ThisUpdate = checktest.Epoch().Add(7 * time.Hour) }), reason: check.RevocationInvalid, detail: "holds only from"},
+		{name: "from the future by an unproven clock", body: a.list(func(l *x509.RevocationList) { l.ThisUpdate = checktest.Epoch().Add(7 * time.Hour) }), proven: unproven, reason: check.ClockUnproven},
 
 		{name: "of another authority of the same name", body: stranger.list(nil), reason: check.RevocationInvalid, detail: "the signature of the list"},
 		{name: "of another authority", body: soon.list(nil), reason: check.RevocationInvalid, detail: `the list is of "Ends soon"`},
@@ -155,7 +159,7 @@ func TestCRLReasons(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			o := check.Options{"url": serve(t, "application/pkix-crl", func([]byte) []byte { return tt.body }), "issuer": a.file()}
 			maps.Copy(o, tt.with)
-			f := newFunc(t, crlKind(), o, check.Env{ClockProven: tt.proven})
+			f := checktest.NewFunc(t, crlKind(), o, check.Env{ClockProven: tt.proven})
 			for range 2 {
 				r := f(t.Context())
 				want(t, r, tt.reason, tt.detail)
@@ -168,19 +172,19 @@ func TestCRLReasons(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if bad := (&crlCheck{fetcher: fetcher{at: newClock(check.Env{Now: epoch})}}).verify(l, &plain, nil); bad == nil || bad.reason != check.RevocationInvalid {
+	if bad := (&crlCheck{fetcher: fetcher{at: newClock(check.Env{Now: checktest.Epoch})}}).verify(l, &plain, nil); bad == nil || bad.reason != check.RevocationInvalid {
 		t.Errorf("a list by one without the right to sign lists: %+v", bad)
 	}
 }
 
 // The number of a list only grows; an older list that comes after a newer one was kept back by somebody.
 func TestCRLNumberGrows(t *testing.T) {
-	a := newAuthority(t, epoch())
+	a := newAuthority(t, checktest.Epoch())
 	number := int64(7)
 	url := serve(t, "application/pkix-crl", func([]byte) []byte {
 		return a.list(func(l *x509.RevocationList) { l.Number = big.NewInt(number) })
 	})
-	f := newFunc(t, crlKind(), check.Options{"url": url, "issuer": a.file()}, check.Env{})
+	f := checktest.NewFunc(t, crlKind(), check.Options{"url": url, "issuer": a.file()}, check.Env{})
 	for _, step := range []struct {
 		number int64
 		want   check.Reason
@@ -224,19 +228,19 @@ authorityKeyIdentifier = keyid
 		}
 		url := serve(t, "application/pkix-crl", func([]byte) []byte { return body })
 		env := check.Env{Now: time.Now}
-		r := newFunc(t, crlKind(), check.Options{"url": url, "issuer": a.file(), "certificates": certPEM(t, good)}, env)(t.Context())
+		r := checktest.NewFunc(t, crlKind(), check.Options{"url": url, "issuer": a.file(), "certificates": certPEM(t, good)}, env)(t.Context())
 		want(t, r, check.OK, "")
 		wantFacts(t, r, map[string]float64{"entries_count": 1})
 		if n, _ := r.Facts.Get("crl_number_serial"); n < 0x4b1 {
 			t.Errorf("number %v", n)
 		}
-		want(t, newFunc(t, crlKind(), check.Options{"url": url, "issuer": a.file(), "certificates": certPEM(t, bad)}, env)(t.Context()), check.Revoked, "(reason 1)")
+		want(t, checktest.NewFunc(t, crlKind(), check.Options{"url": url, "issuer": a.file(), "certificates": certPEM(t, bad)}, env)(t.Context()), check.Revoked, "(reason 1)")
 	}
 }
 
 // Revocation dates on both sides of the years in which UTCTime ends.
 func TestCRLDates(t *testing.T) {
-	a := newAuthority(t, epoch())
+	a := newAuthority(t, checktest.Epoch())
 	c, _ := a.officer(nil)
 	for _, at := range []time.Time{time.Date(1999, 12, 31, 23, 59, 59, 0, time.UTC), time.Date(2049, 12, 31, 0, 0, 0, 0, time.UTC), time.Date(2050, 1, 1, 0, 0, 0, 0, time.UTC)} {
 		raw := a.list(func(l *x509.RevocationList) {
@@ -254,11 +258,11 @@ func TestCRLDates(t *testing.T) {
 
 // Whatever stands on a list, it is read as the standard library reads it, entries and all.
 func FuzzCRL(f *testing.F) {
-	a := newAuthority(f, epoch())
+	a := newAuthority(f, checktest.Epoch())
 	c, _ := a.officer(nil)
 	f.Add(a.list(nil))
 	f.Add(a.list(func(l *x509.RevocationList) {
-		l.RevokedCertificateEntries = []x509.RevocationListEntry{{SerialNumber: c.SerialNumber, RevocationTime: epoch(), ReasonCode: 1}, {SerialNumber: big.NewInt(128), RevocationTime: epoch()}}
+		l.RevokedCertificateEntries = []x509.RevocationListEntry{{SerialNumber: c.SerialNumber, RevocationTime: checktest.Epoch(), ReasonCode: 1}, {SerialNumber: big.NewInt(128), RevocationTime: checktest.Epoch()}}
 		l.ExtraExtensions = []pkix.Extension{deltaOf(1), scoped(2)}
 	}))
 	f.Add([]byte("-----BEGIN X509 CRL-----\nMAA=\n-----END X509 CRL-----\n"))
@@ -273,7 +277,7 @@ func FuzzCRL(f *testing.F) {
 		}
 		var facts check.Facts
 		l.facts(&facts)
-		declared(t, crlKind(), check.Result{State: check.Up, Reason: check.OK, Facts: facts, Phases: check.Phases{{Name: "total"}}})
+		checktest.Declared(t, crlKind(), check.Result{State: check.Up, Reason: check.OK, Facts: facts, Phases: check.Phases{{Name: "total"}}})
 		if stdErr != nil {
 			return // it reads the dates and extensions of every entry too
 		}
@@ -292,15 +296,15 @@ func FuzzCRL(f *testing.F) {
 
 // BenchmarkCRL reads and verifies a list of 100,000 entries, beside the standard library's reading alone.
 func BenchmarkCRL(b *testing.B) {
-	a := newAuthority(b, epoch())
+	a := newAuthority(b, checktest.Epoch())
 	raw := a.list(func(l *x509.RevocationList) {
 		for i := range int64(100_000) {
-			l.RevokedCertificateEntries = append(l.RevokedCertificateEntries, x509.RevocationListEntry{SerialNumber: big.NewInt(1<<62 + i), RevocationTime: epoch(), ReasonCode: 1})
+			l.RevokedCertificateEntries = append(l.RevokedCertificateEntries, x509.RevocationListEntry{SerialNumber: big.NewInt(1<<62 + i), RevocationTime: checktest.Epoch(), ReasonCode: 1})
 		}
 	})
 	watched := map[string]bool{serialKey(big.NewInt(1<<62 + 77)): true}
 	b.Run("check", func(b *testing.B) {
-		c := &crlCheck{fetcher: fetcher{at: newClock(check.Env{Now: epoch})}}
+		c := &crlCheck{fetcher: fetcher{at: newClock(check.Env{Now: checktest.Epoch})}}
 		b.ReportAllocs()
 		for b.Loop() {
 			l, err := parseCRL(raw, watched)

@@ -18,11 +18,12 @@ import (
 	"time"
 
 	"egovmon/agent/check"
+	"egovmon/agent/check/checktest"
 )
 
 // What a server does before its answer is read is one matter for every kind; a revocation list stands for all.
 func TestFetchReasons(t *testing.T) {
-	a := newAuthority(t, epoch())
+	a := newAuthority(t, checktest.Epoch())
 	body := a.list(nil)
 	good := serve(t, "application/pkix-crl", func([]byte) []byte { return body })
 	ok := fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", len(body)) + string(body)
@@ -59,7 +60,7 @@ func TestFetchReasons(t *testing.T) {
 		{name: "from an address that is not ours", url: func(*testing.T) string { return good }, env: check.Env{Source: netip.MustParseAddr("192.0.2.77")}, reason: check.ConnectUnreachable},
 		{name: "of the other IP version", url: func(*testing.T) string { return good }, with: check.Options{"family": "ip6"}, reason: check.DNSEmpty},
 		{name: "of this IP version", url: func(*testing.T) string { return good }, with: check.Options{"family": "ip4"}, reason: check.OK},
-		{name: "port closed", url: func(t *testing.T) string { return "http://" + closedPort(t) }, reason: check.ConnectRefused},
+		{name: "port closed", url: func(t *testing.T) string { return "http://" + checktest.ClosedPort(t) }, reason: check.ConnectRefused},
 		{name: "hangs up", url: text(""), reason: check.ConnectReset},
 		{name: "cut short", url: text(ok[:len(ok)-1]), reason: check.Truncated, detail: "reading the answer"},
 		{name: "speaks something else", url: text("220 mail.test ESMTP\r\n"), reason: check.Protocol},
@@ -85,7 +86,7 @@ func TestFetchReasons(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			o := check.Options{"url": tt.url(t), "issuer": a.file()}
 			maps.Copy(o, tt.with)
-			r := newFunc(t, crlKind(), o, tt.env)(t.Context())
+			r := checktest.NewFunc(t, crlKind(), o, tt.env)(t.Context())
 			want(t, r, tt.reason, tt.detail)
 			wantFacts(t, r, tt.facts)
 		})
@@ -94,7 +95,7 @@ func TestFetchReasons(t *testing.T) {
 
 // A redirection of a POST that would lose its body is not followed, one that keeps it is.
 func TestFetchRedirectsAPost(t *testing.T) {
-	a := newAuthority(t, epoch())
+	a := newAuthority(t, checktest.Epoch())
 	cert, key := a.stampCert(nil)
 	for status, reason := range map[int]check.Reason{301: check.HTTPRedirect, 302: check.HTTPRedirect, 303: check.HTTPRedirect, 307: check.OK, 308: check.OK} {
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -106,9 +107,9 @@ func TestFetchRedirectsAPost(t *testing.T) {
 			if err != nil {
 				t.Error(err)
 			}
-			_, _ = w.Write(stamper{t: t, cert: cert, key: key, at: epoch()}.answer(body))
+			_, _ = w.Write(stamper{t: t, cert: cert, key: key, at: checktest.Epoch()}.answer(body))
 		}))
-		r := newFunc(t, tsaKind(), check.Options{"url": s.URL, "roots": a.file()}, check.Env{})(t.Context())
+		r := checktest.NewFunc(t, tsaKind(), check.Options{"url": s.URL, "roots": a.file()}, check.Env{})(t.Context())
 		s.Close()
 		if r.Reason != reason {
 			t.Errorf("%d: got %s %q, want %s", status, r.Reason, r.Detail, reason)
@@ -118,8 +119,8 @@ func TestFetchRedirectsAPost(t *testing.T) {
 
 // The time runs out in the step where the server falls silent, or drips.
 func TestFetchTimeout(t *testing.T) {
-	a := newAuthority(t, epoch())
-	drip := "http://" + listen(t, func(c net.Conn) {
+	a := newAuthority(t, checktest.Epoch())
+	drip := "http://" + checktest.Serve(t, func(c net.Conn) {
 		_, err := io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
 		for err == nil {
 			time.Sleep(10 * time.Millisecond)
@@ -128,17 +129,17 @@ func TestFetchTimeout(t *testing.T) {
 	})
 	for name, url := range map[string]string{"silent": says(t, ""), "falls silent": says(t, "HTTP/1.1 200 OK\r\n"), "drips": drip} {
 		t.Run(name, func(t *testing.T) {
-			f := newFunc(t, crlKind(), check.Options{"url": url, "issuer": a.file()}, check.Env{})
+			f := checktest.NewFunc(t, crlKind(), check.Options{"url": url, "issuer": a.file()}, check.Env{})
 			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 			defer cancel()
 			want(t, f(ctx), check.Timeout, "")
 		})
 	}
-	f := newFunc(t, crlKind(), check.Options{"url": drip, "issuer": a.file()}, check.Env{})
+	f := checktest.NewFunc(t, crlKind(), check.Options{"url": drip, "issuer": a.file()}, check.Env{})
 	past, cancel := context.WithDeadline(t.Context(), time.Unix(1, 0))
 	defer cancel()
 	want(t, f(past), check.ConnectTimeout, "")
-	f = newFunc(t, crlKind(), check.Options{"url": "http://name.invalid./", "issuer": a.file()}, check.Env{})
+	f = checktest.NewFunc(t, crlKind(), check.Options{"url": "http://name.invalid./", "issuer": a.file()}, check.Env{})
 	r := f(past)
 	want(t, r, check.DNSTimeout, "")
 	if _, ok := r.Phases.Get("dns"); !ok {
@@ -148,13 +149,13 @@ func TestFetchTimeout(t *testing.T) {
 
 // A run that is called off says nothing about its target.
 func TestCalledOff(t *testing.T) {
-	a := newAuthority(t, epoch())
+	a := newAuthority(t, checktest.Epoch())
 	cert, _ := a.officer(nil)
 	for _, k := range Kinds() {
-		address := listen(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
+		address := checktest.Serve(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
 		o := check.Options{"url": "http://" + address, "issuer": a.file(), "roots": a.file(), "certificate": certPEM(t, cert), "address": address}
 		maps.DeleteFunc(o, func(name string, _ any) bool { _, ok := k.Option(name); return !ok })
-		f := newFunc(t, k, o, check.Env{})
+		f := checktest.NewFunc(t, k, o, check.Env{})
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		want(t, f(ctx), check.Internal, "called off")
@@ -162,7 +163,7 @@ func TestCalledOff(t *testing.T) {
 }
 
 func TestFetchOverTLS(t *testing.T) {
-	a := newAuthority(t, epoch())
+	a := newAuthority(t, checktest.Epoch())
 	body := a.list(nil)
 	server := func(change func(*x509.Certificate)) string {
 		tmpl := &x509.Certificate{Subject: pkix.Name{CommonName: "crl.test"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
@@ -183,7 +184,7 @@ func TestFetchOverTLS(t *testing.T) {
 		t.Cleanup(s.Close)
 		return s.URL
 	}
-	ended := func(c *x509.Certificate) { c.NotAfter = epoch().Add(-time.Hour) }
+	ended := func(c *x509.Certificate) { c.NotAfter = checktest.Epoch().Add(-time.Hour) }
 	for _, tt := range []struct {
 		name   string
 		url    string
@@ -192,14 +193,14 @@ func TestFetchOverTLS(t *testing.T) {
 		want   check.Reason
 	}{
 		{"trusted", server(nil), a.file(), true, check.OK},
-		{"untrusted", server(nil), newAuthority(t, epoch()).file(), true, check.TLSUntrusted},
+		{"untrusted", server(nil), newAuthority(t, checktest.Epoch()).file(), true, check.TLSUntrusted},
 		{"for another name", server(func(c *x509.Certificate) { c.IPAddresses = nil; c.DNSNames = []string{"crl.test"} }), a.file(), true, check.TLSName},
 		{"has ended", server(ended), a.file(), true, check.TLSExpired},
 		{"has ended by an unproven clock", server(ended), a.file(), false, check.ClockUnproven},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			o := check.Options{"url": tt.url, "issuer": a.file(), "tls_roots": tt.roots}
-			r := newFunc(t, crlKind(), o, check.Env{ClockProven: func() bool { return tt.proven }})(t.Context())
+			r := checktest.NewFunc(t, crlKind(), o, check.Env{ClockProven: func() bool { return tt.proven }})(t.Context())
 			want(t, r, tt.want, "")
 			if _, ok := r.Phases.Get("tls"); !ok {
 				t.Errorf("phases %v", r.Phases)
@@ -207,7 +208,7 @@ func TestFetchOverTLS(t *testing.T) {
 		})
 	}
 	down := server(nil) + "/down"
-	want(t, newFunc(t, crlKind(), check.Options{"url": down, "issuer": a.file(), "tls_roots": a.file()}, check.Env{})(t.Context()), check.HTTPRedirect, "from https to http")
+	want(t, checktest.NewFunc(t, crlKind(), check.Options{"url": down, "issuer": a.file(), "tls_roots": a.file()}, check.Env{})(t.Context()), check.HTTPRedirect, "from https to http")
 }
 
 // Whatever a server answers, reading it ends well and in what the kind declares.
@@ -232,7 +233,7 @@ func FuzzFetch(f *testing.F) {
 		}
 		r := bad.result("")
 		r.Facts, r.Phases = facts, sp.phases(0)
-		declared(t, crlKind(), r)
+		checktest.Declared(t, crlKind(), r)
 	})
 }
 

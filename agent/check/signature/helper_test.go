@@ -2,7 +2,6 @@ package signature
 
 import (
 	"bufio"
-	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -20,18 +19,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"egovmon/agent/check"
-	"egovmon/agent/plan"
+	"egovmon/agent/check/checktest"
 )
-
-// epoch is the instant that answers are judged at in most of these tests.
-func epoch() time.Time { return time.Date(2026, 11, 23, 3, 0, 0, 0, time.UTC) }
 
 // An authority issues certificates for a test.
 type authority struct {
@@ -176,7 +171,7 @@ func serve(t testing.TB, kind string, answer responder) string {
 
 // says answers every connection with this text, then stays silent until the other side hangs up.
 func says(t testing.TB, text string) string {
-	return "http://" + listen(t, func(c net.Conn) {
+	return "http://" + checktest.Serve(t, func(c net.Conn) {
 		_, _ = c.Read(make([]byte, 1))
 		_, _ = io.WriteString(c, text)
 		_, _ = io.Copy(io.Discard, c)
@@ -185,123 +180,10 @@ func says(t testing.TB, text string) string {
 
 // hangsUp answers every connection with this text and closes it.
 func hangsUp(t testing.TB, text string) string {
-	return "http://" + listen(t, func(c net.Conn) {
+	return "http://" + checktest.Serve(t, func(c net.Conn) {
 		_, _ = http.ReadRequest(bufio.NewReader(c))
 		_, _ = io.WriteString(c, text)
 	})
-}
-
-// listen handles every connection to a port of 127.0.0.1, and returns its host:port.
-func listen(t testing.TB, handle func(net.Conn)) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	t.Cleanup(func() { l.Close(); <-done })
-	go func() {
-		defer close(done)
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close()
-				handle(conn)
-			}()
-		}
-	}()
-	return l.Addr().String()
-}
-
-// closedPort is an address where nobody listens.
-func closedPort(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
-// newFunc makes a Func as a plan would, with the kind's defaults, and fails the test when a result strays from what
-// the kind declares.
-func newFunc(t testing.TB, k check.Kind, o check.Options, env check.Env) check.Func {
-	t.Helper()
-	f, err := k.New(withDefaults(t, k, o), withEnv(env))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return func(ctx context.Context) check.Result {
-		r := f(ctx)
-		declared(t, k, r)
-		return r
-	}
-}
-
-func withEnv(env check.Env) check.Env {
-	if env.Now == nil {
-		env.Now = epoch
-	}
-	if env.Timeout == 0 {
-		env.Timeout = 30 * time.Second
-	}
-	return env
-}
-
-func withDefaults(t testing.TB, k check.Kind, o check.Options) check.Options {
-	t.Helper()
-	all := check.Options{}
-	for _, d := range k.Options {
-		if d.Default == "" {
-			continue
-		}
-		v, err := plan.Default(d)
-		if err != nil {
-			t.Fatalf("default of %s: %v", d.Name, err)
-		}
-		all[d.Name] = v
-	}
-	for name, v := range o {
-		if _, ok := k.Option(name); !ok {
-			t.Fatalf("kind %s has no option %q", k.Name, name)
-		}
-		all[name] = v
-	}
-	return all
-}
-
-// declared reports what in a result the kind did not promise.
-func declared(t testing.TB, k check.Kind, r check.Result) {
-	t.Helper()
-	if !r.Reason.Valid() || r.State != r.Reason.State() || r.Reason.Missed() || r.Reason.AccountOnly() {
-		t.Errorf("reason %q with state %s", r.Reason, r.State)
-	}
-	if r.Detail != check.CleanDetail(r.Detail) {
-		t.Errorf("detail %q is not clean", r.Detail)
-	}
-	seen := map[string]bool{}
-	for _, f := range r.Facts {
-		d, ok := k.Fact(f.Name)
-		if !ok || seen[f.Name] || f.Value < d.Min || f.Value > d.Max {
-			t.Errorf("fact %s = %v: declared %v [%v, %v], stands twice %v", f.Name, f.Value, ok, d.Min, d.Max, seen[f.Name])
-		}
-		seen[f.Name] = true
-	}
-	at := -1
-	for _, p := range r.Phases {
-		i := slices.Index(k.Phases, p.Name)
-		if i <= at {
-			t.Errorf("phase %s: unknown, twice or out of order in %v", p.Name, r.Phases)
-		}
-		at = i
-	}
-	if len(r.Phases) == 0 || r.Phases[len(r.Phases)-1].Name != "total" {
-		t.Errorf("phases %v do not end in total", r.Phases)
-	}
 }
 
 func want(t testing.TB, r check.Result, reason check.Reason, detail string) {

@@ -23,14 +23,15 @@ import (
 	"golang.org/x/crypto/ocsp"
 
 	"egovmon/agent/check"
+	"egovmon/agent/check/checktest"
 )
 
 func TestOCSPReasons(t *testing.T) {
-	a, stranger := newAuthority(t, epoch()), newAuthority(t, epoch())
+	a, stranger := newAuthority(t, checktest.Epoch()), newAuthority(t, checktest.Epoch())
 	cert, _ := a.officer(nil)
 	other, _ := a.officer(nil)
-	soon, _ := a.officer(func(c *x509.Certificate) { c.NotAfter = epoch().AddDate(0, 0, 20) })
-	gone, _ := a.officer(func(c *x509.Certificate) { c.NotAfter = epoch().Add(-time.Hour) })
+	soon, _ := a.officer(func(c *x509.Certificate) { c.NotAfter = checktest.Epoch().AddDate(0, 0, 20) })
+	gone, _ := a.officer(func(c *x509.Certificate) { c.NotAfter = checktest.Epoch().Add(-time.Hour) })
 	appoint := func(by *authority, change func(*x509.Certificate)) (*x509.Certificate, crypto.Signer) {
 		tmpl := &x509.Certificate{Subject: pkix.Name{CommonName: "OCSP 1"}, KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageOCSPSigning}}
 		if change != nil {
@@ -38,7 +39,7 @@ func TestOCSPReasons(t *testing.T) {
 		}
 		return by.sign(tmpl)
 	}
-	good := ocsp.Response{Status: ocsp.Good, SerialNumber: cert.SerialNumber, ThisUpdate: epoch().Add(-time.Hour), NextUpdate: epoch().Add(23 * time.Hour)}
+	good := ocsp.Response{Status: ocsp.Good, SerialNumber: cert.SerialNumber, ThisUpdate: checktest.Epoch().Add(-time.Hour), NextUpdate: checktest.Epoch().Add(23 * time.Hour)}
 	// by answers what change makes of a good answer, signed by c with key; embed puts c into the answer.
 	by := func(c *x509.Certificate, key crypto.Signer, embed bool, change func(*ocsp.Response)) responder {
 		return func([]byte) []byte {
@@ -59,15 +60,15 @@ func TestOCSPReasons(t *testing.T) {
 	issuer := func(change func(*ocsp.Response)) responder { return by(a.cert, a.key, false, change) }
 	delegate, delegateKey := appoint(a, nil)
 	noUse, noUseKey := appoint(a, func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} })
-	old, oldKey := appoint(a, func(c *x509.Certificate) { c.NotAfter = epoch().Add(-time.Minute) })
+	old, oldKey := appoint(a, func(c *x509.Certificate) { c.NotAfter = checktest.Epoch().Add(-time.Minute) })
 	foreign, foreignKey := appoint(stranger, nil)
 	strange, strangeKey := appoint(a, func(c *x509.Certificate) {
 		c.ExtraExtensions = []pkix.Extension{{Id: []int{1, 2, 3}, Critical: true, Value: []byte{5, 0}}}
 	})
-	late := newAuthority(t, epoch().AddDate(0, 2, 0))
-	early, _ := late.officer(func(c *x509.Certificate) { c.NotBefore = epoch().AddDate(0, -1, 0) })
-	ended := newAuthority(t, epoch().AddDate(-11, 0, 0))
-	last, _ := ended.officer(func(c *x509.Certificate) { c.NotAfter = epoch().AddDate(1, 0, 0) })
+	late := newAuthority(t, checktest.Epoch().AddDate(0, 2, 0))
+	early, _ := late.officer(func(c *x509.Certificate) { c.NotBefore = checktest.Epoch().AddDate(0, -1, 0) })
+	ended := newAuthority(t, checktest.Epoch().AddDate(-11, 0, 0))
+	last, _ := ended.officer(func(c *x509.Certificate) { c.NotAfter = checktest.Epoch().AddDate(1, 0, 0) })
 	deep := a.sub("Thử nghiệm Sub")
 	grandchild, grandchildKey := appoint(deep, nil)
 	fixed := func(body []byte) responder { return func([]byte) []byte { return body } }
@@ -84,24 +85,24 @@ func TestOCSPReasons(t *testing.T) {
 	}{
 		{name: "good, by the issuer", answer: issuer(nil), reason: check.OK, detail: "not revoked, as of 2026-11-23T02:00:00Z", facts: map[string]float64{
 			"cert_status_code": 0, "ocsp_status_code": 0, "nonce_code": 0, "status_code": 200, "ip_family_code": 4,
-			"this_update_unix": float64(epoch().Unix() - 3600), "next_update_unix": float64(epoch().Unix() + 23*3600),
+			"this_update_unix": float64(checktest.Epoch().Unix() - 3600), "next_update_unix": float64(checktest.Epoch().Unix() + 23*3600),
 			"cert_not_after_unix": float64(cert.NotAfter.Unix()), "issuer_not_after_unix": float64(a.cert.NotAfter.Unix()), "responder_not_after_unix": float64(a.cert.NotAfter.Unix())}},
 		{name: "good, the issuer's certificate in the answer", answer: by(a.cert, a.key, true, nil), reason: check.OK},
 		{name: "good, by a delegate", answer: by(delegate, delegateKey, true, nil), reason: check.OK, facts: map[string]float64{"responder_not_after_unix": float64(delegate.NotAfter.Unix())}},
 		{name: "good, named with SHA-256", answer: issuer(func(r *ocsp.Response) { r.IssuerHash = crypto.SHA256 }), with: check.Options{"hash": "sha256"}, reason: check.OK},
 		{name: "good, no next update", answer: issuer(func(r *ocsp.Response) { r.NextUpdate = time.Time{} }), reason: check.OK},
 		{name: "good, over GET", answer: issuer(nil), with: check.Options{"method": "GET"}, reason: check.OK},
-		{name: "revoked", answer: issuer(func(r *ocsp.Response) { r.Status, r.RevokedAt = ocsp.Revoked, epoch().AddDate(0, 0, -2) }), reason: check.Revoked, detail: `"Nguyễn Văn A" was revoked 2026-11-21`,
-			facts: map[string]float64{"cert_status_code": 1, "revoked_unix": float64(epoch().AddDate(0, 0, -2).Unix())}},
+		{name: "revoked", answer: issuer(func(r *ocsp.Response) { r.Status, r.RevokedAt = ocsp.Revoked, checktest.Epoch().AddDate(0, 0, -2) }), reason: check.Revoked, detail: `"Nguyễn Văn A" was revoked 2026-11-21`,
+			facts: map[string]float64{"cert_status_code": 1, "revoked_unix": float64(checktest.Epoch().AddDate(0, 0, -2).Unix())}},
 		{name: "unknown to the responder", answer: issuer(func(r *ocsp.Response) { r.Status = ocsp.Unknown }), reason: check.RevocationInvalid, detail: "does not know", facts: map[string]float64{"cert_status_code": 2}},
-		{name: "stale", answer: issuer(func(r *ocsp.Response) { r.NextUpdate = epoch().Add(-time.Minute) }), reason: check.RevocationStale, detail: "was due 2026-11-23T02:59:00Z"},
-		{name: "stale by an unproven clock", answer: issuer(func(r *ocsp.Response) { r.NextUpdate = epoch().Add(-time.Minute) }), proven: unproven, reason: check.ClockUnproven},
+		{name: "stale", answer: issuer(func(r *ocsp.Response) { r.NextUpdate = checktest.Epoch().Add(-time.Minute) }), reason: check.RevocationStale, detail: "was due 2026-11-23T02:59:00Z"},
+		{name: "stale by an unproven clock", answer: issuer(func(r *ocsp.Response) { r.NextUpdate = checktest.Epoch().Add(-time.Minute) }), proven: unproven, reason: check.ClockUnproven},
 		{name: "older than max_age", answer: issuer(nil), with: check.Options{"max_age": 59 * time.Minute}, reason: check.RevocationStale, detail: "more than 59m0s old"},
 		{name: "not older than max_age", answer: issuer(nil), with: check.Options{"max_age": time.Hour}, reason: check.OK},
 		{name: "next update near", answer: issuer(nil), with: check.Options{"renew_before": 24 * time.Hour}, reason: check.RevocationStale, detail: "is not out yet"},
 		{name: "next update not near", answer: issuer(nil), with: check.Options{"renew_before": 23 * time.Hour}, reason: check.OK},
-		{name: "from the future", answer: issuer(func(r *ocsp.Response) { r.ThisUpdate = epoch().Add(7 * time.Hour) }), reason: check.RevocationInvalid, detail: "holds only from"},
-		{name: "a little from the future", answer: issuer(func(r *ocsp.Response) { r.ThisUpdate = epoch().Add(4 * time.Minute) }), reason: check.OK},
+		{name: "from the future", answer: issuer(func(r *ocsp.Response) { r.ThisUpdate = checktest.Epoch().Add(7 * time.Hour) }), reason: check.RevocationInvalid, detail: "holds only from"},
+		{name: "a little from the future", answer: issuer(func(r *ocsp.Response) { r.ThisUpdate = checktest.Epoch().Add(4 * time.Minute) }), reason: check.OK},
 		{name: "ends before it begins", answer: issuer(func(r *ocsp.Response) { r.NextUpdate = r.ThisUpdate.Add(-time.Hour) }), reason: check.RevocationInvalid, detail: "lies before this one"},
 		{name: "replayed for another serial", answer: issuer(func(r *ocsp.Response) { r.SerialNumber = other.SerialNumber }), reason: check.RevocationInvalid, detail: "for another certificate"},
 		{name: "for the same serial of another issuer", answer: func([]byte) []byte {
@@ -190,7 +191,7 @@ func TestOCSPReasons(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			o := check.Options{"url": serve(t, "application/ocsp-response", tt.answer), "certificate": certPEM(t, cert), "issuer": a.file()}
 			maps.Copy(o, tt.with)
-			f := newFunc(t, ocspKind(), o, check.Env{ClockProven: tt.proven})
+			f := checktest.NewFunc(t, ocspKind(), o, check.Env{ClockProven: tt.proven})
 			for range 2 { // nothing may be left over from the run before
 				r := f(t.Context())
 				want(t, r, tt.reason, tt.detail)
@@ -237,7 +238,7 @@ func extended(t *testing.T, body []byte, key crypto.Signer, exts ...pkix.Extensi
 
 // The request is one that another implementation reads, over POST and over GET.
 func TestOCSPRequest(t *testing.T) {
-	a := newAuthority(t, epoch())
+	a := newAuthority(t, checktest.Epoch())
 	cert, _ := a.officer(nil)
 	for _, tt := range []struct {
 		method, hash string
@@ -266,7 +267,7 @@ func TestOCSPRequest(t *testing.T) {
 			_, _ = w.Write(ocsp.TryLaterErrorResponse)
 		}))
 		defer s.Close()
-		f := newFunc(t, ocspKind(), check.Options{"url": s.URL + "/ocsp/", "certificate": certPEM(t, cert), "issuer": a.file(), "method": tt.method, "hash": tt.hash}, check.Env{})
+		f := checktest.NewFunc(t, ocspKind(), check.Options{"url": s.URL + "/ocsp/", "certificate": certPEM(t, cert), "issuer": a.file(), "method": tt.method, "hash": tt.hash}, check.Env{})
 		want(t, f(t.Context()), check.RevocationInvalid, "tryLater")
 		if got == nil || got.SerialNumber.Cmp(cert.SerialNumber) != 0 || got.HashAlgorithm != tt.want {
 			t.Errorf("%s: the responder reads %+v", tt.method, got)
@@ -301,7 +302,7 @@ func TestOCSPByOpenSSL(t *testing.T) {
 	env := check.Env{Now: time.Now}
 	run := func(c *x509.Certificate, answer responder) check.Result {
 		o := check.Options{"url": serve(t, "application/ocsp-response", answer), "certificate": certPEM(t, c), "issuer": ca, "nonce": "require"}
-		return newFunc(t, ocspKind(), o, env)(t.Context())
+		return checktest.NewFunc(t, ocspKind(), o, env)(t.Context())
 	}
 	r := run(cert, answer)
 	want(t, r, check.OK, "")
@@ -322,13 +323,13 @@ func TestOCSPByOpenSSL(t *testing.T) {
 
 // Without a url the certificate says whom to ask.
 func TestOCSPOfTheCertificate(t *testing.T) {
-	a := newAuthority(t, epoch())
+	a := newAuthority(t, checktest.Epoch())
 	to := serve(t, "application/ocsp-response", func([]byte) []byte { return ocsp.TryLaterErrorResponse })
 	cert, _ := a.officer(func(c *x509.Certificate) { c.OCSPServer = []string{to} })
 	none, _ := a.officer(nil)
 	strange, _ := a.officer(func(c *x509.Certificate) { c.OCSPServer = []string{"ldap://directory.test/"} })
 	o := check.Options{"certificate": certPEM(t, cert), "issuer": a.file()}
-	want(t, newFunc(t, ocspKind(), o, check.Env{})(t.Context()), check.RevocationInvalid, "tryLater")
+	want(t, checktest.NewFunc(t, ocspKind(), o, check.Env{})(t.Context()), check.RevocationInvalid, "tryLater")
 	if got := ocspKind().Target(o); len(got) != 1 || got[0] != "127.0.0.1" {
 		t.Errorf("target %v", got)
 	}
@@ -337,7 +338,7 @@ func TestOCSPOfTheCertificate(t *testing.T) {
 	}
 	for c, detail := range map[*x509.Certificate]string{none: "names no OCSP responder", strange: `scheme "ldap"`} {
 		o := check.Options{"certificate": certPEM(t, c), "issuer": a.file()}
-		want(t, newFunc(t, ocspKind(), o, check.Env{})(t.Context()), check.Misconfigured, detail)
+		want(t, checktest.NewFunc(t, ocspKind(), o, check.Env{})(t.Context()), check.Misconfigured, detail)
 	}
 	if got := ocspKind().Target(check.Options{"certificate": "/no/such.pem"}); got != nil {
 		t.Errorf("target %v", got)
@@ -346,9 +347,9 @@ func TestOCSPOfTheCertificate(t *testing.T) {
 
 // Whatever a responder answers, reading it ends well.
 func FuzzOCSP(f *testing.F) {
-	a := newAuthority(f, epoch())
+	a := newAuthority(f, checktest.Epoch())
 	cert, _ := a.officer(nil)
-	body, err := ocsp.CreateResponse(a.cert, a.cert, ocsp.Response{SerialNumber: cert.SerialNumber, ThisUpdate: epoch(), Certificate: a.cert}, a.key)
+	body, err := ocsp.CreateResponse(a.cert, a.cert, ocsp.Response{SerialNumber: cert.SerialNumber, ThisUpdate: checktest.Epoch(), Certificate: a.cert}, a.key)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -356,7 +357,7 @@ func FuzzOCSP(f *testing.F) {
 	f.Add(ocsp.TryLaterErrorResponse)
 	f.Add([]byte{0x30, 0x80})
 	f.Add(body[:len(body)/2])
-	c := ocspCheck{fetcher: fetcher{at: newClock(check.Env{Now: epoch})}}
+	c := ocspCheck{fetcher: fetcher{at: newClock(check.Env{Now: checktest.Epoch})}}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		answer, err := parseOCSP(body)
 		if err != nil || answer.status != 0 {
@@ -374,6 +375,6 @@ func FuzzOCSP(f *testing.F) {
 		r.Facts = seen
 		var sp spans
 		r.Phases = sp.phases(0)
-		declared(t, ocspKind(), r)
+		checktest.Declared(t, ocspKind(), r)
 	})
 }

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"egovmon/agent/check"
+	"egovmon/agent/check/checktest"
 	"egovmon/agent/plan"
 )
 
@@ -26,15 +27,15 @@ import (
 // after the handshake.
 func signingProgram(t testing.TB, ends time.Time, change func(*tls.Config)) (address string, got *atomic.Int64) {
 	t.Helper()
-	a := newAuthority(t, epoch())
-	self := &authority{t: t, at: epoch(), next: a.next}
+	a := newAuthority(t, checktest.Epoch())
+	self := &authority{t: t, at: checktest.Epoch(), next: a.next}
 	c, key := self.sign(&x509.Certificate{NotAfter: ends})
 	cfg := &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{c.Raw}, PrivateKey: key}}}
 	if change != nil {
 		change(cfg)
 	}
 	got = new(atomic.Int64)
-	return listen(t, func(conn net.Conn) {
+	return checktest.Serve(t, func(conn net.Conn) {
 		s := tls.Server(conn, cfg)
 		if s.Handshake() != nil {
 			return
@@ -45,12 +46,12 @@ func signingProgram(t testing.TB, ends time.Time, change func(*tls.Config)) (add
 }
 
 func TestSignserviceReasons(t *testing.T) {
-	year := epoch().AddDate(1, 0, 0)
+	year := checktest.Epoch().AddDate(1, 0, 0)
 	good, sent := signingProgram(t, year, nil)
-	soon, _ := signingProgram(t, epoch().AddDate(0, 0, 20), nil)
-	ended, _ := signingProgram(t, epoch().Add(-time.Hour), nil)
+	soon, _ := signingProgram(t, checktest.Epoch().AddDate(0, 0, 20), nil)
+	ended, _ := signingProgram(t, checktest.Epoch().Add(-time.Hour), nil)
 	old, _ := signingProgram(t, year, func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS10 })
-	plain := listen(t, func(c net.Conn) { _, _ = io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n") })
+	plain := checktest.Serve(t, func(c net.Conn) { _, _ = io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n") })
 	found := func(n int, err error) func(context.Context, string, string) (int, error) {
 		return func(_ context.Context, name, path string) (int, error) {
 			if name != "VGCASignService.exe" {
@@ -71,21 +72,21 @@ func TestSignserviceReasons(t *testing.T) {
 		facts   map[string]float64
 	}{
 		{name: "all is well", address: good, reason: check.OK, detail: "certificate until 2027-11-23", facts: map[string]float64{
-			"cert_not_after_unix": float64(year.Unix()), "cert_not_before_unix": float64(epoch().AddDate(0, -1, 0).Unix()), "tls_version_code": 13}},
+			"cert_not_after_unix": float64(year.Unix()), "cert_not_before_unix": float64(checktest.Epoch().AddDate(0, -1, 0).Unix()), "tls_version_code": 13}},
 		{name: "by name", address: strings.Replace(good, "127.0.0.1", "localhost", 1), reason: check.OK},
 		{name: "an old program", address: old, reason: check.OK, facts: map[string]float64{"tls_version_code": 10}},
 		{name: "certificate ends soon", address: soon, reason: check.CertExpiring, detail: "ends 2026-12-13"},
 		{name: "certificate ends later than asked", address: soon, with: check.Options{"warn_days": int64(19)}, reason: check.OK},
-		{name: "certificate has ended", address: ended, reason: check.CertExpiring, facts: map[string]float64{"cert_not_after_unix": float64(epoch().Unix() - 3600)}},
+		{name: "certificate has ended", address: ended, reason: check.CertExpiring, facts: map[string]float64{"cert_not_after_unix": float64(checktest.Epoch().Unix() - 3600)}},
 		{name: "certificate has ended by an unproven clock", address: ended, proven: unproven, reason: check.OK},
-		{name: "not started", address: closedPort(t), reason: check.ConnectRefused},
+		{name: "not started", address: checktest.ClosedPort(t), reason: check.ConnectRefused},
 		{name: "speaks without TLS", address: plain, reason: check.TLSHandshake},
 		{name: "process and port", address: good, find: found(2, nil), reason: check.OK, facts: map[string]float64{"processes_count": 2}},
-		{name: "process without port", address: closedPort(t), find: found(1, nil), reason: check.ConnectRefused, detail: "is running; "},
-		{name: "neither process nor port", address: closedPort(t), find: found(0, nil), reason: check.ConnectRefused, detail: "VGCASignService.exe is not running; ", facts: map[string]float64{"processes_count": 0}},
+		{name: "process without port", address: checktest.ClosedPort(t), find: found(1, nil), reason: check.ConnectRefused, detail: "is running; "},
+		{name: "neither process nor port", address: checktest.ClosedPort(t), find: found(0, nil), reason: check.ConnectRefused, detail: "VGCASignService.exe is not running; ", facts: map[string]float64{"processes_count": 0}},
 		{name: "another program at the port", address: good, find: found(0, nil), reason: check.ContentMissing, detail: "though something answers"},
 		{name: "processes hidden", address: good, find: found(0, fmt.Errorf("open: %w", fs.ErrPermission)), reason: check.NoPermission},
-		{name: "processes hidden, port closed", address: closedPort(t), find: found(0, fs.ErrPermission), reason: check.ConnectRefused},
+		{name: "processes hidden, port closed", address: checktest.ClosedPort(t), find: found(0, fs.ErrPermission), reason: check.ConnectRefused},
 		{name: "no list of processes", address: good, find: found(0, errors.New("not implemented")), reason: check.NotSupported},
 		{name: "processes too slow", address: good, find: found(0, context.DeadlineExceeded), reason: check.Internal},
 		{name: "slow", address: good, with: check.Options{"slow": time.Nanosecond}, reason: check.Slow},
@@ -97,7 +98,7 @@ func TestSignserviceReasons(t *testing.T) {
 				o["process"] = "VGCASignService.exe"
 			}
 			maps.Copy(o, tt.with)
-			c, err := newSignserviceCheck(withDefaults(t, signserviceKind(), o), withEnv(check.Env{ClockProven: tt.proven}))
+			c, err := newSignserviceCheck(checktest.WithDefaults(t, signserviceKind(), o), checktest.WithEnv(check.Env{ClockProven: tt.proven}))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -105,7 +106,7 @@ func TestSignserviceReasons(t *testing.T) {
 				c.find = tt.find
 			}
 			r := c.run(t.Context())
-			declared(t, signserviceKind(), r)
+			checktest.Declared(t, signserviceKind(), r)
 			want(t, r, tt.reason, tt.detail)
 			wantFacts(t, r, tt.facts)
 		})
@@ -116,8 +117,8 @@ func TestSignserviceReasons(t *testing.T) {
 }
 
 func TestSignserviceTimeout(t *testing.T) {
-	address := listen(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
-	f := newFunc(t, signserviceKind(), check.Options{"address": address}, check.Env{})
+	address := checktest.Serve(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
+	f := checktest.NewFunc(t, signserviceKind(), check.Options{"address": address}, check.Env{})
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	want(t, f(ctx), check.Timeout, "")
@@ -162,7 +163,7 @@ func TestFindProcesses(t *testing.T) {
 }
 
 func TestOptionsThatCannotHold(t *testing.T) {
-	a := newAuthority(t, epoch())
+	a := newAuthority(t, checktest.Epoch())
 	cert, _ := a.officer(nil)
 	pem := certPEM(t, cert)
 	for _, tt := range []struct {
@@ -195,7 +196,7 @@ func TestOptionsThatCannotHold(t *testing.T) {
 		{tsaKind(), check.Options{"url": "http://tsa.test/", "roots": pem, "policy": "1.40"}, `option "policy"`},
 		{tsaKind(), check.Options{"url": "http://tsa.test/", "roots": pem, "policy": "1.x"}, `option "policy"`},
 	} {
-		_, err := tt.kind.New(withDefaults(t, tt.kind, tt.with), withEnv(check.Env{}))
+		_, err := tt.kind.New(checktest.WithDefaults(t, tt.kind, tt.with), checktest.WithEnv(check.Env{}))
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s %v: got %v, want %s", tt.kind.Name, tt.with, err, tt.want)
 		}

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/crypto/ocsp"
 
 	"egovmon/agent/check"
+	"egovmon/agent/check/checktest"
 )
 
 func serialOne() *big.Int { return big.NewInt(1) }
@@ -35,15 +36,15 @@ func spoil(good []byte, read func([]byte)) {
 
 // However an OCSP answer is spoilt, what is accepted says the same as the good one.
 func TestOCSPSpoilt(t *testing.T) {
-	a := newAuthority(t, epoch())
+	a := newAuthority(t, checktest.Epoch())
 	cert, _ := a.officer(nil)
 	signer, key := a.sign(&x509.Certificate{Subject: pkix.Name{CommonName: "OCSP"}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageOCSPSigning}})
-	good, err := ocsp.CreateResponse(a.cert, signer, ocsp.Response{SerialNumber: cert.SerialNumber, ThisUpdate: epoch(), NextUpdate: epoch().Add(time.Hour), Certificate: signer,
-		Status: ocsp.Revoked, RevokedAt: epoch().Add(-time.Hour), ExtraExtensions: []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 2, 3}, Value: []byte{5, 0}}}}, key)
+	good, err := ocsp.CreateResponse(a.cert, signer, ocsp.Response{SerialNumber: cert.SerialNumber, ThisUpdate: checktest.Epoch(), NextUpdate: checktest.Epoch().Add(time.Hour), Certificate: signer,
+		Status: ocsp.Revoked, RevokedAt: checktest.Epoch().Add(-time.Hour), ExtraExtensions: []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 2, 3}, Value: []byte{5, 0}}}}, key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := ocspCheck{fetcher: fetcher{at: newClock(check.Env{Now: epoch})}}
+	c := ocspCheck{fetcher: fetcher{at: newClock(check.Env{Now: checktest.Epoch})}}
 	accepted := 0
 	read := func(body []byte) {
 		answer, err := parseOCSP(body)
@@ -55,7 +56,7 @@ func TestOCSPSpoilt(t *testing.T) {
 			return
 		}
 		accepted++
-		if s.status != certRevoked || !s.thisUpdate.Equal(epoch()) || !s.nextUpdate.Equal(epoch().Add(time.Hour)) || !s.revoked.Equal(epoch().Add(-time.Hour)) {
+		if s.status != certRevoked || !s.thisUpdate.Equal(checktest.Epoch()) || !s.nextUpdate.Equal(checktest.Epoch().Add(time.Hour)) || !s.revoked.Equal(checktest.Epoch().Add(-time.Hour)) {
 			t.Errorf("accepted %+v", s)
 		}
 	}
@@ -68,15 +69,15 @@ func TestOCSPSpoilt(t *testing.T) {
 
 // However a revocation list is spoilt, what is accepted says the same as the good one.
 func TestCRLSpoilt(t *testing.T) {
-	a := newAuthority(t, epoch())
+	a := newAuthority(t, checktest.Epoch())
 	gone, _ := a.officer(nil)
 	far := time.Date(2060, 1, 1, 0, 0, 0, 0, time.UTC)
 	good := a.list(func(l *x509.RevocationList) {
 		l.NextUpdate = far
-		l.RevokedCertificateEntries = []x509.RevocationListEntry{{SerialNumber: serialOne(), RevocationTime: epoch(), ReasonCode: 4}, {SerialNumber: gone.SerialNumber, RevocationTime: epoch()}}
+		l.RevokedCertificateEntries = []x509.RevocationListEntry{{SerialNumber: serialOne(), RevocationTime: checktest.Epoch(), ReasonCode: 4}, {SerialNumber: gone.SerialNumber, RevocationTime: checktest.Epoch()}}
 		l.ExtraExtensions = []pkix.Extension{scoped(1)}
 	})
-	c := crlCheck{fetcher: fetcher{at: newClock(check.Env{Now: epoch})}}
+	c := crlCheck{fetcher: fetcher{at: newClock(check.Env{Now: checktest.Epoch})}}
 	watched := map[string]bool{serialKey(gone.SerialNumber): true}
 	accepted := 0
 	read := func(body []byte) {
@@ -85,7 +86,7 @@ func TestCRLSpoilt(t *testing.T) {
 			return
 		}
 		accepted++
-		if l.entries != 2 || len(l.revoked) != 1 || !l.revoked[0].at.Equal(epoch()) || l.Number.Int64() != 1200 || !l.NextUpdate.Equal(far) || !l.scope.user {
+		if l.entries != 2 || len(l.revoked) != 1 || !l.revoked[0].at.Equal(checktest.Epoch()) || l.Number.Int64() != 1200 || !l.NextUpdate.Equal(far) || !l.scope.user {
 			t.Errorf("accepted %+v", l)
 		}
 	}
@@ -101,18 +102,18 @@ func TestCRLSpoilt(t *testing.T) {
 
 // However a time stamp is spoilt, what is accepted says the same as the good one, by the same signer.
 func TestTSASpoilt(t *testing.T) {
-	a := newAuthority(t, epoch())
+	a := newAuthority(t, checktest.Epoch())
 	cert, key := a.stampCert(nil)
-	c := tsaCheck{fetcher: fetcher{at: newClock(check.Env{Now: epoch})}, skew: time.Minute}
+	c := tsaCheck{fetcher: fetcher{at: newClock(check.Env{Now: checktest.Epoch})}, skew: time.Minute}
 	c.hash, c.hashOID = hashByName("sha256")
 	q, body, err := c.question()
 	if err != nil {
 		t.Fatal(err)
 	}
-	q.sent, q.came = epoch(), epoch()
+	q.sent, q.came = checktest.Epoch(), checktest.Epoch()
 	roots := x509.NewCertPool()
 	roots.AddCert(a.cert)
-	good := stamper{t: t, cert: cert, key: key, at: epoch(), info: func(i *wireInfo) {
+	good := stamper{t: t, cert: cert, key: key, at: checktest.Epoch(), info: func(i *wireInfo) {
 		i.Accuracy = wireAccuracy{1, 2, 3}
 		i.Ordering = true
 		i.Extensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 2, 3}, Value: []byte{5, 0}}}
@@ -128,7 +129,7 @@ func TestTSASpoilt(t *testing.T) {
 			return
 		}
 		accepted++
-		if !info.genTime.Equal(epoch()) || info.accuracy != time.Second+2*time.Millisecond+3*time.Microsecond || !chain[0].Equal(cert) || !bytes.Equal(info.imprint, q.imprint) {
+		if !info.genTime.Equal(checktest.Epoch()) || info.accuracy != time.Second+2*time.Millisecond+3*time.Microsecond || !chain[0].Equal(cert) || !bytes.Equal(info.imprint, q.imprint) {
 			t.Errorf("accepted %+v", info)
 		}
 	}
@@ -146,7 +147,7 @@ func TestTSASpoilt(t *testing.T) {
 
 // A file of certificates is read again when it changes, and only then; it is PEM or DER.
 func TestCertFile(t *testing.T) {
-	a, b := newAuthority(t, epoch()), newAuthority(t, epoch())
+	a, b := newAuthority(t, checktest.Epoch()), newAuthority(t, checktest.Epoch())
 	path := write(t, "certs", a.cert.Raw)
 	f := certFile{path: path}
 	if c, err := f.one(); err != nil || !c.Equal(a.cert) {
@@ -176,14 +177,14 @@ func TestCertFile(t *testing.T) {
 
 // BenchmarkOCSP reads and verifies one answer of a delegated responder.
 func BenchmarkOCSP(b *testing.B) {
-	a := newAuthority(b, epoch())
+	a := newAuthority(b, checktest.Epoch())
 	cert, _ := a.officer(nil)
 	signer, key := a.sign(&x509.Certificate{Subject: pkix.Name{CommonName: "OCSP"}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageOCSPSigning}})
-	body, err := ocsp.CreateResponse(a.cert, signer, ocsp.Response{SerialNumber: cert.SerialNumber, ThisUpdate: epoch(), NextUpdate: epoch().Add(time.Hour), Certificate: signer}, key)
+	body, err := ocsp.CreateResponse(a.cert, signer, ocsp.Response{SerialNumber: cert.SerialNumber, ThisUpdate: checktest.Epoch(), NextUpdate: checktest.Epoch().Add(time.Hour), Certificate: signer}, key)
 	if err != nil {
 		b.Fatal(err)
 	}
-	c := ocspCheck{fetcher: fetcher{at: newClock(check.Env{Now: epoch})}}
+	c := ocspCheck{fetcher: fetcher{at: newClock(check.Env{Now: checktest.Epoch})}}
 	b.ReportAllocs()
 	for b.Loop() {
 		answer, err := parseOCSP(body)
@@ -198,9 +199,9 @@ func BenchmarkOCSP(b *testing.B) {
 
 // BenchmarkTSA makes a request and verifies its time stamp; the signing of the authority is left out.
 func BenchmarkTSA(b *testing.B) {
-	a := newAuthority(b, epoch())
+	a := newAuthority(b, checktest.Epoch())
 	cert, key := a.stampCert(nil)
-	c := tsaCheck{fetcher: fetcher{at: newClock(check.Env{Now: epoch})}, skew: time.Minute}
+	c := tsaCheck{fetcher: fetcher{at: newClock(check.Env{Now: checktest.Epoch})}, skew: time.Minute}
 	c.hash, c.hashOID = hashByName("sha256")
 	roots := x509.NewCertPool()
 	roots.AddCert(a.cert)
@@ -208,7 +209,7 @@ func BenchmarkTSA(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	good := stamper{t: b, cert: cert, key: key, at: epoch()}.answer(body)
+	good := stamper{t: b, cert: cert, key: key, at: checktest.Epoch()}.answer(body)
 	b.ReportAllocs()
 	for b.Loop() {
 		answer, err := parseStampAnswer(good)

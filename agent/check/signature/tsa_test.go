@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"egovmon/agent/check"
+	"egovmon/agent/check/checktest"
 )
 
 // stampCert makes a certificate that may stamp; change may spoil it.
@@ -31,12 +32,12 @@ func (a *authority) stampCert(change func(*x509.Certificate)) (*x509.Certificate
 func oidServerAuth() asn1.ObjectIdentifier { return asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, 1} }
 
 func TestTSAReasons(t *testing.T) {
-	a, stranger := newAuthority(t, epoch()), newAuthority(t, epoch())
+	a, stranger := newAuthority(t, checktest.Epoch()), newAuthority(t, checktest.Epoch())
 	cert, key := a.stampCert(nil)
 	twin, _ := a.stampCert(nil)
 	// with answers by a good authority whose every stamp change has spoilt.
 	with := func(change func(*stamper)) responder {
-		s := stamper{t: t, cert: cert, key: key, at: epoch()}
+		s := stamper{t: t, cert: cert, key: key, at: checktest.Epoch()}
 		if change != nil {
 			change(&s)
 		}
@@ -50,7 +51,7 @@ func TestTSAReasons(t *testing.T) {
 		return by(a, func(c *x509.Certificate) { c.ExtraExtensions = ext })
 	}
 	info := func(change func(*wireInfo)) responder { return with(func(s *stamper) { s.info = change }) }
-	later := func(d time.Duration) responder { return with(func(s *stamper) { s.at = epoch().Add(d) }) }
+	later := func(d time.Duration) responder { return with(func(s *stamper) { s.at = checktest.Epoch().Add(d) }) }
 	attrs := func(change func([]wireAttribute) []wireAttribute) responder {
 		return with(func(s *stamper) { s.attrs = change })
 	}
@@ -72,7 +73,7 @@ func TestTSAReasons(t *testing.T) {
 		facts  map[string]float64
 	}{
 		{name: "all is well", answer: with(nil), reason: check.OK, detail: `stamped 2026-11-23T03:00:00Z by "TSA thử nghiệm"`, facts: map[string]float64{
-			"clock_offset_s": 0, "accuracy_s": 0, "pki_status_code": 0, "gen_time_unix": float64(epoch().Unix()), "status_code": 200,
+			"clock_offset_s": 0, "accuracy_s": 0, "pki_status_code": 0, "gen_time_unix": float64(checktest.Epoch().Unix()), "status_code": 200,
 			"cert_not_after_unix": float64(cert.NotAfter.Unix()), "chain_not_after_unix": float64(cert.NotAfter.Unix())}},
 		{name: "all is well by an unproven clock", answer: with(nil), proven: unproven, reason: check.OK},
 		{name: "bound by SHA-1", answer: attrs(func(as []wireAttribute) []wireAttribute { return append(as[:2], essV1(t, cert)) }), reason: check.OK},
@@ -98,7 +99,7 @@ func TestTSAReasons(t *testing.T) {
 		{name: "61 s behind, whole seconds", answer: later(-61 * time.Second), reason: check.OK},
 		{name: "62 s behind", answer: later(-62 * time.Second), reason: check.TSASkew, detail: "behind", facts: map[string]float64{"clock_offset_s": -62}},
 		{name: "61 s ahead, exact to 2 s", answer: with(func(s *stamper) {
-			s.at, s.info = epoch().Add(61*time.Second), func(i *wireInfo) { i.Accuracy.Seconds = 2 }
+			s.at, s.info = checktest.Epoch().Add(61*time.Second), func(i *wireInfo) { i.Accuracy.Seconds = 2 }
 		}), reason: check.OK},
 		{name: "2 s ahead, limit 1 s", answer: later(2 * time.Second), with: check.Options{"max_skew": time.Second}, reason: check.TSASkew},
 
@@ -118,20 +119,20 @@ func TestTSAReasons(t *testing.T) {
 		{name: "for time stamps, not critical", answer: extended(uses(false, oidTimeStamping())), reason: check.TSAInvalid, detail: "not critical"},
 		{name: "for time stamps and more", answer: extended(uses(true, oidTimeStamping(), oidServerAuth())), reason: check.TSAInvalid, detail: "for other uses too"},
 		{name: "for keys, not signatures", answer: by(a, func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageKeyEncipherment }), reason: check.TSAInvalid, detail: "not for signatures"},
-		{name: "certificate has ended", answer: by(a, func(c *x509.Certificate) { c.NotAfter = epoch().Add(-time.Hour) }), reason: check.TSAInvalid, detail: "outside the validity"},
+		{name: "certificate has ended", answer: by(a, func(c *x509.Certificate) { c.NotAfter = checktest.Epoch().Add(-time.Hour) }), reason: check.TSAInvalid, detail: "outside the validity"},
 		{name: "stamped before the certificate began", answer: func(q []byte) []byte {
-			c, k := a.stampCert(func(c *x509.Certificate) { c.NotBefore = epoch().Add(-time.Second) })
-			return stamper{t: t, cert: c, key: k, at: epoch().Add(-2 * time.Second)}.answer(q)
+			c, k := a.stampCert(func(c *x509.Certificate) { c.NotBefore = checktest.Epoch().Add(-time.Second) })
+			return stamper{t: t, cert: c, key: k, at: checktest.Epoch().Add(-2 * time.Second)}.answer(q)
 		}, reason: check.TSAInvalid, detail: "outside the validity"},
 		{name: "certificate has ended, stamped before", answer: func(q []byte) []byte {
-			c, k := a.stampCert(func(c *x509.Certificate) { c.NotAfter = epoch().Add(-time.Second) })
-			return stamper{t: t, cert: c, key: k, at: epoch().Add(-2 * time.Second)}.answer(q)
+			c, k := a.stampCert(func(c *x509.Certificate) { c.NotAfter = checktest.Epoch().Add(-time.Second) })
+			return stamper{t: t, cert: c, key: k, at: checktest.Epoch().Add(-2 * time.Second)}.answer(q)
 		}, reason: check.TSAInvalid, detail: "is valid from"},
 		{name: "certificate has ended by an unproven clock", answer: func(q []byte) []byte {
-			c, k := a.stampCert(func(c *x509.Certificate) { c.NotAfter = epoch().Add(-time.Second) })
-			return stamper{t: t, cert: c, key: k, at: epoch().Add(-2 * time.Second)}.answer(q)
+			c, k := a.stampCert(func(c *x509.Certificate) { c.NotAfter = checktest.Epoch().Add(-time.Second) })
+			return stamper{t: t, cert: c, key: k, at: checktest.Epoch().Add(-2 * time.Second)}.answer(q)
 		}, proven: unproven, reason: check.ClockUnproven},
-		{name: "certificate ends soon", answer: by(a, func(c *x509.Certificate) { c.NotAfter = epoch().AddDate(0, 0, 20) }), reason: check.CertExpiring, detail: `"TSA thử nghiệm" ends 2026-12-13`},
+		{name: "certificate ends soon", answer: by(a, func(c *x509.Certificate) { c.NotAfter = checktest.Epoch().AddDate(0, 0, 20) }), reason: check.CertExpiring, detail: `"TSA thử nghiệm" ends 2026-12-13`},
 		{name: "root ends soon", answer: with(nil), with: check.Options{"warn_days": int64(3650)}, reason: check.CertExpiring},
 
 		{name: "another nonce", answer: info(func(i *wireInfo) { i.Nonce = big.NewInt(1) }), reason: check.TSAInvalid, detail: "nonce in the time stamp is not ours"},
@@ -196,7 +197,7 @@ func TestTSAReasons(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			o := check.Options{"url": serve(t, "application/timestamp-reply", tt.answer), "roots": a.file()}
 			maps.Copy(o, tt.with)
-			f := newFunc(t, tsaKind(), o, check.Env{ClockProven: tt.proven})
+			f := checktest.NewFunc(t, tsaKind(), o, check.Env{ClockProven: tt.proven})
 			r := f(t.Context())
 			want(t, r, tt.reason, tt.detail)
 			wantFacts(t, r, tt.facts)
@@ -206,19 +207,19 @@ func TestTSAReasons(t *testing.T) {
 
 // A time stamp is of some instant of the exchange; when that takes long, half of it is allowed for.
 func TestTSAUnderWay(t *testing.T) {
-	a := newAuthority(t, epoch())
+	a := newAuthority(t, checktest.Epoch())
 	cert, key := a.stampCert(nil)
 	for offset, reason := range map[time.Duration]check.Reason{70 * time.Second: check.OK, 71 * time.Second: check.TSASkew, -71 * time.Second: check.OK, -72 * time.Second: check.TSASkew} {
 		asked := false
 		now := func() time.Time {
 			if !asked {
 				asked = true
-				return epoch().Add(-10 * time.Second)
+				return checktest.Epoch().Add(-10 * time.Second)
 			}
-			return epoch().Add(10 * time.Second)
+			return checktest.Epoch().Add(10 * time.Second)
 		}
-		url := serve(t, "application/timestamp-reply", stamper{t: t, cert: cert, key: key, at: epoch().Add(offset)}.answer)
-		r := newFunc(t, tsaKind(), check.Options{"url": url, "roots": a.file()}, check.Env{Now: now})(t.Context())
+		url := serve(t, "application/timestamp-reply", stamper{t: t, cert: cert, key: key, at: checktest.Epoch().Add(offset)}.answer)
+		r := checktest.NewFunc(t, tsaKind(), check.Options{"url": url, "roots": a.file()}, check.Env{Now: now})(t.Context())
 		want(t, r, reason, "")
 		wantFacts(t, r, map[string]float64{"clock_offset_s": offset.Seconds()})
 	}
@@ -226,12 +227,12 @@ func TestTSAUnderWay(t *testing.T) {
 
 // The answer to one request is none to the next.
 func TestTSAReplayed(t *testing.T) {
-	a := newAuthority(t, epoch())
+	a := newAuthority(t, checktest.Epoch())
 	cert, key := a.stampCert(nil)
 	var kept []byte
-	f := newFunc(t, tsaKind(), check.Options{"roots": a.file(), "url": serve(t, "application/timestamp-reply", func(q []byte) []byte {
+	f := checktest.NewFunc(t, tsaKind(), check.Options{"roots": a.file(), "url": serve(t, "application/timestamp-reply", func(q []byte) []byte {
 		if kept == nil {
-			kept = stamper{t: t, cert: cert, key: key, at: epoch()}.answer(q)
+			kept = stamper{t: t, cert: cert, key: key, at: checktest.Epoch()}.answer(q)
 		}
 		return kept
 	})}, check.Env{})
@@ -261,7 +262,7 @@ func TestTSAByOpenSSL(t *testing.T) {
 			cert, key := a.stampCert(nil)
 			o := check.Options{"url": serve(t, "application/timestamp-reply", opensslTSA(t, a, cert, key, tt.ess)), "roots": a.file()}
 			maps.Copy(o, tt.with)
-			r := newFunc(t, tsaKind(), o, check.Env{Now: time.Now})(t.Context())
+			r := checktest.NewFunc(t, tsaKind(), o, check.Env{Now: time.Now})(t.Context())
 			want(t, r, tt.reason, tt.detail)
 			if tt.reason == check.OK {
 				wantFacts(t, r, map[string]float64{"accuracy_s": 1.5001})
@@ -302,9 +303,9 @@ clock_precision_digits = 6
 
 // Whatever a time-stamping authority answers, reading it ends well and never in a stamp that was not asked for.
 func FuzzTSA(f *testing.F) {
-	a := newAuthority(f, epoch())
+	a := newAuthority(f, checktest.Epoch())
 	cert, key := a.stampCert(nil)
-	c := tsaCheck{fetcher: fetcher{at: newClock(check.Env{Now: epoch})}, hash: crypto.SHA256, hashOID: oidSHA256(), skew: time.Minute}
+	c := tsaCheck{fetcher: fetcher{at: newClock(check.Env{Now: checktest.Epoch})}, hash: crypto.SHA256, hashOID: oidSHA256(), skew: time.Minute}
 	q, body, err := c.question()
 	if err != nil {
 		f.Fatal(err)
@@ -315,7 +316,7 @@ func FuzzTSA(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	s := stamper{t: f, cert: cert, key: key, at: epoch()}
+	s := stamper{t: f, cert: cert, key: key, at: checktest.Epoch()}
 	good := s.answer(body)
 	f.Add(good)
 	f.Add(s.answer(otherBody))
@@ -339,6 +340,6 @@ func FuzzTSA(f *testing.F) {
 		r.Facts = seen
 		var sp spans
 		r.Phases = sp.phases(0)
-		declared(t, tsaKind(), r)
+		checktest.Declared(t, tsaKind(), r)
 	})
 }
