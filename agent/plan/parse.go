@@ -19,7 +19,7 @@ import (
 var (
 	checkID   = regexp.MustCompile(`^[a-z0-9_.-]{1,64}$`)
 	machineID = regexp.MustCompile(`^[a-z0-9-]{1,63}$`)
-	planKeys  = []string{"plan", "for", "version", "issued", "seal", "concurrency", "lines", "checks"}
+	planKeys  = []string{"plan", "for", "version", "issued", "seal", "concurrency", "lines", "checks", "format"}
 	checkKeys = []string{"id", "service", "kind", "every", "timeout", "confirm", "path", "with"}
 	lineKeys  = []string{"path", "source"}
 )
@@ -32,6 +32,9 @@ func Parse(text []byte, kinds check.Table) (*Plan, error) {
 	if m != nil {
 		return nil, Mistakes{*m}
 	}
+	if m := newer(root); m != nil {
+		return nil, Mistakes{*m}
+	}
 	p := &parser{kinds: kinds}
 	plan := &Plan{text: bytes.Clone(text), Seal: DefaultSeal, Concurrency: MaxParallel}
 	p.plan(root, plan)
@@ -42,6 +45,21 @@ func Parse(text []byte, kinds check.Table) (*Plan, error) {
 		return nil, err
 	}
 	return plan, nil
+}
+
+// newer says that a plan is of a later format than this program knows: then it is not for it to judge the rest.
+func newer(root *yaml.Node) *Mistake {
+	for i := 0; i+1 < len(root.Content); i += 2 {
+		k, v := root.Content[i], root.Content[i+1]
+		if k.Value != "format" {
+			continue
+		}
+		if n, err := strconv.ParseUint(v.Value, 10, 32); err == nil && n > Format {
+			return &Mistake{Line: k.Line, What: fmt.Sprintf("the plan is of format %d", n),
+				Hint: fmt.Sprintf("this program reads plans of format %d: install a newer one", Format)}
+		}
+	}
+	return nil
 }
 
 // document returns the one mapping of a text, after the checks that need no grammar.
@@ -160,6 +178,8 @@ func (p *parser) plan(n *yaml.Node, plan *Plan) {
 			plan.Seal = p.duration(v, key, MinSeal, MaxSeal)
 		case "concurrency":
 			plan.Concurrency = int(p.number(v, key, 1, MaxParallel))
+		case "format":
+			p.number(v, key, 1, Format)
 		case "lines":
 			p.lines(v, plan)
 		case "checks":

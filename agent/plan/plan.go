@@ -9,6 +9,9 @@ import (
 	"egovmon/agent/check"
 )
 
+// Format is the format of plans that this program reads, and the one of a text that names none with `format:`.
+const Format = 1
+
 // Bounds of a plan.
 const (
 	MaxBytes    = 512 << 10        // the text
