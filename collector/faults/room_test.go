@@ -177,17 +177,14 @@ func (w *world) open() {
 			w.Error(err)
 		}
 	})
-	h := c.HTTP()
-	if w.wrap != nil {
-		h.Handler = w.wrap(h.Handler)
-	}
+	w.centre = c
+	h := w.server()
 	l := w.line.listen()
 	wg.Go(func() {
 		if err := h.ServeTLS(l, "", ""); !errors.Is(err, http.ErrServerClosed) {
 			w.Error(err)
 		}
 	})
-	w.centre = c
 	w.Cleanup(func() { // of a test that was broken off
 		if w.centre == c {
 			w.close()
@@ -249,6 +246,15 @@ func (w *world) succeed() {
 	w.must(err)
 	w.must(evidence.Succeed(w.Context(), old, evidence.Options{Dir: dir + ".new", Origin: v.Name(), Signer: keys.LogSigner, Verifier: v}, msg, rv, nil))
 	w.must(errors.Join(old.Close(), os.RemoveAll(dir), os.Rename(dir+".new", dir), index.Remove(filepath.Join(w.state, "history.db"))))
+}
+
+// server answers agents, through what the test has put before it.
+func (w *world) server() *http.Server {
+	h := w.centre.HTTP()
+	if w.wrap != nil {
+		h.Handler = w.wrap(h.Handler)
+	}
+	return h
 }
 
 // close stops the collector. What has been acknowledged is in its folder then.
@@ -365,7 +371,7 @@ func (w *world) identify(a *agent, name string) {
 	w.must(err)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	w.must(err)
-	h := w.centre.HTTP()
+	h := w.server()
 	done := make(chan struct{})
 	go func() { defer close(done); _ = h.ServeTLS(l, "", "") }()
 	id, err := push.Enrol(w.Context(), "https://"+l.Addr().String(), in.Token.String(), push.EnrolOptions{Now: w.now})
