@@ -176,7 +176,10 @@ func until(ctx context.Context, r *Process, what string, ask func() error) error
 	}
 }
 
-var errNoReason = errors.New("without a reason")
+var (
+	errNoReason = errors.New("without a reason")
+	errStopped  = errors.New("the server was stopped for good")
+)
 
 func errEnded(r *Process) error {
 	if err := r.Err(); err != nil {

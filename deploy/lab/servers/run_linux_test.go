@@ -14,6 +14,11 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
+
+	"egovmon/agent/check"
+	"egovmon/agent/check/checktest"
+	"egovmon/agent/check/kinds"
 )
 
 // localhost is a Place of a test, at an address of loopback of its own that no other program uses.
@@ -40,29 +45,84 @@ func localhost(t *testing.T) Place {
 	return Loopback(dir, netip.AddrFrom4([4]byte{127, byte(100 + pid>>16%100), byte(pid >> 8), byte(pid)}), said)
 }
 
-// namespace is a Place in a network namespace of the test.
+// namespace is a Place in a network namespace of the test, at the far end of a line that ends in this one.
 func namespace(t *testing.T) Place {
 	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("a network namespace is made as root only")
 	}
-	if err := Require("ip"); err != nil {
-		t.Skip(err)
-	}
+	need(t, "ip")
 	p := localhost(t)
-	name := fmt.Sprintf("egovsrv%d", os.Getpid())
+	pid := os.Getpid()
+	name, line := fmt.Sprintf("egovsrv%d", pid), fmt.Sprintf("egs%d", pid)
 	run := func(args ...string) {
 		t.Helper()
 		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
 			t.Skipf("no network namespaces here: ip %s: %v: %s", strings.Join(args, " "), err, out)
 		}
 	}
+	// Addresses of RFC 2544, which nobody has.
+	net4 := func(host int) netip.Addr {
+		return netip.AddrFrom4([4]byte{198, 18 + byte(pid>>14&1), byte(pid >> 6), byte(pid<<2) + byte(host)})
+	}
 	run("netns", "add", name)
 	t.Cleanup(func() { run("netns", "del", name) })
 	run("-n", name, "link", "set", "lo", "up")
-	run("-n", name, "addr", "add", "10.99.0.1/32", "dev", "lo")
-	p.Netns, p.IP, p.Port = name, netip.MustParseAddr("10.99.0.1"), nil
+	run("link", "add", line, "type", "veth", "peer", "name", "eth0", "netns", name)
+	run("addr", "add", net4(1).String()+"/30", "dev", line)
+	run("link", "set", line, "up")
+	run("-n", name, "addr", "add", net4(2).String()+"/30", "dev", "eth0")
+	run("-n", name, "link", "set", "eth0", "up")
+	p.Netns, p.IP, p.Port = name, net4(2), nil
 	return p
+}
+
+// A look is a run of one of our kinds of check, and what must come out of it.
+type look struct {
+	kind   string
+	with   check.Options
+	secret string
+	reason check.Reason
+	detail string
+}
+
+// see runs a check.
+func see(t *testing.T, what string, l look) check.Facts {
+	t.Helper()
+	i := slices.IndexFunc(kinds.Table(), func(k check.Kind) bool { return k.Name == l.kind })
+	if i < 0 {
+		t.Fatalf("no kind %q", l.kind)
+	}
+	f := checktest.NewFunc(t, kinds.Table()[i], l.with, check.Env{Now: time.Now, Secret: func(string) (string, error) { return l.secret, nil }})
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	r := f(ctx)
+	if r.Reason != l.reason || !strings.Contains(r.Detail, l.detail) {
+		t.Errorf("%s: got %s %q, want %s %q", what, r.Reason, r.Detail, l.reason, l.detail)
+	}
+	return r.Facts
+}
+
+// A step changes a server, or not, and looks at it.
+type step struct {
+	name   string
+	change func() error // nil for none
+	look
+}
+
+// walk goes through steps in their order; each change is made twice, which must be the same as once.
+func walk(t *testing.T, steps []step) {
+	t.Helper()
+	for _, s := range steps {
+		if s.change != nil {
+			for range 2 {
+				if err := s.change(); err != nil {
+					t.Fatalf("%s: %v", s.name, err)
+				}
+			}
+		}
+		see(t, s.name, s.look)
+	}
 }
 
 // places runs a test on loopback and in a network namespace.
