@@ -190,7 +190,7 @@ func (r *Revocation) answer(ctx context.Context, query []byte) ([]byte, error) {
 	}
 	args := []string{"openssl", "ocsp", "-index", register, "-CA", a.File, "-rsigner", id.CertFile, "-rkey", id.KeyFile,
 		"-nmin", fmt.Sprint(int(validFor.Minutes())), "-reqin", "/dev/stdin", "-respout", "/dev/stdout"}
-	shift := r.c.Now().Sub(time.Now())
+	shift := time.Until(r.c.Now())
 	if r.staleOCSP {
 		shift -= staleFor
 	}

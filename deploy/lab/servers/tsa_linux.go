@@ -107,6 +107,6 @@ func (t *TSA) serve(w http.ResponseWriter, req *http.Request, settings string) {
 	t.mu.Lock() // one after the other: each takes the next serial number from a file
 	defer t.mu.Unlock()
 	args := []string{"openssl", "ts", "-reply", "-config", settings, "-section", "tsa", "-queryfile", "/dev/stdin", "-out", "/dev/stdout"}
-	answer, err := opensslAt(req.Context(), t.p, t.shift+t.now().Sub(time.Now()), query, args)
+	answer, err := opensslAt(req.Context(), t.p, t.shift+time.Until(t.now()), query, args)
 	respond(w, "application/timestamp-reply", answer, err)
 }
