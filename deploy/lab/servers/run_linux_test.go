@@ -184,7 +184,7 @@ func family(ctx context.Context, t *testing.T, p Place) (*Process, []int) {
 	t.Cleanup(func() { _ = r.SignalGroup(syscall.SIGKILL); <-r.Done() })
 	line := must[string](t)(bufio.NewReader(out).ReadString('\n'))
 	var pids []int
-	for _, f := range strings.FieldsSeq(line) {
+	for f := range strings.FieldsSeq(line) {
 		pids = append(pids, must[int](t)(strconv.Atoi(f)))
 	}
 	return r, pids
