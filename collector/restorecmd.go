@@ -15,6 +15,7 @@ import (
 
 	"egovmon/agent/durable"
 	"egovmon/agent/wire"
+	"egovmon/collector/enrol"
 	"egovmon/collector/evidence"
 	"egovmon/collector/profile"
 	"egovmon/collector/restore"
@@ -121,8 +122,10 @@ func (r restoring) stage(ctx context.Context, staged string) (m restore.Manifest
 	if err = errors.Join(err, f.Close()); err != nil {
 		return m, sum, err
 	}
-	if err := restore.OpenKeys(m, staged, r.dir, r.key); err != nil && !r.checkOnly {
-		return m, sum, err
+	if !r.checkOnly {
+		if err := r.openKeys(m, staged); err != nil {
+			return m, sum, err
+		}
 	}
 	if sum, err = restore.Verify(m, staged); err != nil {
 		return m, sum, err
@@ -133,6 +136,22 @@ func (r restoring) stage(ctx context.Context, staged string) (m restore.Manifest
 		return m, sum, nil
 	}
 	return m, sum, r.fromMirror(ctx, m, staged, &sum)
+}
+
+// openKeys puts the private keys in place, and makes sure that they are those of the log.
+func (r restoring) openKeys(m restore.Manifest, staged string) error {
+	if err := restore.OpenKeys(m, staged, r.dir, r.key); err != nil {
+		return err
+	}
+	dir := filepath.Join(staged, keysDir)
+	keys, err := enrol.OpenKeys(dir, m.District, r.now)
+	if err == nil {
+		err = keys.UseLog(dir, m.Origin)
+	}
+	if err == nil && keys.LogKey != m.LogKey {
+		err = fmt.Errorf("the key of %s in the backup is %s, its log was signed by %s", m.Origin, keys.LogKey, m.LogKey)
+	}
+	return err
 }
 
 // fromMirror brings the staged log up to that of a mirror.

@@ -252,8 +252,12 @@ func (p *Pusher) send(ctx context.Context, bs []journal.Sealed) error {
 	if re.status == http.StatusOK { // else the head may be that of another continuation
 		p.acknowledge(re.answer.Head, last)
 	}
+	log := p.logKey
 	if err := p.follow(ctx, re); err != nil {
 		return err
+	}
+	if p.logKey != log {
+		re.after = 0 // what was in the way was the log that ended
 	}
 	switch re.status {
 	case http.StatusConflict:
