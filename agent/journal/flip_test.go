@@ -106,3 +106,99 @@ func slotsOf(rs []check.Result) (s []string) {
 	}
 	return s
 }
+
+// Batches behind damage are recorded again, at the start when it is in the last segment, or when the pusher comes to it;
+// what stood between is said to be lost.
+func TestBehindDamage(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		start bool // the damage is found at a start
+		size  int64
+	}{
+		{"in the last segment, at a start", true, 1 << 20},
+		{"in another segment, by the pusher", false, 1500},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := newRig(t)
+			r.o.Dir, r.o.segmentSize = filepath.Join(t.TempDir(), "journal"), tt.size
+			r.start()
+			var want []check.Result
+			for range 8 {
+				r.clock = r.clock.Add(time.Minute)
+				want = append(want, r.tick("a", "b")...)
+			}
+			old := r.j.ID()
+			_, heads := r.sent()
+			var at int64
+			n := 0
+			frames(r.o.Dir, "00000001.seg", false, func(off int64, f frame, err error) bool {
+				if f.kind == kindBatch {
+					n++
+				}
+				at = f.end - 10 // in the second batch
+				return n < 2
+			})
+			b, err := os.ReadFile(filepath.Join(r.o.Dir, "00000001.seg"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			b[at] ^= 1
+			if err := os.WriteFile(filepath.Join(r.o.Dir, "00000001.seg"), b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if tt.start {
+				r.start()
+			} else {
+				if _, err := r.j.Batches(heads[0], 10, 1<<20); err == nil {
+					t.Fatal("damage is passed over")
+				}
+				if err := r.j.Rotate("fork", r.clock); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := r.j.Carry(old); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r.stop()
+			var got []check.Result
+			var lost []check.Range
+			for _, s := range r.j.snapshot() {
+				if s.journal == old {
+					continue
+				}
+				r.j.behind(segment{num: s.num, journal: s.journal}, -1, func(b Batch, h Header) error {
+					_, recs, err := Open(b, r.verifiers)
+					for _, rec := range recs {
+						if rec.Range != nil {
+							lost = append(lost, *rec.Range)
+						}
+					}
+					got = append(got, resultsOf(recs)...)
+					return err
+				})
+			}
+			if len(lost) != 1 || lost[0].Reason != check.DataLost || lost[0].Slots != 1 {
+				t.Fatalf("ranges %+v, want one of data_lost", lost)
+			}
+			gone := 0
+			for _, w := range want[2:] { // the first batch is whole
+				n := 0
+				for _, g := range got {
+					if g.Check == w.Check && g.Slot.Equal(w.Slot) {
+						n++
+					}
+				}
+				in := !w.Slot.Before(lost[0].From.Truncate(time.Second)) && w.Slot.Before(lost[0].To)
+				if n > 1 || n == 0 && !in {
+					t.Errorf("%s of %s is recorded again %d times, the range is %+v", w.Check, w.Slot, n, lost[0])
+				}
+				if n == 0 {
+					gone++
+				}
+			}
+			if gone == 0 || gone > 4 {
+				t.Errorf("%d results are lost, want those of one batch", gone)
+			}
+		})
+	}
+}

@@ -98,6 +98,7 @@ type Journal struct {
 	formerSum string    // its hash; "" when that is not known
 	noted     time.Time // when the present head was kept in Options.Former
 	litter    []string  // segments that failed when they were begun, and could not be removed
+	damaged   *segment  // the last one, with whole batches behind a place that makes no sense
 	armed     time.Time
 	wake      chan struct{}
 	sealed    chan struct{}
@@ -182,7 +183,12 @@ func (j *Journal) Begin(now time.Time) error {
 	case j.id == "":
 		return j.beginNew(now, "first")
 	case j.broken != "":
-		return j.beginNew(now, "unreadable")
+		damaged := j.damaged
+		err := j.beginNew(now, "unreadable")
+		if damaged != nil {
+			err = errors.Join(err, j.saveBehind(*damaged))
+		}
+		return err
 	}
 	j.begun = true
 	j.seal.begin()

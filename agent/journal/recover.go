@@ -292,7 +292,8 @@ func (j *Journal) recoverLast(r *Recovered) (sealed []byte, err error) {
 		return nil
 	})
 	switch {
-	case errors.Is(err, errTorn) && j.wholeBehind(s, size):
+	case errors.Is(err, errTorn) && j.wholeBehind(s):
+		j.damaged = new(*s)
 		r.Unreadable = fmt.Sprintf("segment %s: %v, and there are whole batches behind it", s.name(), err)
 	case errors.Is(err, errTorn):
 		r.TornBytes += size - s.size
@@ -316,13 +317,27 @@ func (j *Journal) recoverLast(r *Recovered) (sealed []byte, err error) {
 
 // wholeBehind reports whether whole batches lie behind the place where a segment makes no sense: then it is not the end
 // of a write that was broken off.
-func (j *Journal) wholeBehind(s *segment, size int64) bool {
-	f, err := os.Open(filepath.Join(j.o.Dir, s.name()))
+func (j *Journal) wholeBehind(s *segment) (found bool) {
+	j.behind(*s, s.size, func(Batch, Header) error { found = true; return errors.New("one will do") })
+	return found
+}
+
+// saveBehind carries the batches behind the damage in the last segment of the journal that cannot go on.
+func (j *Journal) saveBehind(s segment) error {
+	rd, err := NewReader()
 	if err != nil {
-		return false
+		return err
 	}
-	defer f.Close()
-	return nextFrame(f, s.size+1, size, kindBatch, 0) < size
+	rd.Dictionaries(inSegment(j.o.Dir, s.name()))
+	c := carrier{j: j, rd: rd, last: s.head(), sealed: s.sealed, gap: true}
+	j.behind(s, s.size, func(b Batch, h Header) error {
+		n, err := j.carryBatch(rd, h, b, c.lost(h))
+		c.records += n
+		c.last, c.sealed, c.gap, c.err = h.Head(), h.Sealed, true, err
+		return err
+	})
+	j.log.Warn("batches behind damage are recorded again", "journal", s.journal, "segment", s.name(), "records", c.records)
+	return c.err
 }
 
 // lastWritten is when the files that are written to were last changed, in the time of the machine's clock.
