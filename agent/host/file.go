@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"egovmon/agent/durable"
 )
 
 // MaxSecret is the most bytes a secret may have.
@@ -29,7 +31,7 @@ func Secret(dir, name string) (string, error) {
 		return "", fmt.Errorf("secret %q is no name: use 1 to 64 of a-z, 0-9, _, . and -, not beginning with a dot", name)
 	}
 	path := filepath.Join(dir, SecretsDir, name)
-	data, err := readPrivate(path, MaxSecret)
+	data, err := readSealed(path, MaxSecret)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", fmt.Errorf("secret %q: there is no such file as %s: write the value into it, for the service account alone (mode 0600): %w", name, path, fs.ErrNotExist)
 	}
@@ -37,6 +39,41 @@ func Secret(dir, name string) (string, error) {
 		return "", fmt.Errorf("secret %q: %w", name, err)
 	}
 	return strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r"), nil
+}
+
+// readSealed returns what a file holds that is for us alone. Where the machine has a key, a file that it does not protect
+// yet is protected at once: written by a person, or by a version before.
+func readSealed(path string, limit int64) ([]byte, error) {
+	content, err := readPrivate(path, 2*limit)
+	if err != nil {
+		return nil, err
+	}
+	key := machineKey()
+	data, plain, err := openWith(key, content)
+	if err == nil && int64(len(data)) > limit {
+		err = fmt.Errorf("more than %d bytes", limit)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if plain && key != nil {
+		if err := writeSealed(path, data); err != nil {
+			return nil, err
+		}
+	}
+	return data, nil
+}
+
+// writeSealed replaces a file that is for us alone.
+func writeSealed(path string, data []byte) error {
+	content, err := sealWith(machineKey(), data)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	if err := durable.Replace(path, content); err != nil {
+		return err
+	}
+	return keepOut(path)
 }
 
 // readPrivate is the one way by which keys and secrets are read.
@@ -59,8 +96,9 @@ func readPrivate(path string, limit int64) ([]byte, error) {
 		return nil, err
 	case !os.SameFile(fi, now):
 		return nil, fmt.Errorf("%s was replaced while it was opened: try again", path)
-	case !private(now):
-		return nil, fmt.Errorf("%s has mode %04o, so that others can read it: run chmod 600 %s", path, now.Mode().Perm(), path)
+	}
+	if err := private(path, now); err != nil {
+		return nil, err
 	}
 	data, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err != nil {

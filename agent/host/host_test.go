@@ -202,6 +202,12 @@ func TestIdentitySaveLoad(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if runtime.GOOS == "windows" { // what is protected cannot be edited
+		if !strings.HasPrefix(string(good), "egovmon-sealed/1 dpapi\n") {
+			t.Errorf("the file is not protected: %.40q", good)
+		}
+		return
+	}
 	for name, bad := range map[string]string{
 		"cut":             string(good[:len(good)/2]),
 		"newer":           strings.Replace(string(good), `"version": 1`, `"version": 2`, 1),

@@ -82,7 +82,10 @@ func (id *Identity) Save(dir string) error {
 	if err := durable.MkdirAll(dir); err != nil {
 		return fmt.Errorf("identity: %w", err)
 	}
-	if err := durable.Replace(filepath.Join(dir, identityFile), append(data, '\n')); err != nil {
+	if err := keepOut(dir); err != nil {
+		return fmt.Errorf("identity: %w", err)
+	}
+	if err := writeSealed(filepath.Join(dir, identityFile), append(data, '\n')); err != nil {
 		return fmt.Errorf("identity: %w", err)
 	}
 	return nil
@@ -91,7 +94,7 @@ func (id *Identity) Save(dir string) error {
 // LoadIdentity reads the identity in the agent's data folder. The error wraps ErrNotEnrolled when there is none.
 func LoadIdentity(dir string) (*Identity, error) {
 	path := filepath.Join(dir, identityFile)
-	data, err := readPrivate(path, maxIdentity)
+	data, err := readSealed(path, maxIdentity)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: %w", path, ErrNotEnrolled)
 	}

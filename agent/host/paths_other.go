@@ -24,6 +24,3 @@ func DataDir() (string, error) {
 	}
 	return filepath.Join(home, ".local", "state", "egovmon-agent"), nil
 }
-
-// private reports whether only the file's owner can open it.
-func private(fi os.FileInfo) bool { return fi.Mode().Perm()&0o077 == 0 }

@@ -14,6 +14,3 @@ func DataDir() (string, error) {
 	}
 	return filepath.Join(base, "egovmon"), nil
 }
-
-// private reports whether only the file's owner can open it. Modes say nothing here; access lists of the data folder do.
-func private(os.FileInfo) bool { return true }
