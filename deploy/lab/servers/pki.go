@@ -20,6 +20,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -310,6 +311,22 @@ func (p *PKI) Server(names []string, addresses ...netip.Addr) (*ServerIdentity, 
 // CertFile is the PEM file of the certificates that the server sends in a state.
 func (s *ServerIdentity) CertFile(c Certificate) string {
 	return filepath.Join(s.dir, string(c)+".pem")
+}
+
+// install puts certificates of a state where a server reads them, and the key beside them, with ".key" at the end of its name.
+func (s *ServerIdentity) install(c Certificate, path string) error {
+	if !slices.Contains(Certificates(), c) {
+		return fmt.Errorf("no state %q of a certificate: there are %v", c, Certificates())
+	}
+	key, err := os.ReadFile(s.KeyFile)
+	if err != nil {
+		return err
+	}
+	chain, err := os.ReadFile(s.CertFile(c))
+	if err != nil {
+		return err
+	}
+	return errors.Join(replace(path+".key", key, 0o600), replace(path, chain, 0o644))
 }
 
 // TrustList is the list of the authorities that signing programs fetch, in the shape that they read: JSON, whose key

@@ -20,7 +20,7 @@ type Place struct {
 	// Port returns the port to use for a standard one: the same in a namespace, a free one on loopback. It answers the same for
 	// the same port. Nil stands for the standard ports.
 	Port func(std int) int
-	// Log takes what the server prints. Nil throws it away.
+	// Log takes what servers print, several at once. Nil throws it away.
 	Log io.Writer
 }
 

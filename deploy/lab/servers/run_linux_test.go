@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -20,6 +21,24 @@ import (
 	"egovmon/agent/check/checktest"
 	"egovmon/agent/check/kinds"
 )
+
+// A transcript keeps what servers print.
+type transcript struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (w *transcript) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.text.Write(b)
+}
+
+func (w *transcript) String() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.text.String()
+}
 
 // localhost is a Place of a test, at an address of loopback of its own that no other program uses.
 func localhost(t *testing.T) Place {
@@ -31,7 +50,7 @@ func localhost(t *testing.T) Place {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	said := &bytes.Buffer{}
+	said := &transcript{}
 	t.Cleanup(func() {
 		if t.Failed() {
 			lines := strings.Split(strings.TrimSpace(said.String()), "\n")
