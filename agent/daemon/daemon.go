@@ -34,7 +34,7 @@ const (
 	journalDir  = "journal"
 	formerFile  = "journal.head" // beside it: which journal that is
 	renewEvery  = 6 * time.Hour
-	idleTimeout = 2 * time.Minute
+	idleTimeout = 2 * time.Minute // of the agent's own port
 )
 
 // ErrShutdown is the cause (see [context.WithCancelCause]) to end Run with when the machine is being switched off.
@@ -186,11 +186,7 @@ func (d *Daemon) newClient() *http.Client {
 		defer d.mu.Unlock()
 		return &d.id.TLS, nil
 	}
-	return &http.Client{Transport: &http.Transport{
-		TLSClientConfig: conf, ForceAttemptHTTP2: false, MaxIdleConns: 1, MaxConnsPerHost: 1,
-		IdleConnTimeout: idleTimeout, TLSHandshakeTimeout: 20 * time.Second, DialContext: d.o.Dial,
-		ReadBufferSize: 4 << 10, WriteBufferSize: 4 << 10,
-	}}
+	return &http.Client{Transport: push.NewTransport(conf, d.o.Dial)}
 }
 
 // InForce returns hash and version of the plan that is followed, or about to be.

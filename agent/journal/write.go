@@ -384,6 +384,13 @@ func (j *Journal) SetSeal(d time.Duration) {
 	}
 }
 
+// SealEvery returns how long results are gathered.
+func (j *Journal) SealEvery() time.Duration {
+	j.writing.Lock()
+	defer j.writing.Unlock()
+	return j.seal.seal
+}
+
 // SetClock gives the offset that the next headers carry.
 func (j *Journal) SetClock(c Clock) {
 	j.writing.Lock()

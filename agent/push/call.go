@@ -67,6 +67,7 @@ func (p *Pusher) exchange(ctx context.Context, method, path, contentType string,
 	if err != nil {
 		return 0, nil, nil, fmt.Errorf("push: %w", err)
 	}
+	req.Header.Set("User-Agent", "") // left out: the certificate says who this is
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)
 	}

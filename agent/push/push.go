@@ -2,6 +2,7 @@ package push
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +10,6 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net/http"
-	"strconv"
 	"sync"
 	"time"
 
@@ -27,10 +27,12 @@ const (
 	maxSend = 512 << 10
 	// maxTrip is the longest call that says anything about the clock.
 	maxTrip    = 5 * time.Second
-	defaultGap = time.Minute
-	maxRetry   = time.Hour // longest Retry-After that is obeyed
+	shortGap   = 75 * time.Second // the longest silence towards the collector, at least
+	longGap    = 2 * time.Minute  // and at most
+	maxRetry   = time.Hour        // longest Retry-After that is obeyed
 	goodbyeFor = 2 * time.Second
-	planGap    = 2 * time.Second  // until the second call of a machine that has no plan yet, then doubled: it has just enrolled
+	planGap    = 2 * time.Second // until the second call of a machine that has no plan yet, then doubled: it has just enrolled
+	proveEvery = 10 * time.Minute
 	forkGap    = 10 * time.Minute // least time between two journals that the collector could not take
 )
 
@@ -62,7 +64,11 @@ type Options struct {
 	Dir string // keeps what was seen of the log, and the keys that it is followed by
 	Now func() time.Time
 	Log *slog.Logger
-	Gap time.Duration // longest silence towards the collector; default 1 minute
+	// Prove is how often a proof is asked for that the collector's log continues; between, a checkpoint that is larger
+	// than the one seen last is not looked at. Default 10 minutes: a proof is larger than all else in an answer.
+	// Negative: with each answer.
+	Prove time.Duration
+	Gap   time.Duration // longest silence towards the collector; default that of the function Gap
 }
 
 // Stats are a Pusher's figures.
@@ -101,6 +107,7 @@ type Pusher struct {
 	shown       tlog.Tree     // what the collector was shown that does not continue it
 	showAgain   time.Time
 
+	proved          time.Time // when a proof verified last
 	dictionary      []byte    // that the collector offered last; nil for none
 	dictionaryRetry time.Time // before which one that could not be had is not fetched again
 
@@ -115,9 +122,6 @@ type Pusher struct {
 // New returns a Pusher that knows the checkpoint kept in Dir. One that cannot be read is an error: without it, nobody
 // would see that the collector's log was replaced.
 func New(o Options) (*Pusher, error) {
-	if o.Gap <= 0 {
-		o.Gap = defaultGap
-	}
 	p := &Pusher{o: o, now: o.Now, log: o.Log, roll: rand.Float64, after: o.Journal.Acked()}
 	p.stats.Requests = make(map[string]uint64)
 	if err := p.loadKeys(); err != nil {
@@ -160,7 +164,7 @@ func (p *Pusher) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		wait := p.o.Gap
+		wait := cmp.Or(p.o.Gap, Gap(p.o.Journal.SealEvery()))
 		sealed = p.o.Journal.Sealed()
 		if err != nil {
 			p.complain(err)
@@ -181,6 +185,10 @@ func (p *Pusher) Run(ctx context.Context) error {
 		timer.Reset(wait)
 	}
 }
+
+// Gap is the longest silence towards the collector of an agent that seals a batch every so often: a little more, so that
+// it asks for news only when no batch does, from 75 seconds to 2 minutes.
+func Gap(seal time.Duration) time.Duration { return min(max(seal+seal/4, shortGap), longGap) }
 
 // backoff is how long to wait after tries failures and one more: full jitter below a limit that doubles from 1 s to
 // 5 min. roll is in [0, 1).
@@ -239,10 +247,7 @@ func (p *Pusher) send(ctx context.Context, bs []journal.Sealed) error {
 	for _, b := range bs {
 		p.buf = wire.AppendBatch(p.buf, b.Batch.Note, b.Batch.Body)
 	}
-	path := wire.PathBatches
-	if p.tree.N > 0 {
-		path += "?" + wire.ParamFrom + "=" + strconv.FormatInt(p.tree.N, 10)
-	}
+	path, proved := p.proving(wire.PathBatches)
 	re, err := p.call(ctx, http.MethodPost, path, wire.TypeBatches, p.buf)
 	if err != nil {
 		return err
@@ -253,7 +258,7 @@ func (p *Pusher) send(ctx context.Context, bs []journal.Sealed) error {
 		p.acknowledge(re.answer.Head, last)
 	}
 	log := p.logKey
-	if err := p.follow(ctx, re); err != nil {
+	if err := p.follow(ctx, re, proved); err != nil {
 		return err
 	}
 	if p.logKey != log {
@@ -381,10 +386,7 @@ func (p *Pusher) forkAfter(old string, from *wire.Head) error {
 
 // ask asks for news: head, plan, checkpoint and time.
 func (p *Pusher) ask(ctx context.Context) error {
-	path := wire.PathCheckpoint
-	if p.tree.N > 0 {
-		path += "?" + wire.ParamFrom + "=" + strconv.FormatInt(p.tree.N, 10)
-	}
+	path, proved := p.proving(wire.PathCheckpoint)
 	re, err := p.call(ctx, http.MethodGet, path, "", nil)
 	if err != nil {
 		return err
@@ -393,7 +395,7 @@ func (p *Pusher) ask(ctx context.Context) error {
 		return &busyError{re.after}
 	}
 	p.compress(ctx, re)
-	if err := p.follow(ctx, re); err != nil {
+	if err := p.follow(ctx, re, proved); err != nil {
 		return err
 	}
 	if w := re.answer.Want; w != nil {

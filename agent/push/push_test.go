@@ -361,7 +361,7 @@ func (r *rig) setUp(now func() time.Time) {
 	}
 	quiet := slog.New(slog.DiscardHandler)
 	r.jo = journal.Options{Dir: filepath.Join(r.TempDir(), "journal"), Machine: machine, Signer: journalKey, Now: now, Build: "test", Log: quiet}
-	r.o = Options{Machine: machine, LogKey: logVer, PlanKey: planVer, Plans: r, Dir: r.TempDir(), Now: now, Log: quiet}
+	r.o = Options{Machine: machine, LogKey: logVer, PlanKey: planVer, Plans: r, Dir: r.TempDir(), Now: now, Log: quiet, Prove: -1, Gap: time.Minute}
 	r.o.Fork = func(at time.Time) error { return r.j.Rotate("fork", at) }
 }
 
@@ -995,6 +995,56 @@ func TestRunSendsWhatIsSealed(t *testing.T) {
 			t.Errorf("%d calls in 10 idle minutes, want one each", got)
 		}
 	})
+}
+
+// A proof is larger than all else in an answer: it is asked for now and then, and at once where something is wrong.
+func TestProofsNowAndThen(t *testing.T) {
+	r := newRig(t)
+	r.o.Prove = 0
+	r.restart()
+	var asked []string
+	r.c.before = func(_ http.ResponseWriter, req *http.Request) bool {
+		if req.URL.Path == wire.PathBatches {
+			asked = append(asked, req.FormValue(wire.ParamFrom))
+		}
+		return false
+	}
+	seen := r.p.tree.N
+	for range 12 { // two minutes each
+		r.measure()
+		r.round()
+	}
+	r.refused(0)
+	proofs := 0
+	for _, from := range asked[1:] {
+		if from != "" {
+			proofs++
+		}
+	}
+	if proofs != 2 || r.p.tree.N <= seen {
+		t.Errorf("%d proofs in 24 minutes, want 2; asked %q", proofs, asked)
+	}
+	// A log that was rewritten is noticed with the next proof, one that shrank at once; then each call asks.
+	last := r.p.tree
+	r.c.mu.Lock()
+	r.c.log = &log{signer: r.c.log.signer}
+	r.c.mu.Unlock()
+	r.measure()
+	r.round()
+	if r.p.tree != last || r.p.Stats().Refused == 0 {
+		t.Errorf("a log that shrank: %d refused, tree %v", r.p.Stats().Refused, r.p.tree)
+	}
+	r.arrived()
+}
+
+func TestGap(t *testing.T) {
+	for seal, want := range map[time.Duration]time.Duration{
+		5 * time.Second: 75 * time.Second, time.Minute: 75 * time.Second, 90 * time.Second: 112500 * time.Millisecond, 15 * time.Minute: 2 * time.Minute,
+	} {
+		if got := Gap(seal); got != want {
+			t.Errorf("sealed every %s: %s, want %s", seal, got, want)
+		}
+	}
 }
 
 func TestRunBacksOff(t *testing.T) {

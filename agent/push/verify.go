@@ -2,6 +2,7 @@ package push
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -27,14 +28,17 @@ const (
 
 // follow takes from an answer what goes beside the batches: checkpoint and plan. What does not verify is logged and
 // counted, and does not keep results from being sent.
-func (p *Pusher) follow(ctx context.Context, re reply) error {
-	if c := re.answer.Checkpoint; c != "" {
+//
+// proved tells whether a proof was asked for, or comes too late to be asked for with the next call.
+func (p *Pusher) follow(ctx context.Context, re reply, proved bool) error {
+	if c := re.answer.Checkpoint; c != "" && (proved || !p.grown([]byte(c))) {
 		if _, err := p.see(ctx, []byte(c), re.proof); err != nil {
 			if ctx.Err() != nil {
 				return err
 			}
 			p.contradicts(ctx, err)
 		} else {
+			p.proved = p.now()
 			p.learnRecovery(ctx)
 		}
 	}
@@ -70,6 +74,25 @@ func (p *Pusher) contradicts(ctx context.Context, err error) {
 	if errors.Is(err, ErrLog) || errors.Is(err, ErrRewound) {
 		p.show(ctx)
 	}
+}
+
+// proving returns the path of a call, and asks with it for a proof if one is due: with each call until one verifies.
+func (p *Pusher) proving(path string) (withProof string, asked bool) {
+	if p.tree.N == 0 {
+		return path, true // there is nothing to prove a continuation of
+	}
+	since := p.now().Sub(p.proved)
+	if since >= 0 && since < cmp.Or(p.o.Prove, proveEvery) {
+		return path, false
+	}
+	return path + "?" + wire.ParamFrom + "=" + strconv.FormatInt(p.tree.N, 10), true
+}
+
+// grown reports whether a checkpoint is of the log that is followed, and larger than the one seen last. Every other one
+// is looked at whenever it comes.
+func (p *Pusher) grown(msg []byte) bool {
+	t, err := openCheckpoint(msg, p.logKey)
+	return err == nil && t.N > p.tree.N
 }
 
 // A temporaryError says nothing about what was asked for: it can be asked for again soon.

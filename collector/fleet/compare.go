@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	// SilentAfter is how long after its last call a machine counts as silent. An agent calls at least once a minute.
+	// SilentAfter is how long after its last call a machine counts as silent. An agent calls at least every two minutes.
 	SilentAfter = 5 * time.Minute
 	// StaleAfter is how old Nomad's answer may be before the deployment is unknown.
 	StaleAfter = 5 * time.Minute

@@ -28,6 +28,7 @@ type refusedBatch struct {
 
 // batches takes in what is the machine's next, in order, up to the first batch that is not.
 func (s *Server) batches(w http.ResponseWriter, r *http.Request, id enrol.Machine) {
+	w.Header().Del("Cache-Control") // nothing keeps the answer of a POST that does not ask for it (RFC 9111, section 3)
 	if t := r.Header.Get("Content-Type"); t != wire.TypeBatches || r.Header.Get("Content-Encoding") != "" {
 		s.fail(w, r, &enrol.Refusal{Code: wire.CodeBadRequest, Text: fmt.Sprintf("send batches as %s, without a further encoding", wire.TypeBatches)})
 		return

@@ -179,7 +179,7 @@ func (g *gathering) add(a Accepted, kinds check.Table) {
 			continue
 		}
 		k, _ := kinds.Lookup(o.Kind)
-		r := typical(o.Result, k)
+		r := typical(o, k)
 		if line, err := journal.AppendLine(nil, &journal.Record{Result: &r}); err == nil {
 			g.lines[o.Check] = line
 			delete(g.want, o.Check)
@@ -187,10 +187,14 @@ func (g *gathering) add(a Accepted, kinds check.Table) {
 	}
 }
 
-// typical is a result as it may stand in a dictionary, which other machines get to see: without detail, and with no
-// more of a check that looks at the machine itself than the names of its numbers.
-func typical(r check.Result, k check.Kind) check.Result {
-	r.Detail = ""
+// typical is a result as it may stand in a dictionary, which other machines get to see: with the detail only where a
+// target outside of the commune is spoken of, and with no more of a check that looks at the machine itself (its state,
+// its controls, its certificates) than the names of its numbers.
+func typical(o *Observation, k check.Kind) check.Result {
+	r := o.Result
+	if k.Target == nil || o.Path == plan.LAN {
+		r.Detail = ""
+	}
 	if k.Target != nil {
 		return r
 	}

@@ -15,6 +15,7 @@ import (
 	"egovmon/agent/check"
 	"egovmon/agent/journal"
 	"egovmon/agent/journal/journaltest"
+	"egovmon/agent/plan"
 	"egovmon/agent/wire"
 	"egovmon/collector/evidence"
 )
@@ -68,7 +69,11 @@ func (b *busy) measures(t testing.TB, d time.Duration) journal.Batch {
 
 func (b *busy) measured(t testing.TB, from time.Time, d time.Duration) journal.Batch {
 	t.Helper()
-	x, err := journal.SealWith(b.header(), b.m.Records(from, d), b.dict, b.signer)
+	h := b.header()
+	tree := b.log.Tree()
+	h.Clock = &journal.Clock{Offset: -12 * time.Millisecond, Measured: from.Add(-31234 * time.Millisecond)}
+	h.Checkpoint = &journal.Checkpoint{Origin: "egovmon/tu-ky/log/1", Size: tree.N, Hash: tree.Hash}
+	x, err := journal.SealWith(h, b.m.Records(from, d), b.dict, b.signer)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,7 +171,7 @@ func TestDictionary(t *testing.T) {
 	other.sends(t, other.measures(t, time.Minute))
 
 	text := string(leaves[0].Blob)
-	for _, own := range []string{`"mem_total_bytes":8276502016`, `"detail"`, `"boot_unix":17`} {
+	for _, own := range []string{`"mem_total_bytes":8276502016`, `"boot_unix":17`} {
 		if strings.Contains(text, own) {
 			t.Errorf("the dictionary tells %s of one machine to others", own)
 		}
@@ -322,10 +327,14 @@ func TestTypical(t *testing.T) {
 	kinds := journaltest.Kinds()
 	remote, _ := kinds.Lookup("http")
 	own, _ := kinds.Lookup("host")
-	if got := typical(r, remote); got.Detail != "" || got.Facts[0].Value != 7 {
+	o := &Observation{Result: r, Path: plan.Internet}
+	if got := typical(o, remote); got.Detail == "" || got.Facts[0].Value != 7 {
 		t.Errorf("of a target: %+v", got)
 	}
-	if got := typical(r, own); got.Detail != "" || got.Facts[0].Value != 0 || r.Facts[0].Value != 7 {
+	if got := typical(&Observation{Result: r, Path: plan.LAN}, remote); got.Detail != "" {
+		t.Errorf("of a neighbour: %+v", got)
+	}
+	if got := typical(o, own); got.Detail != "" || got.Facts[0].Value != 0 || r.Facts[0].Value != 7 {
 		t.Errorf("of the machine: %+v, from %+v", got, r)
 	}
 }

@@ -24,7 +24,7 @@ const (
 	headerTimeout = 10 * time.Second
 	readTimeout   = wire.TimeoutOfCall
 	writeTimeout  = 2 * wire.TimeoutOfCall
-	idleTimeout   = 5 * time.Minute
+	idleTimeout   = 20 * time.Minute // longer than the longest seal: a handshake costs as much as two batches
 )
 
 // HTTP returns the server of the agents' port, ready for ServeTLS with empty file names.

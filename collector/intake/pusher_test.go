@@ -19,6 +19,7 @@ type followed struct {
 	signed  []byte // as it came
 	journal func() *journal.Journal
 	now     func() time.Time
+	kinds   check.Table // default the one kind of these tests
 }
 
 func (f *followed) InForce() (string, int64) {
@@ -29,7 +30,11 @@ func (f *followed) InForce() (string, int64) {
 }
 
 func (f *followed) Apply(text, signed []byte) error {
-	p, err := plan.Parse(text, kinds)
+	table := kinds
+	if f.kinds != nil {
+		table = f.kinds
+	}
+	p, err := plan.Parse(text, table)
 	if err != nil {
 		return err
 	}
@@ -73,7 +78,7 @@ func (x *pushing) start(t *testing.T) {
 	}
 	x.f = &followed{journal: func() *journal.Journal { return x.j }, now: x.now}
 	x.p, err = push.New(push.Options{Collector: x.url, Client: x.client, Machine: x.id.Machine, Journal: x.j, LogKey: logKey, PlanKey: planKey,
-		Plans: x.f, SignedPlan: func() []byte { return x.f.signed }, Fork: func(now time.Time) error { return x.j.Rotate("fork", now) }, Dir: x.dir, Now: x.now, Log: slog.New(slog.DiscardHandler)})
+		Plans: x.f, SignedPlan: func() []byte { return x.f.signed }, Fork: func(now time.Time) error { return x.j.Rotate("fork", now) }, Dir: x.dir, Now: x.now, Prove: -1, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -82,7 +82,7 @@ func Kinds() check.Table {
 		k := check.Kind{Name: kind, New: func(check.Options, check.Env) (check.Func, error) {
 			return func(context.Context) check.Result { return check.Because(check.NotSupported, "") }, nil
 		}}
-		if kind == "http" || kind == "tls" || kind == "tcp" {
+		if kind != "host" {
 			k.Target = func(check.Options) []string { return []string{"example.test"} }
 		}
 		for _, f := range r.Facts {
