@@ -158,16 +158,16 @@ func (c *centre) query(expr string) map[string]string {
 	return out
 }
 
-// eventually waits until ok, asking again every 50 ms, for at most a minute.
+// eventually waits until ok, asking again every 50 ms, for at most five minutes: a machine under load is no fault.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	late := time.After(time.Minute)
+	late := time.After(5 * time.Minute)
 	for !ok() {
 		select {
 		case <-late:
-			t.Fatalf("%s: not within a minute", what)
+			t.Fatalf("%s: not within five minutes", what)
 		case <-t.Context().Done():
 			t.Fatal(what)
 		case <-tick.C:

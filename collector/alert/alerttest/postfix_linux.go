@@ -165,9 +165,9 @@ func (p *Postfix) Stop() {
 // Until waits for something that another process does.
 func Until(t *testing.T, what string, there func() bool) {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); !there(); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); !there(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("%s: not within 30 s", what)
+			t.Fatalf("%s: not within 2 minutes", what)
 		}
 	}
 }
