@@ -104,7 +104,7 @@ func (c *centre) open(t testing.TB) {
 		t.Fatal(err)
 	}
 	c.reg, err = enrol.Open(t.Context(), enrol.Options{Dir: filepath.Join(c.dir, "enrol"), Keys: c.keys, Log: c.log, Now: c.now,
-		Machines: func(unit string) ([]string, bool) { return []string{"pc-" + unit + "-01", "pc-" + unit + "-02"}, true }})
+		Machines: func(unit string) ([]string, bool) { return []string{"pc-" + unit + "-01", "pc-" + unit + "-02", moving}, true }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,9 +167,18 @@ type agent struct {
 	previous string
 }
 
+// moving is a machine that any unit may have.
+const moving = "pc-moving-01"
+
 func (c *centre) agent(t testing.TB, unit string) *agent {
 	t.Helper()
-	in, err := c.reg.NewToken(unit, "")
+	return c.machineOf(t, unit, "")
+}
+
+// machineOf is agent for a machine by its name.
+func (c *centre) machineOf(t testing.TB, unit, machine string) *agent {
+	t.Helper()
+	in, err := c.reg.NewToken(unit, machine)
 	if err != nil {
 		t.Fatal(err)
 	}
