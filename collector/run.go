@@ -90,6 +90,9 @@ func newSetup(data, file string, stderr io.Writer, verbose bool) (setup, error) 
 	if err != nil {
 		return setup{}, err
 	}
+	if err := durable.CheckOwner(dir); err != nil {
+		return setup{}, err
+	}
 	cfg, err := loadConfig(dir, file)
 	if err != nil {
 		return setup{}, err

@@ -97,6 +97,9 @@ func Open(o Options) (_ *Daemon, err error) {
 		o.Dial = o.Config.Dial(o.Dir)
 	}
 	d := &Daemon{o: o, log: o.Log, id: o.Identity}
+	if err := durable.CheckOwner(o.Dir); err != nil {
+		return nil, fmt.Errorf("agent: %w", err)
+	}
 	if err := durable.MkdirAll(o.Dir); err != nil {
 		return nil, fmt.Errorf("agent: data folder: %w", err)
 	}

@@ -131,6 +131,16 @@ func MkdirAll(dir string) error {
 	return inherit(dir, above)
 }
 
+// CheckOwner refuses to work as root in the folder of somebody else, or below it: the files that a program makes there by
+// other means than this package its owner could not open.
+func CheckOwner(dir string) error {
+	name, other := OtherOwner(dir)
+	if !other {
+		return nil
+	}
+	return fmt.Errorf("the folder %s belongs to %s, who could not read what root makes there: run this as that user, with sudo -u %s", dir, name, name)
+}
+
 var leftover = regexp.MustCompile(`\.[0-9]+\.new$`)
 
 // Sweep removes what replacements that were cut short have left in a folder, once it is an hour old.

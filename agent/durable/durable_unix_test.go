@@ -5,6 +5,7 @@ package durable
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -38,6 +39,12 @@ func TestOwner(t *testing.T) {
 		t.Fatal(err)
 	}
 	path := filepath.Join(dir, "a", "b", "f")
+	if err := CheckOwner(path); err == nil || !strings.Contains(err.Error(), "sudo -u #12345") {
+		t.Errorf("work below the folder of another: %v", err)
+	}
+	if err := CheckOwner(t.TempDir()); err != nil {
+		t.Errorf("work in our own: %v", err)
+	}
 	if name, other := OtherOwner(filepath.Dir(path)); !other || name != "#12345" {
 		t.Errorf("the owner is said to be %q, %t", name, other)
 	}

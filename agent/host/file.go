@@ -35,6 +35,9 @@ func Secret(dir, name string) (string, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", fmt.Errorf("secret %q: there is no such file as %s: write the value into it, for the service account alone (mode 0600): %w", name, path, fs.ErrNotExist)
 	}
+	if errors.Is(err, fs.ErrPermission) {
+		return "", fmt.Errorf("secret %q: this account cannot read %s: give the file to the owner of the folder: %w", name, path, fs.ErrPermission)
+	}
 	if err != nil {
 		return "", fmt.Errorf("secret %q: %w", name, err)
 	}
