@@ -174,8 +174,13 @@ func (d *Daemon) newPusher() (*push.Pusher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("plan key: %w", err)
 	}
+	journalKey, err := d.id.JournalVerifier()
+	if err != nil {
+		return nil, fmt.Errorf("journal key: %w", err)
+	}
 	return push.New(push.Options{
-		Collector: d.id.Collector, Client: d.client, Machine: d.id.Machine, Journal: d.journal, LogKey: logKey, PlanKey: planKey,
+		JournalKey: journalKey,
+		Collector:  d.id.Collector, Client: d.client, Machine: d.id.Machine, Journal: d.journal, LogKey: logKey, PlanKey: planKey,
 		Plans: d, SignedPlan: d.sink.inForce, Fork: d.sink.Fork, Dir: d.o.Dir, Now: d.o.Now, Log: d.log,
 	})
 }

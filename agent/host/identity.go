@@ -3,6 +3,7 @@ package host
 import (
 	"bytes"
 	"crypto"
+	"crypto/ed25519"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -205,6 +206,19 @@ func samePublic(pub any, key crypto.PrivateKey) error {
 
 // JournalSigner signs the headers of batches.
 func (id *Identity) JournalSigner() (note.Signer, error) { return note.NewSigner(id.JournalKey) }
+
+// JournalVerifier checks what JournalSigner signs.
+func (id *Identity) JournalVerifier() (note.Verifier, error) {
+	name, alg, key, err := wire.ParseSignerKey(id.JournalKey)
+	if err != nil {
+		return nil, err
+	}
+	text, err := wire.VerifierKey(name, append([]byte{alg}, key.Public().(ed25519.PublicKey)...))
+	if err != nil {
+		return nil, err
+	}
+	return note.NewVerifier(text)
+}
 
 // PlanVerifier checks plans.
 func (id *Identity) PlanVerifier() (note.Verifier, error) { return note.NewVerifier(id.PlanKey) }

@@ -55,6 +55,9 @@ type Options struct {
 	LogKey    note.Verifier // signs checkpoints; its name is the log's origin
 	PlanKey   note.Verifier // signs plans
 	Plans     Plans
+	// JournalKey is that of the batches which are sealed now. What another key has signed and the collector refuses, as
+	// after a machine has enrolled again, is recorded anew and signed with this one. Optional.
+	JournalKey note.Verifier
 	// Fork ends the journal, which the collector holds another continuation of, and begins a new one.
 	Fork func(now time.Time) error
 	// SignedPlan returns the plan that is followed as the collector signed it, nil for none. It is given back to a
@@ -249,6 +252,10 @@ func (p *Pusher) send(ctx context.Context, bs []journal.Sealed) error {
 	}
 	path, proved := p.proving(wire.PathBatches)
 	re, err := p.call(ctx, http.MethodPost, path, wire.TypeBatches, p.buf)
+	if p.formerKey(err, bs[0]) {
+		p.log.Warn("the collector does not take what an earlier identity has signed; it is recorded anew", "journal", bs[0].Head.Journal, "err", err)
+		return p.fork(bs[0].Head.Journal)
+	}
 	if err != nil {
 		return err
 	}
@@ -285,6 +292,16 @@ func (p *Pusher) send(ctx context.Context, bs []journal.Sealed) error {
 	}
 	p.asked = ""
 	return nil
+}
+
+// formerKey reports whether a batch was refused because a key has signed it that is ours no more.
+func (p *Pusher) formerKey(err error, b journal.Sealed) bool {
+	r, ok := errors.AsType[*RefusedError](err)
+	if !ok || r.Status != http.StatusForbidden || r.Code != "" || p.o.JournalKey == nil {
+		return false
+	}
+	_, err = note.Open(b.Batch.Note, note.VerifierList(p.o.JournalKey))
+	return err != nil
 }
 
 // acknowledge moves on to the head that the collector says, and no further than what it was sent: it may hold batches that

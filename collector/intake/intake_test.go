@@ -52,6 +52,7 @@ type centre struct {
 	mu    sync.Mutex
 	clock time.Time
 	got   []Accepted
+	moved string // a machine that every unit may have
 }
 
 func (c *centre) now() time.Time {
@@ -104,7 +105,9 @@ func (c *centre) open(t testing.TB) {
 		t.Fatal(err)
 	}
 	c.reg, err = enrol.Open(t.Context(), enrol.Options{Dir: filepath.Join(c.dir, "enrol"), Keys: c.keys, Log: c.log, Now: c.now,
-		Machines: func(unit string) ([]string, bool) { return []string{"pc-" + unit + "-01", "pc-" + unit + "-02", moving}, true }})
+		Machines: func(unit string) ([]string, bool) {
+			return []string{"pc-" + unit + "-01", "pc-" + unit + "-02", moving, c.moved}, true
+		}})
 	if err != nil {
 		t.Fatal(err)
 	}

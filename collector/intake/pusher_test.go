@@ -76,8 +76,12 @@ func (x *pushing) start(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	journalKey, err := x.id.JournalVerifier()
+	if err != nil {
+		t.Fatal(err)
+	}
 	x.f = &followed{journal: func() *journal.Journal { return x.j }, now: x.now}
-	x.p, err = push.New(push.Options{Collector: x.url, Client: x.client, Machine: x.id.Machine, Journal: x.j, LogKey: logKey, PlanKey: planKey,
+	x.p, err = push.New(push.Options{JournalKey: journalKey, Collector: x.url, Client: x.client, Machine: x.id.Machine, Journal: x.j, LogKey: logKey, PlanKey: planKey,
 		Plans: x.f, SignedPlan: func() []byte { return x.f.signed }, Fork: func(now time.Time) error { return x.j.Rotate("fork", now) }, Dir: x.dir, Now: x.now, Prove: -1, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
@@ -191,5 +195,56 @@ func TestRewoundDisk(t *testing.T) {
 	}
 	if st := c.Status()[0]; st.Refused[RefusedFork] == 0 {
 		t.Errorf("no fork is counted: %+v", st)
+	}
+}
+
+// A machine that enrols again, for another unit too, brings what it could not send before under its new key, and what it
+// measured before the move is of the old unit.
+func TestEnrolledAgainWithUnsentResults(t *testing.T) {
+	c := newCentre(t, Limits{})
+	x := c.planned(t)
+	want := map[time.Time]string{}
+	for range 3 {
+		want[x.measure(t, time.Minute)] = "an-thanh"
+	}
+	x.set(x.now().Add(10 * time.Minute))
+	x.stopAgent(t)
+	c.moved = x.id.Machine
+	in, err := c.reg.NewToken("quang-khai", x.id.Machine)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if x.id, err = push.Enrol(t.Context(), c.url, in.Token.String(), push.EnrolOptions{Now: c.now}); err != nil {
+		t.Fatal(err)
+	}
+	x.fresh(t)
+	x.resume(t)
+	want[x.measure(t, time.Minute)] = "quang-khai"
+	x.round(t)
+	want[x.measure(t, time.Minute)] = "quang-khai"
+	x.round(t)
+	x.round(t)
+	x.flush(t)
+	got := map[time.Time]string{}
+	for _, a := range c.accepted() {
+		for why, n := range a.Rejected {
+			t.Errorf("batch %d of %.6s: %d rejected: %s", a.Header.Seq, a.Header.Journal, n, why)
+		}
+		for _, e := range a.Events {
+			if o := e.Observation; o != nil {
+				if _, twice := got[o.Slot.UTC()]; twice {
+					t.Errorf("slot %s came twice", o.Slot)
+				}
+				got[o.Slot.UTC()] = a.UnitAt(o.Slot)
+			}
+		}
+	}
+	for slot, unit := range want {
+		if got[slot] != unit {
+			t.Errorf("slot %s: unit %q, want %q", slot, got[slot], unit)
+		}
+	}
+	if st := c.Status()[0]; !st.Cloned.IsZero() {
+		t.Errorf("a machine that moved is taken for two since %s", st.Cloned)
 	}
 }
