@@ -30,7 +30,7 @@ func runRestore(ctx context.Context, args []string, stdout, stderr io.Writer) in
 	data := fs.String("data", "", "folder `DIR` of the state")
 	key := fs.String("recovery-key", "", "`FILE` with the recovery key, which opens the keys in the backup; - reads it from the standard input")
 	mirror := fs.String("mirror", "", "`FOLDER` of a mirror of the same log")
-	check := fs.Bool("check", false, "only verify the backup; nothing is replaced")
+	check := fs.Bool("check", false, "only verify the backup, unpacked in the system's folder for temporary files; nothing is replaced")
 	goOn := fs.Bool("continue", false, "complete a restore that was broken off while it put things in place")
 	if err := fs.Parse(args); err != nil {
 		return usageOf(err)
@@ -65,6 +65,9 @@ type restoring struct {
 }
 
 func (r restoring) run(ctx context.Context, goOn bool) error {
+	if r.checkOnly {
+		return r.check(ctx)
+	}
 	if err := durable.MkdirAll(r.dir); err != nil {
 		return err
 	}
@@ -83,7 +86,7 @@ func (r restoring) run(ctx context.Context, goOn bool) error {
 	}
 	m, sum, err := r.stage(ctx, staged)
 	unlock()
-	if err != nil || r.checkOnly {
+	if err != nil {
 		return errors.Join(err, os.RemoveAll(staged))
 	}
 	r.compare(sum)
@@ -91,6 +94,16 @@ func (r restoring) run(ctx context.Context, goOn bool) error {
 		return err
 	}
 	return r.tell(m, sum)
+}
+
+// check only verifies. It may run beside a collector.
+func (r restoring) check(ctx context.Context) error {
+	dir, err := os.MkdirTemp("", "egovmon-check-")
+	if err != nil {
+		return err
+	}
+	_, _, err = r.stage(ctx, dir)
+	return errors.Join(err, os.RemoveAll(dir))
 }
 
 // alone makes sure that no collector works on the state, and keeps others out until it is released.
