@@ -162,7 +162,7 @@ func newLabRig(t *testing.T) (*rig, *lab) {
 	r := &rig{TB: t, clock: testTime}
 	signer, verifiers := testKey(t, testKeyName)
 	r.verifiers = verifiers
-	dir := filepath.Join(t.TempDir(), "journal")
+	dir := filepath.Join(quickDir(t), "journal")
 	d := newLab(t, dir)
 	r.o = Options{Dir: dir, Machine: "pc-an-thanh-01", Signer: signer, Build: "test", Now: func() time.Time { return r.clock },
 		Log: discard, disk: d, segmentSize: 1500}
@@ -174,7 +174,7 @@ func newLabRig(t *testing.T) (*rig, *lab) {
 func TestPowerCut(t *testing.T) {
 	r, d := newLabRig(t)
 	w := new(witness)
-	dirs := t.TempDir()
+	dirs := quickDir(t)
 	d.after = func(op string) {
 		for i, c := range cuts {
 			dir := filepath.Join(dirs, fmt.Sprint(d.count, "-", i))
@@ -211,7 +211,7 @@ func faultyRun(t *testing.T, from, run int, f fault) {
 	r, d := newLabRig(t)
 	d.from, d.to, d.fault = d.count+from, d.count+from+run, f
 	w := new(witness)
-	dirs := t.TempDir()
+	dirs := quickDir(t)
 	failed := ""
 	d.after = func(op string) {
 		since := d.count - d.from
@@ -258,7 +258,7 @@ func TestKillThenPowerCut(t *testing.T) {
 	}
 	head, hash := r.j.Head()
 	w := &witness{given: want, recorded: len(want), heads: map[wire.Head]string{head: hash}, upTo: map[wire.Head]int{head: 2}}
-	dir := filepath.Join(t.TempDir(), "cut")
+	dir := filepath.Join(quickDir(t), "cut")
 	d.crash(t, dir, cuts[1])
 	if err := w.survives(r, dir); err != nil {
 		t.Error(err)

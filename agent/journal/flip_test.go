@@ -13,7 +13,10 @@ import (
 // A bit that flips, anywhere in the last batch or in what is not sealed yet, costs no more than the write it stands in,
 // and the start after it says that something is lost, and when that was written.
 func TestFlips(t *testing.T) {
-	r := newRig(t)
+	r, _ := newLabRig(t)
+	r.o.segmentSize = segmentSize
+	r.open()
+	r.begin()
 	r.tick("a", "b")
 	r.clock = r.clock.Add(2 * time.Minute)
 	r.tick("a", "b")
@@ -55,7 +58,7 @@ func flipped(t *testing.T, from *rig, given []check.Result, name string, at int6
 	t.Helper()
 	r := &rig{TB: t, o: from.o, verifiers: from.verifiers, clock: from.clock.Add(time.Minute)}
 	r.o.Now = func() time.Time { return r.clock }
-	r.o.Dir = copyDir(t, from.o.Dir)
+	r.o.Dir = copyTo(t, filepath.Join(quickDir(t), "copy"), from.o.Dir)
 	path := filepath.Join(r.o.Dir, name)
 	b, err := os.ReadFile(path)
 	if err != nil {

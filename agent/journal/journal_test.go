@@ -334,7 +334,11 @@ func sizeOf(t *testing.T, path string) int64 {
 
 func copyDir(t *testing.T, dir string) string {
 	t.Helper()
-	to := filepath.Join(t.TempDir(), "copy")
+	return copyTo(t, filepath.Join(t.TempDir(), "copy"), dir)
+}
+
+func copyTo(t *testing.T, to, dir string) string {
+	t.Helper()
 	if err := os.CopyFS(to, os.DirFS(dir)); err != nil {
 		t.Fatal(err)
 	}

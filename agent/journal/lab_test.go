@@ -18,6 +18,17 @@ var (
 	errFull   = &os.PathError{Op: "write", Path: "test", Err: syscall.ENOSPC}
 )
 
+// quickDir is a temporary folder in memory, where there is one: what is durable is the lab's affair.
+func quickDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "egovmon-test-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
 // A fault is what a lab does to operations.
 type fault int
 
