@@ -109,7 +109,7 @@ func (j *Journal) SetDictionary(b []byte) error {
 	if p.zstd, err = newCompressor(p.bytes); err != nil {
 		return fmt.Errorf("journal: compressor: %w", err)
 	}
-	j.packer = p
+	j.packer, j.zstd = p, nil
 	return nil
 }
 

@@ -60,9 +60,9 @@ type Journal struct {
 
 	writing sync.Mutex // one writer at a time; guards what follows
 	enc     encoder
-	zstd    *zstd.Encoder
-	packer  *packer // of the dictionary in use; nil for none
-	buf     []byte  // a frame being put together
+	zstd    *zstd.Encoder // without a dictionary; nil until it is needed
+	packer  *packer       // of the dictionary in use; nil for none
+	buf     []byte        // a frame being put together
 	seal    sealer
 	begun   bool
 	closed  bool
@@ -153,12 +153,8 @@ func OpenJournal(o Options) (*Journal, Recovered, error) {
 	if o.segmentSize == 0 {
 		o.segmentSize = segmentSize
 	}
-	z, err := newCompressor(nil)
-	if err != nil {
-		return nil, Recovered{}, fmt.Errorf("journal: compressor: %w", err)
-	}
 	j := &Journal{
-		o: o, disk: o.disk, log: o.Log, zstd: z, seal: sealer{seal: o.Seal}, seq: 1, previous: NoPrevious,
+		o: o, disk: o.disk, log: o.Log, seal: sealer{seal: o.Seal}, seq: 1, previous: NoPrevious,
 		wake: make(chan struct{}, 1), sealed: make(chan struct{}, 1),
 		latest: make(map[string]check.Result), lastSlot: make(map[string]time.Time),
 	}

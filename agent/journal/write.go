@@ -11,6 +11,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/klauspost/compress/zstd"
+
 	"egovmon/agent/check"
 	"egovmon/agent/wire"
 )
@@ -39,9 +41,12 @@ func (j *Journal) sealNow(now time.Time) error {
 		Machine: j.o.Machine, Journal: j.id, Seq: j.seq, Previous: j.previous, Sealed: now,
 		Clock: j.clock, Checkpoint: j.seen,
 	}
-	z := j.zstd
+	var z *zstd.Encoder
+	var err error
 	if j.packer != nil {
 		h.Dictionary, z = j.packer.sha256, j.packer.zstd
+	} else if z, err = j.plain(); err != nil {
+		return err
 	}
 	b, err := sealLines(h, j.lines, j.records, z, j.o.Signer)
 	if err != nil {
@@ -84,7 +89,11 @@ func (j *Journal) writeBatch(b Batch, now time.Time) error {
 	}
 	j.buf = j.buf[:0]
 	if fresh {
-		j.buf = j.appendSnapshot(j.buf)
+		var err error
+		if j.buf, err = j.appendSnapshot(j.buf); err != nil {
+			j.abandon(s, fresh)
+			return fmt.Errorf("segment %s: %w", s.name(), err)
+		}
 	}
 	j.buf, _ = appendFrame(j.buf, 0, kindBatch, appendBatch(nil, b))
 	err := writeSync(j.seg, j.buf)
@@ -107,7 +116,7 @@ func (j *Journal) writeBatch(b Batch, now time.Time) error {
 	}
 	j.head, j.headHash = wire.Head{Journal: j.id, Seq: j.seq}, b.Hash()
 	j.mu.Unlock()
-	if cap(j.buf) > 256<<10 {
+	if cap(j.buf) > 64<<10 {
 		j.buf = nil
 	}
 	return nil
@@ -151,7 +160,11 @@ func writeSync(f file, b []byte) error {
 // appendSnapshot appends the first frame of a segment: where it begins, and as lines the plan in force and the last
 // result of each check, so that a start reads the last segment only. The dictionary in use comes behind it, and makes
 // it a segment of version 2.
-func (j *Journal) appendSnapshot(dst []byte) []byte {
+func (j *Journal) appendSnapshot(dst []byte) ([]byte, error) {
+	z, err := j.plain()
+	if err != nil {
+		return dst, err
+	}
 	version := segmentPlain
 	if j.packer != nil {
 		version = segmentPacked
@@ -168,11 +181,24 @@ func (j *Journal) appendSnapshot(dst []byte) []byte {
 		lines, _ = j.enc.record(lines, &Record{Result: &r})
 	}
 	j.mu.RUnlock()
-	dst, _ = appendFrame(dst, 0, kindSegment, wire.AppendBatch(nil, []byte(text), j.zstd.EncodeAll(lines, nil)))
+	dst, _ = appendFrame(dst, 0, kindSegment, wire.AppendBatch(nil, []byte(text), z.EncodeAll(lines, nil)))
 	if j.packer != nil {
 		dst, _ = appendFrame(dst, 0, kindDictionary, wire.AppendBatch(nil, []byte(dictionaryMagic), j.packer.bytes))
+		j.zstd = nil // until the next segment
 	}
-	return dst
+	return dst, nil
+}
+
+// plain returns the compressor without a dictionary.
+func (j *Journal) plain() (*zstd.Encoder, error) {
+	if j.zstd == nil {
+		z, err := newCompressor(nil)
+		if err != nil {
+			return nil, fmt.Errorf("journal: compressor: %w", err)
+		}
+		j.zstd = z
+	}
+	return j.zstd, nil
 }
 
 // syncOpen makes the lines of the open batch durable in its file. When the file fails, all lines go to a new one.
