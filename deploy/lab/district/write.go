@@ -1,0 +1,215 @@
+package district
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// record is what every entry of the profile carries.
+const record = `valid_from: 2023-01-01, valid_to: , source: "this lab", verified: true`
+
+type writer struct {
+	communes []Commune
+	carriers map[string]string // by unit
+	e        Endpoints
+	every    time.Duration
+}
+
+func (w *writer) units() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "district: %s\n\nunits:\n", Home)
+	fmt.Fprintf(&b, "  - {id: %s, kind: huyen, names: [{vi: \"Huyện Tứ Kỳ (phòng thử)\", en: Tứ Kỳ District (lab)}], %s}\n", Home, record)
+	for _, c := range w.communes {
+		fmt.Fprintf(&b, "  - {id: %s, kind: xa, names: [{vi: %q, en: %q}], parents: [{unit: %s}], %s}\n", c.ID, c.VI, c.EN, Home, record)
+	}
+	return b.String()
+}
+
+func (w *writer) machines() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "machines:\n  - {id: %s, unit: %s, role: collector, %s}\n", Collector, Home, record)
+	fmt.Fprintf(&b, "  - {id: %s, unit: %s, role: probe, %s}\n", HomeProbe, Home, record)
+	for _, c := range w.communes {
+		fmt.Fprintf(&b, "  - {id: %s, unit: %s, role: probe, %s}\n", c.Machine, c.ID, record)
+	}
+	return b.String()
+}
+
+func (w *writer) lines() string {
+	var b strings.Builder
+	b.WriteString("lines:\n")
+	line := func(unit, path, carrier string, anchors []string) {
+		if len(anchors) > 0 {
+			fmt.Fprintf(&b, "  - {id: %s-%s, unit: %s, path: %s, carrier: %q, seal: 5s, anchors: [%s], %s}\n", unit, path, unit, path, carrier, quoted(anchors), record)
+		}
+	}
+	for _, u := range w.unitIDs() {
+		line(u, "internet", w.carriers[u], w.e.Internet)
+		line(u, "tslcd", "Cục Bưu điện Trung ương", w.e.TSLCD)
+	}
+	if len(w.e.Internet)+len(w.e.TSLCD) == 0 {
+		return "lines: []\n"
+	}
+	return b.String()
+}
+
+func (w *writer) unitIDs() []string {
+	ids := []string{Home}
+	for _, c := range w.communes {
+		ids = append(ids, c.ID)
+	}
+	return ids
+}
+
+func quoted(list []string) string {
+	out := make([]string, len(list))
+	for i, s := range list {
+		out[i] = strconv.Quote(s)
+	}
+	return strings.Join(out, ", ")
+}
+
+func (w *writer) offices() string {
+	var b strings.Builder
+	b.WriteString("operators:\n")
+	for _, o := range [][3]string{
+		{"don_vi", "Đơn vị sử dụng", "The unit itself"}, {"huyen", "Đơn vị vận hành giám sát", "Operator of this monitoring"},
+		{"tinh", "Sở Khoa học và Công nghệ", "Department of Science and Technology"}, {"vpcp", "Văn phòng Chính phủ", "Government Office"},
+		{"bcy", "Ban Cơ yếu Chính phủ", "Government Cipher Committee"}, {"cuc_bdtw", "Cục Bưu điện Trung ương", "Central Post Office"},
+		{"nha_mang", "Nhà cung cấp dịch vụ Internet", "Internet provider"},
+	} {
+		fmt.Fprintf(&b, "  - {id: %s, name: {vi: %q, en: %q}, %s}\n", o[0], o[1], o[2], record)
+	}
+	contacts := ""
+	if w.e.Webhook != "" {
+		contacts = fmt.Sprintf("{kind: webhook, value: %q, %s}", w.e.Webhook, record)
+	}
+	b.WriteString("\noffices:\n")
+	fmt.Fprintf(&b, "  - {id: VHTT, name: {vi: \"Phòng Văn hóa và Thông tin\", en: \"Culture and Information Office\"}, unit: %s, contacts: [%s], %s}\n", Home, contacts, record)
+	return b.String()
+}
+
+// A service of the lab, before its hosts are filled in.
+type service struct {
+	id, vi, en, operator, watch string
+	depends                     []string
+	checks                      []string
+}
+
+// check writes one check. It decides, since in a lab each of them is there for its own sake.
+func (w *writer) check(id, kind, path, with string) string {
+	return fmt.Sprintf("{id: %s, kind: %s, every: %s, timeout: 3s, confirm: 1, path: %s, decides: true, with: {%s}}", id, kind, w.every, path, with)
+}
+
+func (w *writer) web(id string, s Web, more string) string {
+	with := fmt.Sprintf("url: %q, roots: %q, warn_days: 1", s.URL, w.e.Roots)
+	if s.Name != "" {
+		with += fmt.Sprintf(", server_name: %q", s.Name)
+	}
+	return w.check(id, "http", "internet", with+`, absent: ["bảo trì", "Hacked"]`+more)
+}
+
+func (w *writer) services() string {
+	var b strings.Builder
+	b.WriteString("services:\n")
+	for _, s := range w.all() {
+		fmt.Fprintf(&b, "  - id: %s\n    name: {vi: %q, en: %q}\n    operator: %s\n    owner: VHTT\n    valid_from: 2023-01-01\n    valid_to:\n    source: this lab\n    verified: true\n", s.id, s.vi, s.en, s.operator)
+		fmt.Fprintf(&b, "    season:\n    hours: 24x7\n    severity: critical\n    depends: [%s]\n    quorum: {units: 1, carriers: 1}\n    watch: %s\n    checks:\n", strings.Join(s.depends, ", "), s.watch)
+		for _, c := range s.checks {
+			fmt.Fprintf(&b, "      - %s\n", c)
+		}
+	}
+	return b.String()
+}
+
+// all lists the services that the lab has addresses for.
+func (w *writer) all() []service {
+	const unit = "one_per_unit"
+	e := w.e
+	out := []service{
+		{"thu_thap", "Máy chủ thu thập tập trung", "Central collector", "huyen", "role:collector", nil, []string{w.check("tcp", "tcp", "lan", `address: "${collector.agents}"`)}},
+	}
+	add := func(when bool, s service) {
+		if when {
+			out = append(out, s)
+		}
+	}
+	add(len(e.Disks) > 0, service{"pc", "Máy trạm", "Workstation", "don_vi", unit, nil, []string{w.check("host", "host", "lan", `disk_paths: ["${pc.disk}"], mem_warn: 1`)}})
+	add(e.Gateway, service{"lan", "Mạng nội bộ", "Local network", "don_vi", unit, nil, []string{w.check("gateway", "gateway", "lan", "")}})
+	lan := []string(nil)
+	if e.Gateway {
+		lan = []string{"lan"}
+	}
+	add(len(e.Internet) > 0, service{"inet", "Đường truyền Internet", "Internet line", "nha_mang", unit, lan, []string{w.check("uplink", "uplink", "internet", `anchors: "${line.anchors}"`)}})
+	add(len(e.TSLCD) > 0, service{"tslcd", "Mạng truyền số liệu chuyên dùng", "Dedicated network", "cuc_bdtw", unit, lan, []string{w.check("uplink", "uplink", "tslcd", `anchors: "${line.anchors}"`)}})
+	add(e.Resolver != "", service{"dns_local", "Phân giải tên miền", "Name resolution", "tinh", unit, nil,
+		[]string{w.check("dns", "dns", "internet", fmt.Sprintf(`server: %q, name: cong.tuky.test, type: A, answers: ["${cong_h.address}"]`, e.Resolver))}})
+	names := []string(nil)
+	if e.Resolver != "" {
+		names = []string{"dns_local"}
+	}
+	add(e.Portal.URL != "", service{"cong_h", "Cổng TTĐT huyện", "District portal", "tinh", unit, names, []string{w.web("http", e.Portal, `, contains: ["Tứ Kỳ"]`)}})
+	add(len(e.Communes) > 0, service{"cong_x", "Trang TTĐT xã", "Commune websites", "tinh", unit, names,
+		[]string{w.web("http", Web{URL: "${cong_x.url}", Name: e.communeName()}, "")}})
+	add(e.Province.URL != "", service{"dvc_t", "Cổng Dịch vụ công của tỉnh", "Provincial service portal", "tinh", unit, names, []string{w.web("http", e.Province, "")}})
+	add(e.National.URL != "", service{"dvc_q", "Cổng Dịch vụ công quốc gia", "National service portal", "vpcp", unit, names, []string{w.web("http", e.National, "")}})
+	add(e.Payment.URL != "", service{"thanhtoan", "Thanh toán trực tuyến", "Online payment", "vpcp", unit, names, []string{w.web("http", e.Payment, "")}})
+	add(e.OneStop.URL != "", service{"tthc", "Hệ thống một cửa điện tử", "One-stop shop", "tinh", unit, names, []string{w.web("trang", e.OneStop, ""),
+		w.web("tra_cuu", Web{URL: strings.TrimSuffix(e.OneStop.URL, "/") + "/tra-cuu?ma=H29.30-251123-0001", Name: e.OneStop.Name}, `, contains: ["đã tiếp nhận"]`)}})
+	add(e.Mail.IMAP != "", service{"mail", "Thư điện tử công vụ", "Official e-mail", "tinh", unit, names, w.mail()})
+	add(e.Signature.OCSP != "", service{"kyso_usb", "Chữ ký số chuyên dùng Chính phủ", "Government digital signature", "bcy", unit, nil, w.signature()})
+	add(len(e.Printers) > 0, service{"may_in", "Máy in mạng", "Network printer", "don_vi", unit, nil, []string{w.check("tcp", "tcp", "lan", `address: "${may_in.address}"`)}})
+	return out
+}
+
+func (e *Endpoints) communeName() string {
+	for _, w := range e.Communes {
+		return w.Name
+	}
+	return ""
+}
+
+func (w *writer) mail() []string {
+	m := w.e.Mail
+	tls := fmt.Sprintf(`, roots: %q, warn_days: 1, server_name: %q`, w.e.Roots, m.ServerName)
+	return []string{w.check("gui", "smtp", "internet", fmt.Sprintf(`address: %q, starttls: required`, m.SMTP)+tls),
+		w.check("nhan", "imap", "internet", fmt.Sprintf(`address: %q`, m.IMAP)+tls)}
+}
+
+func (w *writer) signature() []string {
+	s := w.e.Signature
+	return []string{
+		w.check("dau_thoi_gian", "tsa", "internet", fmt.Sprintf("url: %q, roots: %q", s.TSA, s.Root)),
+		w.check("ocsp", "ocsp", "internet", fmt.Sprintf("url: %q, certificate: %q, issuer: %q", s.OCSP, s.Certificate, s.Issuer)),
+		w.check("thu_hoi", "crl", "internet", fmt.Sprintf("url: %q, issuer: %q", s.CRL, s.Issuer)),
+	}
+}
+
+func (w *writer) parameters() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "parameters:\n  - {id: collector.agents, builtin: true, note: \"address for agents\", %s}\n", record)
+	if w.e.PortalIP != "" {
+		fmt.Fprintf(&b, "  - {id: cong_h.address, value: %q, note: \"address behind the portal's name\", %s}\n", w.e.PortalIP, record)
+	}
+	byUnit := func(id string, values map[string]string) {
+		if len(values) == 0 {
+			return
+		}
+		fmt.Fprintf(&b, "  - id: %s\n    note: by unit\n    valid_from: 2023-01-01\n    valid_to:\n    source: this lab\n    verified: true\n    values:\n", id)
+		for _, u := range slices.Sorted(maps.Keys(values)) {
+			fmt.Fprintf(&b, "      - {unit: %s, value: %q}\n", u, values[u])
+		}
+	}
+	sites := map[string]string{}
+	for u, s := range w.e.Communes {
+		sites[u] = s.URL
+	}
+	byUnit("cong_x.url", sites)
+	byUnit("may_in.address", w.e.Printers)
+	byUnit("pc.disk", w.e.Disks)
+	return b.String()
+}
