@@ -61,7 +61,7 @@ func (m *metrics) state() exporter.CollectorState {
 	defer cancel()
 	c, now := m.c, m.c.now()
 	p := c.district()
-	s := exporter.CollectorState{Build: c.build, LogLeaves: c.store.Size(), LogFailures: c.logFailures(), WorkingTime: map[string]bool{}}
+	s := exporter.CollectorState{Build: c.build, LogLeaves: c.store.Size(), LogFailures: c.logFailures(), ArchiveFailing: c.intake.Archive().Failing, WorkingTime: map[string]bool{}}
 	if st, err := os.Stat(filepath.Join(c.dir, evidenceDir, "checkpoint")); err == nil {
 		s.LogCheckpoint = st.ModTime()
 	}

@@ -70,7 +70,7 @@ func collectorAt(at time.Time) exporter.CollectorState {
 			{ID: "mail", State: check.Unknown, Units: map[string]check.State{"xa-an-thanh": check.Degraded, "xa-chi-minh": check.Unknown},
 				View: map[string]int{"total": 2, "fresh": 1, "failing": 0}, Windows: windows("24x7")},
 		},
-		WorkingTime: map[string]bool{"hanh-chinh": true}, NotConfigured: 3, LogLeaves: n, LogCheckpoint: at,
+		WorkingTime: map[string]bool{"hanh-chinh": true}, NotConfigured: 3, ArchiveFailing: at, LogLeaves: n, LogCheckpoint: at,
 		BuiltIn: &exporter.BuiltIn{Machine: "pc-1", Unit: "xa-an-thanh", State: exporter.AgentState{
 			Runs: n, Missed: map[check.Reason]int64{check.MissedOverrun: n / 10}, Delay: exporter.Histogram{Bounds: []float64{0.1, 1}, Counts: []uint64{uint64(n), 0, 0}, Sum: 1},
 			SpoolBatches: 1, SpoolBytes: 1000, SpoolOldest: at.Add(-time.Minute), SpoolDropped: map[check.Reason]int64{check.DataLost: 0},

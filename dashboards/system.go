@@ -106,7 +106,8 @@ func agentPanels() []panel {
 		"Over 24 hours look at the machine's line."},
 		query{expr: fmt.Sprintf("time() - max by (machine) (%s{%s})", exporter.SpoolOldest, fleet), legend: "{{machine}}", empty: true},
 		query{expr: fmt.Sprintf("time() - max by (machine) (%s{%s})", exporter.PushLastSuccess, fleet), legend: "{{machine}} · push", empty: true},
-		query{expr: fmt.Sprintf("time() - max by (machine) (%s{%s})", exporter.AgentCloned, fleet), legend: "{{machine}} · 2 máy 1 danh tính / cloned", empty: true})
+		query{expr: fmt.Sprintf("time() - max by (machine) (%s{%s})", exporter.AgentCloned, fleet), legend: "{{machine}} · 2 máy 1 danh tính / cloned", empty: true},
+		query{expr: fmt.Sprintf("time() - max(%s)", exporter.ArchiveFailing), legend: "máy chủ không ghi được / not archived", empty: true})
 	runs := lines(12, 8, "none", text{"Số lần chạy mỗi phút", "Runs per minute"}, text{"Lần chạy đã xong và lần bị bỏ theo lý do.", "Runs that ended, and slots not run by why."},
 		query{expr: rate(exporter.CheckRuns, "machine"), legend: "{{machine}}"},
 		query{expr: rate(exporter.CheckMissed, "machine, reason"), legend: "{{machine}} · {{reason}}", empty: true},

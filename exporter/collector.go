@@ -23,6 +23,8 @@ type CollectorState struct {
 	LogCheckpoint time.Time // when the newest was made
 	LogFailures   int64     // of verification
 
+	ArchiveFailing time.Time // since when nothing that agents send can be archived; zero while it can
+
 	Notifications []Notification // attempts to tell people, since the start
 
 	BuiltIn *BuiltIn // the collector's own agent; nil for none
@@ -113,6 +115,7 @@ func gatherCollector(st CollectorState, c collect) []*dto.MetricFamily {
 	}
 	s.instant(LogCheckpoint, st.LogCheckpoint)
 	s.add(LogFailures, float64(st.LogFailures))
+	s.instant(ArchiveFailing, st.ArchiveFailing)
 	if b := st.BuiltIn; b != nil {
 		s.builtIn(b, c)
 	}

@@ -96,6 +96,7 @@ var families = []Family{
 	{ChecksRunning, GaugeType, "", "Runs under way.", agentLabels()},
 	{ClockOffset, GaugeType, "seconds", "How far this machine's clock is ahead of the source's.", agentLabels(LabelSource)},
 	{AgentLastContact, GaugeType, "seconds", "When the collector last heard of an agent, in Unix seconds.", []string{LabelMachine, LabelUnit}},
+	{ArchiveFailing, GaugeType, "seconds", "Since when the collector cannot archive what agents send, as on a full disk, in Unix seconds; they keep it. No series while it can.", nil},
 	{AgentCloned, GaugeType, "seconds", "Since when two machines have used one identity, in Unix seconds; until one enrols again nothing they send is a figure.", []string{LabelMachine, LabelUnit}},
 	{AgentRefused, CounterType, "", "Batches that were not taken in, by why: a gap, a fork, a wrong signature, too much at once.", []string{LabelMachine, LabelReason}},
 	{AgentRejected, CounterType, "", "Results that are kept but enter no figure, by why.", []string{LabelMachine, LabelReason}},

@@ -72,7 +72,7 @@ func sampleCollector() CollectorState {
 			{ID: "dvc"},
 		},
 		WorkingTime: map[string]bool{"service_hours": true, "24x7": true, "tet": false}, NotConfigured: 3,
-		LogLeaves: 600, LogCheckpoint: at(-1), LogFailures: 1,
+		LogLeaves: 600, LogCheckpoint: at(-1), LogFailures: 1, ArchiveFailing: at(-3),
 		BuiltIn: &BuiltIn{Machine: "center", Unit: "huyen", State: agent},
 	}
 }

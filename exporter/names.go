@@ -42,6 +42,7 @@ const (
 
 	// Of the collector.
 	AgentLastContact   = "egovmon_collector_agent_last_contact_timestamp_seconds"
+	ArchiveFailing     = "egovmon_collector_archive_failing_timestamp_seconds"
 	AgentCloned        = "egovmon_collector_identity_cloned_timestamp_seconds"
 	AgentRefused       = "egovmon_collector_refused_batches_total"
 	AgentRejected      = "egovmon_collector_rejected_results_total"

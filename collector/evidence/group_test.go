@@ -254,6 +254,29 @@ func TestFullDisk(t *testing.T) {
 	}
 	appendN(t, s, 3, 1)
 	checkLog(t, s, 4)
+	// Every other step up to the checkpoint's rename may find no room too: what fails is not in the log, and what is
+	// there is served and can be opened.
+	for step := 2; ; step++ {
+		d.failAt, d.fault = d.ops+step, torn
+		_, err := s.Append(t.Context(), testEntry(t, 4))
+		if err == nil || errors.Is(err, ErrStopped) {
+			if step < 6 {
+				t.Errorf("step %d: %v", step, err)
+			}
+			break
+		}
+		checkLog(t, s, 4)
+		again, err := open(testOptions(t, "mem"), d.clone())
+		if err != nil {
+			t.Fatalf("step %d: %v", step, err)
+		}
+		checkLog(t, again, 4)
+	}
+	d = newMemDisk()
+	if s, err = open(testOptions(t, "mem"), d); err != nil {
+		t.Fatal(err)
+	}
+	appendN(t, s, 0, 4)
 	d.failAt, d.fault = d.ops+1, lost // the sync of the segment: nothing is known any more
 	if _, err := s.Append(t.Context(), testEntry(t, 4)); !errors.Is(err, ErrStopped) {
 		t.Fatalf("a failed sync: %v", err)

@@ -284,7 +284,9 @@ func (s *Store) write(group []*request) error {
 	if err := s.tree.flush(); err != nil {
 		return s.undo(seg, created, old, err)
 	}
-	if err := s.publish(now); err != nil {
+	if err := s.publish(now); errors.Is(err, errUnpublished) {
+		return s.undo(seg, created, old, err)
+	} else if err != nil {
 		return s.stop(err)
 	}
 	seg.end += int64(len(buf))
@@ -337,9 +339,27 @@ func (s *Store) publish(t tlog.Tree) error {
 	return s.accept(&commit{tree: t, note: msg})
 }
 
+// errUnpublished says that the checkpoint on disk is for sure the one before, as when there was no room for a new one.
+var errUnpublished = errors.New("the checkpoint cannot be written")
+
+// A renaming disk notes whether a new checkpoint may be in the place of the old one.
+type renaming struct {
+	durable.Disk
+	tried bool
+}
+
+func (d *renaming) Rename(from, to string) error {
+	d.tried = true
+	return d.Disk.Rename(from, to)
+}
+
 // accept makes a signed state the log's state.
 func (s *Store) accept(c *commit) error {
-	if err := durable.ReplaceIn(replacing{s.disk}, checkpointFile, c.note); err != nil {
+	d := &renaming{Disk: replacing{s.disk}}
+	if err := durable.ReplaceIn(d, checkpointFile, c.note); err != nil {
+		if !d.tried {
+			err = fmt.Errorf("%w: %w", errUnpublished, err)
+		}
 		return err
 	}
 	s.committed.Store(c)

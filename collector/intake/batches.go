@@ -68,7 +68,7 @@ func (s *Server) batches(w http.ResponseWriter, r *http.Request, id enrol.Machin
 		}
 	}
 	if err := s.archive(r, &a); err != nil {
-		s.fail(w, r, err)
+		s.unarchived(w, r, err)
 		return
 	}
 	answer := s.answer(id.ID, a.journal, "")
@@ -188,7 +188,11 @@ func (s *Server) archive(r *http.Request, a *admission) error {
 	if len(a.entries) == 0 {
 		return nil
 	}
-	if _, err := s.opts.Evidence.Append(r.Context(), a.entries...); err != nil {
+	_, err := s.opts.Evidence.Append(r.Context(), a.entries...)
+	if r.Context().Err() == nil {
+		s.archived(err)
+	}
+	if err != nil {
 		return err
 	}
 	s.with(a.id.ID, func(m *machine) {
@@ -197,6 +201,61 @@ func (s *Server) archive(r *http.Request, a *admission) error {
 	})
 	s.wake()
 	return nil
+}
+
+// An Archive says whether what machines send can be archived.
+type Archive struct {
+	Failing time.Time // since when not; zero while it can
+	Why     string    // for a person; "" while it can
+}
+
+// Archive returns how archiving stands. While it fails nothing is acknowledged, so that machines keep what they measure
+// and send it again; everything that is read is served as before.
+func (s *Server) Archive() Archive {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.archiving
+}
+
+// archived notes the outcome of an attempt, and tells the log of the first of a row of failures and of their end.
+func (s *Server) archived(err error) {
+	s.mu.Lock()
+	before := s.archiving
+	if err == nil {
+		s.archiving = Archive{}
+	} else if s.archiving.Why = err.Error(); before.Failing.IsZero() {
+		s.archiving.Failing = s.opts.Now().UTC()
+	}
+	s.mu.Unlock()
+	switch {
+	case err != nil && before.Failing.IsZero():
+		s.opts.Logger.Error("intake: batches cannot be archived; machines keep them and send them again", "err", err)
+	case err == nil && !before.Failing.IsZero():
+		s.opts.Logger.Info("intake: batches are archived again")
+	}
+}
+
+// How long a machine is asked to wait when nothing can be archived.
+const (
+	waitForRoom   = time.Minute
+	waitForPerson = 5 * time.Minute
+)
+
+// unarchived answers for a request that could not be archived. Nothing of it is acknowledged.
+func (s *Server) unarchived(w http.ResponseWriter, r *http.Request, err error) {
+	if r.Context().Err() != nil || asRefusal(err) != nil || errors.Is(err, evidence.ErrOvertaken) {
+		s.fail(w, r, err)
+		return
+	}
+	status, after, text := http.StatusServiceUnavailable, waitForPerson, "the collector cannot write to its archive: its log says why"
+	switch {
+	case noRoom(err):
+		status, after, text = http.StatusInsufficientStorage, waitForRoom, "the collector's disk is full"
+	case !errors.Is(err, evidence.ErrStopped):
+		after = waitForRoom
+	}
+	w.Header().Set("Retry-After", strconv.Itoa(jitter(after)))
+	s.reply(w, status, wire.Refusal{Code: wire.CodeInternal, Error: text + "; keep what was measured and send it again later"})
 }
 
 // busy says 429 to a machine that may come back soon.

@@ -78,6 +78,8 @@ type Server struct {
 
 	dict dictionaries
 
+	archiving Archive // guarded by mu
+
 	waking chan struct{} // holds one token when the log may have grown
 	feed   feed
 }
