@@ -1,8 +1,12 @@
 package faults
 
 import (
+	"encoding/json"
 	"flag"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -40,10 +44,65 @@ func seen(t *testing.T, s *story) {
 
 // TestKill kills agent and collector at random moments while another pair, undisturbed, watches the same peer. What the
 // agent has ever shown as recorded is in the history in the end, once, and as the peer was.
-func TestKill(t *testing.T) {
-	bin := programs(t)
+func TestKill(t *testing.T) { killing(t, programs(t), *rounds, func(*town) {}) }
+
+// TestPowerCut does so with programs that keep what they write to themselves until they sync it, so that a kill takes
+// from the disk what a power cut takes; of the history's file, all that was not brought in from its log.
+func TestPowerCut(t *testing.T) {
+	bin, err := build(overlay(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(bin) })
+	killing(t, bin, (*rounds+1)/2, func(w *town) {
+		for _, end := range []string{"-wal", "-shm"} {
+			if err := os.Remove(filepath.Join(w.state, "history.db"+end)); err != nil && !os.IsNotExist(err) {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+// overlay says with which sources the programs are built whose writes get lost.
+func overlay(t *testing.T) string {
+	t.Helper()
+	root, err := filepath.Abs(filepath.Join("..", ".."))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	replace := map[string]string{}
+	for _, x := range []struct{ source, of, from, to string }{
+		{"agent/journal/journal.go", "journal", "o.disk = folder(o.Dir)", "o.disk = unsynced{folder(o.Dir)}"},
+		{"collector/evidence/store.go", "evidence", "open(o, folder(o.Dir))", "open(o, holdBack(folder(o.Dir)))"},
+	} {
+		path := filepath.Join(root, filepath.FromSlash(x.source))
+		text := read(t, path)
+		if !strings.Contains(text, x.from) {
+			t.Fatalf("%s does not say %q any more: say here where its disk is chosen", x.source, x.from)
+		}
+		changed := filepath.Join(dir, x.of+".go")
+		if err := os.WriteFile(changed, []byte(strings.Replace(text, x.from, x.to, 1)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		replace[path] = changed
+		replace[filepath.Join(filepath.Dir(path), "unsynced.go")] = filepath.Join(root, "collector", "faults", "testdata", "overlay", x.of+".go.txt")
+	}
+	b, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(name, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// killing kills programs so many times, and judges what is left. cut is what else a fault takes from the collector.
+func killing(t *testing.T, bin string, rounds int, cut func(w *town)) {
 	peer := newPeer(t)
-	w, calm := newTown(t, bin, peer), newTown(t, bin, peer)
+	w, calm := newTown(t, bin, peer), newTown(t, programs(t), peer)
 	calm.start()
 	w.start()
 	shown := map[string]map[float64]bool{}
@@ -59,7 +118,7 @@ func TestKill(t *testing.T) {
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 0))
 	kills := map[string]int{}
-	for range *rounds {
+	for range rounds {
 		time.Sleep(time.Duration(rng.Int64N(int64(4 * time.Second))))
 		look()
 		switch rng.IntN(5) {
@@ -70,11 +129,13 @@ func TestKill(t *testing.T) {
 		case 3:
 			kills["collector"]++
 			w.collector.kill()
+			cut(w)
 			w.open()
 		case 4:
 			kills["both"]++
 			w.watcher.kill()
 			w.collector.kill()
+			cut(w)
 			w.open()
 			w.start()
 		}
@@ -86,7 +147,23 @@ func TestKill(t *testing.T) {
 	s, u := w.remains().judge(t), calm.remains().judge(t)
 	seen(t, s)
 	seen(t, u)
-	promised, broken := 0, 0
+	promised, broken := w.promises(s, shown)
+	if promised == 0 || broken > 0 {
+		t.Errorf("%d of %d results that the agent showed as recorded are not in the history", broken, promised)
+	}
+	share := agree(t, u, s, nearChange)
+	t.Logf("killed %v; %d results, %d of them seen as recorded; %.2f of the seconds of the undisturbed run: %v", kills, len(s.recorded), promised, share, s.totals)
+	out, errs, err := w.try("agent", "journal", "verify", "--data", w.agent)
+	if err != nil {
+		t.Errorf("agent journal verify: %v: %.500s%.500s", err, out, errs)
+	}
+	if share < 0.5 {
+		t.Errorf("only %.2f of the seconds were measured in spite of the kills", share)
+	}
+}
+
+// promises counts what the agent showed as recorded, and what of it is not in the log.
+func (w *town) promises(s *story, shown map[string]map[float64]bool) (promised, broken int) {
 	starts := map[string]map[int64]bool{}
 	for k := range s.archived {
 		if starts[k.check] == nil {
@@ -102,16 +179,5 @@ func TestKill(t *testing.T) {
 			}
 		}
 	}
-	if promised == 0 || broken > 0 {
-		t.Errorf("%d of %d results that the agent showed as recorded are not in the history", broken, promised)
-	}
-	share := agree(t, u, s, nearChange)
-	t.Logf("killed %v; %d results, %d of them seen as recorded; %.2f of the seconds of the undisturbed run: %v", kills, len(s.recorded), promised, share, s.totals)
-	out, errs, err := w.try("agent", "journal", "verify", "--data", w.agent)
-	if err != nil {
-		t.Errorf("agent journal verify: %v: %.500s%.500s", err, out, errs)
-	}
-	if share < 0.5 {
-		t.Errorf("only %.2f of the seconds were measured in spite of the kills", share)
-	}
+	return promised, broken
 }
