@@ -32,8 +32,7 @@ const GCPercent = 60
 
 const (
 	journalDir  = "journal"
-	formerFile  = "journal.head" // beside it: which journal that is
-	renewEvery  = 6 * time.Hour
+	formerFile  = "journal.head"  // beside it: which journal that is
 	idleTimeout = 2 * time.Minute // of the agent's own port
 )
 
@@ -265,39 +264,6 @@ func (d *Daemon) goodbye(ctx context.Context, cause string) {
 	}
 	if err := d.pusher.Goodbye(ctx, cause); err != nil {
 		d.log.Info("the collector was not told of the stop", "err", err)
-	}
-}
-
-// renewals keeps the certificate fresh.
-func (d *Daemon) renewals(ctx context.Context) error {
-	timer := time.NewTimer(time.Minute)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-timer.C:
-		}
-		timer.Reset(renewEvery)
-		d.mu.Lock()
-		id := d.id
-		d.mu.Unlock()
-		if !id.RenewDue(d.o.Now()) {
-			continue
-		}
-		fresh, err := push.Renew(ctx, id, push.RenewOptions{Dial: d.o.Dial}, d.o.Now)
-		if err == nil {
-			err = fresh.Save(d.o.Dir)
-		}
-		if err != nil {
-			d.log.Error("the machine's certificate cannot be renewed", "until", id.TLS.Leaf.NotAfter, "err", err)
-			continue
-		}
-		d.mu.Lock()
-		d.id = fresh
-		d.mu.Unlock()
-		d.client.CloseIdleConnections()
-		d.log.Info("certificate renewed", "until", fresh.TLS.Leaf.NotAfter)
 	}
 }
 

@@ -110,7 +110,11 @@ func (p *Pusher) fail(outcome string, err error) error {
 	p.count(outcome, false)
 	p.mu.Lock()
 	p.stats.Problem = ProblemOf(err)
+	refused := p.stats.Problem == NoIdentity || p.stats.Problem == Revoked
 	p.mu.Unlock()
+	if refused { // perhaps the connection is older than our certificate, which it would show for ever
+		p.o.Client.CloseIdleConnections()
+	}
 	return err
 }
 

@@ -15,6 +15,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -243,6 +244,8 @@ func (c *Collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch what {
 	case "GET time":
 		_ = json.NewEncoder(w).Encode(wire.TimeAnswer{Time: wire.FormatTime(time.Now())})
+	case "POST renew":
+		c.renew(w, r)
 	case "POST enrol":
 		c.enrol(w, r)
 	case "POST batches":
@@ -256,6 +259,27 @@ func (c *Collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		w.WriteHeader(http.StatusNotFound)
 	}
+}
+
+// renew gives the caller a certificate of 90 days for a new key.
+func (c *Collector) renew(w http.ResponseWriter, r *http.Request) {
+	var req wire.RenewRequest
+	err := json.NewDecoder(io.LimitReader(r.Body, wire.MaxEnrol)).Decode(&req)
+	if err == nil && len(r.TLS.PeerCertificates) == 0 {
+		err = errors.New("no certificate")
+	}
+	var leaf *x509.Certificate
+	if err == nil {
+		var csr *x509.CertificateRequest
+		if csr, err = x509.ParseCertificateRequest(req.CSR); err == nil {
+			leaf, err = c.machineCert(r.TLS.PeerCertificates[0].URIs[0].Path[1:], csr.PublicKey)
+		}
+	}
+	if err != nil {
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	_ = json.NewEncoder(w).Encode(wire.RenewAnswer{Certificate: leaf.Raw, Time: wire.FormatTime(time.Now())})
 }
 
 func (c *Collector) enrol(w http.ResponseWriter, r *http.Request) {
