@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
-	"sync"
 )
 
 // nginxSettings is the frame of nginx's configuration. It runs as one process, so that nothing is left of it when it is killed.
@@ -35,73 +34,24 @@ http {
 %s}
 `
 
-// An nginx is Debian's nginx in a Place, with server blocks of its own.
-type nginx struct {
-	ctx   context.Context
-	p     Place
-	ports []int // standard ones that it listens at
-
-	mu      sync.Mutex
-	proc    *Process // nil while it is halted
-	stopped bool
-}
-
-// startNginx runs nginx with these directives of the http block; it listens at these standard ports.
-func startNginx(ctx context.Context, p Place, directives string, ports ...int) (*nginx, error) {
+// startNginx runs Debian's nginx with these directives of the http block; it listens at these standard ports.
+func startNginx(ctx context.Context, p Place, directives string, ports ...int) (*daemon, error) {
 	if err := Require("nginx"); err != nil {
 		return nil, err
 	}
-	conf := fmt.Appendf(nil, nginxSettings, p.Dir, "\t"+strings.TrimSpace(directives)+"\n")
-	if err := replace(filepath.Join(p.Dir, "nginx.conf"), conf, 0o644); err != nil {
+	path := filepath.Join(p.Dir, "nginx.conf")
+	if err := replace(path, fmt.Appendf(nil, nginxSettings, p.Dir, "\t"+strings.TrimSpace(directives)+"\n"), 0o644); err != nil {
 		return nil, err
 	}
-	n := &nginx{ctx: ctx, p: p, ports: ports}
-	return n, n.halt(false)
-}
-
-// halt ends nginx, or starts it again.
-func (n *nginx) halt(on bool) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if on || n.stopped {
-		if !on {
-			return errStopped
+	ready := func(proc *Process) error {
+		for _, std := range ports {
+			if err := answers(ctx, p, proc, std); err != nil {
+				return err
+			}
 		}
-		return n.end()
-	}
-	if n.proc != nil {
 		return nil
 	}
-	proc, err := start(n.ctx, n.p, "nginx", "-p", n.p.Dir, "-e", "stderr", "-c", filepath.Join(n.p.Dir, "nginx.conf"))
-	if err != nil {
-		return err
-	}
-	n.proc = proc
-	for _, std := range n.ports {
-		if err := answers(n.ctx, n.p, proc, std); err != nil {
-			_ = n.end()
-			return err
-		}
-	}
-	return nil
-}
-
-func (n *nginx) end() error {
-	if n.proc == nil {
-		return nil
-	}
-	err := n.proc.Stop()
-	n.proc = nil
-	return err
-}
-
-// stop ends nginx for good.
-func (n *nginx) stop() error {
-	err := n.halt(true)
-	n.mu.Lock()
-	n.stopped = true
-	n.mu.Unlock()
-	return err
+	return startDaemon(ctx, p, ready, "nginx", "-p", p.Dir, "-e", "stderr", "-c", path)
 }
 
 // answers waits until something listens at a standard port of the Place.

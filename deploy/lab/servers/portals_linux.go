@@ -23,7 +23,7 @@ type PortalsConfig struct {
 // browsers to 443.
 type Portals struct {
 	p        Place
-	nginx    *nginx
+	nginx    *daemon
 	sites    []*Site
 	backends map[string]*httpd
 }
@@ -190,7 +190,7 @@ type CaptiveConfig struct {
 // own certificate. A line is led to it by its gateway.
 type Captive struct {
 	p     Place
-	nginx *nginx
+	nginx *daemon
 }
 
 // StartCaptive starts the portal at ports 80 and 443.

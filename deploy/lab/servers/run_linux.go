@@ -80,6 +80,16 @@ func Start(cmd *exec.Cmd) (*Process, error) {
 // Done is closed once the program has ended.
 func (r *Process) Done() <-chan struct{} { return r.done }
 
+// Running tells whether the program has not ended yet.
+func (r *Process) Running() bool {
+	select {
+	case <-r.done:
+		return false
+	default:
+		return true
+	}
+}
+
 // Err says how the program ended; nil while it runs.
 func (r *Process) Err() error {
 	r.mu.Lock()
@@ -92,20 +102,16 @@ func (r *Process) Pid() int { return r.cmd.Process.Pid }
 
 // Signal sends a signal to the program alone. A program that has ended is no error.
 func (r *Process) Signal(s syscall.Signal) error {
-	select {
-	case <-r.done:
+	if !r.Running() {
 		return nil
-	default:
 	}
 	return ended(syscall.Kill(r.Pid(), s))
 }
 
 // SignalGroup sends a signal to the program and all that it started. A program that has ended is no error.
 func (r *Process) SignalGroup(s syscall.Signal) error {
-	select {
-	case <-r.done:
+	if !r.Running() {
 		return nil
-	default:
 	}
 	return ended(syscall.Kill(-r.Pid(), s))
 }
