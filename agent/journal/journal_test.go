@@ -43,6 +43,8 @@ func newRig(t testing.TB) *rig {
 	return r
 }
 
+func (r *rig) now() time.Time { return r.clock }
+
 // start opens the journal, as after a kill when it was open, and begins.
 func (r *rig) start() {
 	r.Helper()
