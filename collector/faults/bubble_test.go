@@ -90,20 +90,22 @@ func atLeast(share float64, reasons ...check.Reason) func(*rig, *story, *story, 
 
 // TestUndisturbed shows that the judges are content with a run that nothing disturbs.
 func TestUndisturbed(t *testing.T) {
+	t.Parallel()
 	disturb(t, nil, func(*rig) {}, everything)
 }
 
 // TestCollectorAway keeps the collector away for ten days: each result of them is in the history in the end.
 func TestCollectorAway(t *testing.T) {
+	t.Parallel()
 	const days = 10
-	disturb(t, func(w *world) { w.seal = 15 * time.Minute }, func(r *rig) {
+	disturb(t, func(w *world) { w.every, w.seal = 15*time.Minute, 15*time.Minute }, func(r *rig) {
 		r.world.close()
 		time.Sleep(days * 24 * time.Hour)
 		r.world.open()
 		time.Sleep(time.Hour)
 	}, func(r *rig, u, s *story, share float64) {
 		everything(r, u, s, share)
-		if n := len(s.recorded); n < days*288*len(r.checks) {
+		if n := len(s.recorded); n < days*96*len(r.checks) {
 			r.Errorf("%d results in %d days", n, days)
 		}
 	})
@@ -111,6 +113,7 @@ func TestCollectorAway(t *testing.T) {
 
 // TestCrashes stops agent and collector at random moments, each as a kill does.
 func TestCrashes(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(4) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		disturb(t, func(w *world) { w.every = time.Minute }, func(r *rig) {
@@ -138,6 +141,7 @@ func TestCrashes(t *testing.T) {
 // TestAgentOff stops the agent for half an hour, and switches the machine off for as long. What a stop in order leaves of
 // the slots under way is silent; all others are told of.
 func TestAgentOff(t *testing.T) {
+	t.Parallel()
 	disturb(t, nil, func(r *rig) {
 		r.a.stop(false)
 		time.Sleep(30 * time.Minute)
@@ -157,6 +161,7 @@ func TestAgentOff(t *testing.T) {
 
 // TestSuspended lets the machine sleep for half an hour.
 func TestSuspended(t *testing.T) {
+	t.Parallel()
 	disturb(t, nil, func(r *rig) {
 		const nap = 30 * time.Minute
 		r.a.slept.Add(int64(nap))
@@ -170,6 +175,7 @@ func TestSuspended(t *testing.T) {
 // TestClock steps the machine's clock, with and without a collector to measure it against, and sets it right half an hour
 // later. What was run meanwhile is never taken for something that was seen at the time which the clock showed.
 func TestClock(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name string
 		step time.Duration
@@ -200,6 +206,7 @@ func TestClock(t *testing.T) {
 
 // TestBootIn2010 starts the machine with an empty clock battery.
 func TestBootIn2010(t *testing.T) {
+	t.Parallel()
 	disturb(t, nil, func(r *rig) {
 		r.a.stop(true)
 		wrong := time.Date(2010, 1, 1, 0, 0, 0, 0, time.UTC).Sub(r.now())
@@ -212,6 +219,7 @@ func TestBootIn2010(t *testing.T) {
 
 // TestJournalDeleted takes the journal away while the agent is off. What the log has stays.
 func TestJournalDeleted(t *testing.T) {
+	t.Parallel()
 	disturb(t, nil, func(r *rig) {
 		r.a.stop(true)
 		r.must(os.RemoveAll(filepath.Join(r.a.dir, "journal")))
@@ -224,6 +232,7 @@ func TestJournalDeleted(t *testing.T) {
 // TestAgentRestored puts the agent's disk back to an earlier state. What it measured in between is in the log, or in the
 // folder that was thrown away and nowhere else.
 func TestAgentRestored(t *testing.T) {
+	t.Parallel()
 	disturb(t, nil, func(r *rig) {
 		snapshot := r.copy(r.a.dir)
 		time.Sleep(2 * time.Hour)
@@ -237,6 +246,7 @@ func TestAgentRestored(t *testing.T) {
 // TestCollectorRestored puts the collector's disk back to an earlier state. The agent shows it what it has signed since,
 // and the successor log asks for what was lost.
 func TestCollectorRestored(t *testing.T) {
+	t.Parallel()
 	disturb(t, nil, func(r *rig) {
 		r.setUpRecovery()
 		time.Sleep(time.Hour)

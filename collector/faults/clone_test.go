@@ -11,6 +11,7 @@ import (
 // TestClonedImage runs a copy of the agent's folder beside the agent for two hours, and then lets the machine enrol again.
 // What each of them measured is in the log; none of it counts for the machine until there is one of it again.
 func TestClonedImage(t *testing.T) {
+	t.Parallel()
 	disturb(t, nil, func(r *rig) {
 		r.a.stop(false)
 		clone := &agent{w: r.world, id: r.a.id, dir: filepath.Join(r.dir, "clone")}

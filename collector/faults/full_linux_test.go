@@ -58,6 +58,7 @@ func fill(t *testing.T, dir string, leave int64) (empty func()) {
 // TestAgentsDiskFull fills the disk that the agent's folder is on for half an hour, while the collector is away, and for
 // half an hour while it is there.
 func TestAgentsDiskFull(t *testing.T) {
+	t.Parallel()
 	for _, away := range []bool{true, false} {
 		for _, leave := range []int64{0, 20 << 10} {
 			disturb(t, func(w *world) { w.every = time.Minute }, func(r *rig) {
@@ -88,6 +89,7 @@ func TestAgentsDiskFull(t *testing.T) {
 // TestCollectorsDiskFull fills the disk that the collector's folder is on for an hour. It takes nothing that it cannot
 // keep, and has everything in the end.
 func TestCollectorsDiskFull(t *testing.T) {
+	t.Parallel()
 	for _, leave := range []int64{0, 30 << 10} {
 		disturb(t, func(w *world) { w.every = time.Minute }, func(r *rig) {
 			r.world.close()

@@ -39,6 +39,7 @@ var skipKept = []string{"state/series", "state/agent", "state/running.json"}
 // TestKept opens the folders that earlier versions have left, with the programs of this source: all verifies, and history
 // and figures are what they were.
 func TestKept(t *testing.T) {
+	t.Parallel()
 	names, err := filepath.Glob(filepath.Join("testdata", "kept", "*.tar.gz"))
 	if err != nil || len(names) == 0 {
 		t.Fatalf("no kept folders: %v", err)

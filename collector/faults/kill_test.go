@@ -44,17 +44,21 @@ func seen(t *testing.T, s *story) {
 
 // TestKill kills agent and collector at random moments while another pair, undisturbed, watches the same peer. What the
 // agent has ever shown as recorded is in the history in the end, once, and as the peer was.
-func TestKill(t *testing.T) { killing(t, programs(t), *rounds, func(*town) {}) }
+func TestKill(t *testing.T) {
+	t.Parallel()
+	killing(t, programs(t), *rounds, func(*town) {})
+}
 
 // TestPowerCut does so with programs that keep what they write to themselves until they sync it, so that a kill takes
 // from the disk what a power cut takes; of the history's file, all that was not brought in from its log.
 func TestPowerCut(t *testing.T) {
+	t.Parallel()
 	bin, err := build(overlay(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(bin) })
-	killing(t, bin, (*rounds+1)/2, func(w *town) {
+	killing(t, bin, (2**rounds+4)/5, func(w *town) {
 		for _, end := range []string{"-wal", "-shm"} {
 			if err := os.Remove(filepath.Join(w.state, "history.db"+end)); err != nil && !os.IsNotExist(err) {
 				t.Error(err)

@@ -40,6 +40,7 @@ func send(w http.ResponseWriter, b []byte) {
 
 // TestHalfAnAnswer cuts the answers to batches off after every length. The collector has taken the batches each time.
 func TestHalfAnAnswer(t *testing.T) {
+	t.Parallel()
 	var mu sync.Mutex
 	cuts, whole, every, on := 0, 0, false, false
 	disturb(t, func(w *world) {
@@ -85,6 +86,7 @@ func TestHalfAnAnswer(t *testing.T) {
 
 // TestCutConnections cuts what the collector sends, TLS and all, off after a growing number of bytes.
 func TestCutConnections(t *testing.T) {
+	t.Parallel()
 	disturb(t, func(w *world) { w.every = time.Minute }, func(r *rig) {
 		for n := 0; n < 6000; n += 97 {
 			r.line.with(func(c net.Conn) net.Conn { return &stingy{Conn: c, left: n} })
@@ -118,6 +120,7 @@ func (s *stingy) Write(p []byte) (int, error) {
 // from the call before, with the request passed on or not. What was not taken is sent again, and no answer of the past is
 // taken for a log that was changed.
 func TestReplayedAnswers(t *testing.T) {
+	t.Parallel()
 	for _, passOn := range []bool{true, false} {
 		t.Run(fmt.Sprintf("passed on %v", passOn), func(t *testing.T) {
 			var mu sync.Mutex

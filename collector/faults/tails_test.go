@@ -61,6 +61,7 @@ func newest(t *testing.T, pattern string) string {
 // TestAgentsTails damages the ends of the agent's files after a kill. The agent starts again in each case and goes on; what
 // the collector has stays, what was lost is told of or silent, and nothing is made up.
 func TestAgentsTails(t *testing.T) {
+	t.Parallel()
 	for _, file := range []string{"open", "*.seg", "cursor"} {
 		for _, x := range wounds {
 			for _, at := range []int{1, 40, 700} {
@@ -91,6 +92,7 @@ func TestAgentsTails(t *testing.T) {
 // TestCollectorsTails damages the ends of the collector's files after a kill. It goes on with nothing lost, or refuses and
 // says which file it is and what to do.
 func TestCollectorsTails(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		file   string
 		wounds string // those after which it refuses
@@ -128,6 +130,7 @@ func TestCollectorsTails(t *testing.T) {
 
 // TestHistoryDamaged damages the history and throws it away, as `collector rebuild` does: it is made again from the log.
 func TestHistoryDamaged(t *testing.T) {
+	t.Parallel()
 	for _, x := range wounds {
 		t.Run(x.name, func(t *testing.T) {
 			disturb(t, nil, func(r *rig) {

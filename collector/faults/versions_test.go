@@ -24,6 +24,7 @@ import (
 
 // TestNewerFormats shows every reader what a later version may write: it refuses, and says that it is newer.
 func TestNewerFormats(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(w *world) {
 		w.open()
 		a := w.enrol(machine)
@@ -107,6 +108,7 @@ func TestNewerFormats(t *testing.T) {
 // TestNeighbours lets an agent work with a collector of the version before, which knows no dictionaries, and with one of
 // the version after, whose messages say more than it understands; and a collector with agents of the version after.
 func TestNeighbours(t *testing.T) {
+	t.Parallel()
 	more := func(text []byte) []byte {
 		var m map[string]any
 		if json.Unmarshal(text, &m) != nil {
