@@ -1,11 +1,17 @@
 package servers
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -65,7 +71,7 @@ func Start(cmd *exec.Cmd) (*Process, error) {
 			return
 		}
 		err = cmd.Wait()
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // what it started and left behind
+		endGroup(cmd.Process.Pid) // what it started and left behind
 		r.mu.Lock()
 		r.err = err
 		r.mu.Unlock()
@@ -75,6 +81,35 @@ func Start(cmd *exec.Cmd) (*Process, error) {
 		return nil, err
 	}
 	return r, nil
+}
+
+// endGroup kills a process group and waits until nothing of it runs that could hold a port.
+func endGroup(group int) {
+	for syscall.Kill(-group, syscall.SIGKILL) == nil && runs(group) {
+		time.Sleep(2 * time.Millisecond)
+	}
+}
+
+// runs tells whether any process of a group runs. The dead do not, though they stay in their group until somebody asks how they
+// ended, which the first process of a container may never do.
+func runs(group int) bool {
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		return false
+	}
+	for _, path := range stats {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			continue // gone meanwhile
+		}
+		// proc(5): the name in parentheses, then state, parent and group.
+		_, after, _ := strings.Cut(string(text[max(0, bytes.LastIndexByte(text, ')')):]), " ")
+		f := strings.Fields(after)
+		if len(f) > 2 && f[2] == strconv.Itoa(group) && f[0] != "Z" && f[0] != "X" {
+			return true
+		}
+	}
+	return false
 }
 
 // Done is closed once the program has ended.
@@ -144,11 +179,22 @@ func (r *Process) Stop() error {
 // start runs a server in a Place until Stop or the end of ctx; what it prints goes to the Place's log.
 func start(ctx context.Context, p Place, name string, args ...string) (*Process, error) {
 	cmd := Command(ctx, p, name, args...)
-	cmd.Stdout, cmd.Stderr = p.log(), p.log()
+	// The pipe is ours, so that the program's end is seen at once, and not only when the last of what it started is gone.
+	said, says, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer says.Close()
+	cmd.Stdout, cmd.Stderr = says, says
 	r, err := Start(cmd)
 	if err != nil {
+		said.Close()
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
+	go func() {
+		defer said.Close()
+		_, _ = io.Copy(p.log(), said)
+	}()
 	return r, nil
 }
 

@@ -112,7 +112,9 @@ func see(t *testing.T, what string, l look) check.Facts {
 	if i < 0 {
 		t.Fatalf("no kind %q", l.kind)
 	}
-	f := checktest.NewFunc(t, kinds.Table()[i], l.with, check.Env{Now: time.Now, Secret: func(string) (string, error) { return l.secret, nil }})
+	k := kinds.Table()[i]
+	env := checktest.WithEnv(check.Env{Now: time.Now, Secret: func(string) (string, error) { return l.secret, nil }})
+	f := must[check.Func](t)(k.New(checktest.WithDefaults(t, k, l.with), env))
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	r := f(ctx)
@@ -140,6 +142,7 @@ func walk(t *testing.T, steps []step) {
 				}
 			}
 		}
+		t.Log(time.Now().Format("05.000"), s.name)
 		see(t, s.name, s.look)
 	}
 }

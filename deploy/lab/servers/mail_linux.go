@@ -1,0 +1,360 @@
+package servers
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// MailConfig sets up a mail server.
+type MailConfig struct {
+	PKI     *PKI
+	Host    string            // the server's name, which its certificate is for
+	Domains []string          // whose letters it keeps
+	Boxes   map[string]string // mailboxes with passwords, e.g. "vhtt@tuky.lab"
+	Routes  map[string]string // domain to host:port of another server; the rest goes by the names' MX in a namespace, and nowhere on loopback
+}
+
+// A Mail is Postfix at ports 25 and 587 (with TLS by STARTTLS, and a login at 587) and Dovecot at 143 and 993, which keep letters in
+// folders of their own. Root is needed.
+type Mail struct {
+	p       Place
+	c       MailConfig
+	postfix *daemon
+	dovecot *daemon
+
+	mu              sync.Mutex
+	stuck, stripped bool
+}
+
+const postfixMain = `compatibility_level = 3.6
+queue_directory = DIR/queue
+data_directory = DIR/data
+maillog_file = DIR/postfix.log
+maillog_file_prefixes = DIR
+mail_owner = postfix
+setgid_group = postdrop
+command_directory = /usr/sbin
+daemon_directory = /usr/lib/postfix/sbin
+myhostname = HOST
+mydestination =
+mynetworks =
+inet_interfaces = all
+inet_protocols = PROTOCOL
+alias_maps =
+alias_database =
+virtual_mailbox_domains = DOMAINS
+virtual_mailbox_base = DIR/mail
+virtual_mailbox_maps = BOXES
+virtual_uid_maps = static:UID
+virtual_gid_maps = static:GID
+virtual_minimum_uid = 1
+transport_maps = ROUTES
+default_transport = OTHERS
+smtpd_relay_restrictions = permit_sasl_authenticated, reject_unauth_destination
+smtpd_tls_chain_files = DIR/mail.pem.key, DIR/mail.pem
+smtpd_tls_security_level = may
+smtpd_tls_auth_only = yes
+smtpd_sasl_type = dovecot
+smtpd_sasl_path = private/auth
+smtpd_discard_ehlo_keywords = DISCARDED
+smtp_tls_security_level = may
+defer_transports = DEFERRED
+message_size_limit = 20971520
+queue_run_delay = 1s
+minimal_backoff_time = 1s
+maximal_backoff_time = 3s
+`
+
+const postfixMaster = `IP:{25} inet n - n - - smtpd
+IP:{587} inet n - n - - smtpd -o smtpd_tls_security_level=encrypt -o smtpd_sasl_auth_enable=yes
+cleanup   unix n - n - 0 cleanup
+qmgr      unix n - n 300 1 qmgr
+rewrite   unix - - n - - trivial-rewrite
+bounce    unix - - n - 0 bounce
+defer     unix - - n - 0 bounce
+trace     unix - - n - 0 bounce
+error     unix - - n - - error
+retry     unix - - n - - error
+smtp      unix - - n - - smtp
+virtual   unix - n n - - virtual
+tlsmgr    unix - - n 1000? 1 tlsmgr
+anvil     unix - - n - 1 anvil
+proxymap  unix - - n - - proxymap
+postlog   unix-dgram n - n - 1 postlogd
+`
+
+const dovecotSettings = `base_dir = DIR/dovecot
+state_dir = DIR/dovecot
+log_path = DIR/dovecot.log
+protocols = imap
+listen = IP
+ssl = required
+ssl_cert = <DIR/mail.pem
+ssl_key = <DIR/mail.pem.key
+default_internal_user = dovecot
+default_login_user = dovenull
+first_valid_uid = 1
+mail_location = maildir:~/
+auth_mechanisms = plain login
+auth_failure_delay = 0
+passdb {
+  driver = passwd-file
+  args = scheme=PLAIN username_format=%u DIR/accounts
+}
+userdb {
+  driver = passwd-file
+  args = username_format=%u DIR/accounts
+}
+service imap-login {
+  inet_listener imap {
+    port = {143}
+  }
+  inet_listener imaps {
+    port = {993}
+    ssl = yes
+  }
+}
+service auth {
+  unix_listener DIR/queue/private/auth {
+    mode = 0666
+  }
+}
+service anvil {
+  unix_listener anvil-auth-penalty {
+    mode = 0
+  }
+}
+service stats {
+  unix_listener stats-writer {
+    mode = 0666
+  }
+}
+`
+
+// StartMail starts both programs.
+func StartMail(ctx context.Context, p Place, c MailConfig) (*Mail, error) {
+	if err := Require("/usr/lib/postfix/sbin/master", "dovecot", "/usr/lib/dovecot/imap"); err != nil {
+		return nil, err
+	}
+	if os.Getuid() != 0 {
+		return nil, errors.New("a mail server is started as root only: Postfix and Dovecot run their parts as other users")
+	}
+	m := &Mail{p: p, c: c}
+	id, err := c.PKI.Server([]string{c.Host}, p.IP)
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(id.install(Good, filepath.Join(p.Dir, "mail.pem")), m.folders(), m.configure()); err != nil {
+		return nil, err
+	}
+	if m.dovecot, err = startDaemon(ctx, p, m.greets(ctx, 143, "* OK"), "dovecot", "-F", "-c", filepath.Join(p.Dir, "dovecot.conf")); err != nil {
+		return nil, errors.Join(err, m.Stop())
+	}
+	if m.postfix, err = startDaemon(ctx, p, m.greets(ctx, 25, "220 "), "/usr/lib/postfix/sbin/master", "-d", "-c", filepath.Join(p.Dir, "etc")); err != nil {
+		return nil, errors.Join(err, m.Stop())
+	}
+	return m, nil
+}
+
+// folders makes what both programs want to find, with its owners.
+func (m *Mail) folders() error {
+	uid, gid, err := ids("postfix")
+	if err != nil {
+		return err
+	}
+	at := func(name string) string { return filepath.Join(m.p.Dir, name) }
+	for _, d := range []string{"etc", "queue", "queue/pid", "data", "mail", "dovecot"} {
+		if err := errors.Join(os.MkdirAll(at(d), 0o755), os.Chmod(at(d), 0o755)); err != nil {
+			return err
+		}
+	}
+	own := []string{"data", "mail"}
+	for _, d := range []string{"active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming", "private", "public", "saved", "trace"} {
+		own = append(own, "queue/"+d)
+	}
+	var accounts strings.Builder
+	for _, box := range slices.Sorted(maps.Keys(m.c.Boxes)) {
+		name, domain, ok := strings.Cut(box, "@")
+		if !ok || strings.ContainsAny(box+m.c.Boxes[box], ":\n /") {
+			return fmt.Errorf("mailbox %q: write name@domain, and no colon, slash or blank in it or its password", box)
+		}
+		own = append(own, "mail/"+domain, "mail/"+domain+"/"+name)
+		fmt.Fprintf(&accounts, "%s:{PLAIN}%s:%d:%d::%s::\n", box, m.c.Boxes[box], uid, gid, m.Folder(box))
+	}
+	for _, d := range own {
+		if err := errors.Join(os.MkdirAll(at(d), 0o700), os.Chown(at(d), uid, gid)); err != nil {
+			return err
+		}
+	}
+	return replace(at("accounts"), []byte(accounts.String()), 0o644)
+}
+
+func ids(name string) (uid, gid int, err error) {
+	u, err := user.Lookup(name)
+	if err != nil {
+		return 0, 0, err
+	}
+	uid, err = strconv.Atoi(u.Uid)
+	if err != nil {
+		return 0, 0, err
+	}
+	gid, err = strconv.Atoi(u.Gid)
+	return uid, gid, err
+}
+
+// configure writes the configuration of both programs.
+func (m *Mail) configure() error {
+	uid, gid, err := ids("postfix")
+	if err != nil {
+		return err
+	}
+	var boxes, routes []string
+	for _, box := range slices.Sorted(maps.Keys(m.c.Boxes)) {
+		name, domain, _ := strings.Cut(box, "@")
+		boxes = append(boxes, fmt.Sprintf("{ %s = %s/%s/ }", box, domain, name))
+	}
+	for _, domain := range slices.Sorted(maps.Keys(m.c.Routes)) {
+		host, port, ok := strings.Cut(m.c.Routes[domain], ":")
+		if !ok {
+			return fmt.Errorf("route of %s: %q is no host:port", domain, m.c.Routes[domain])
+		}
+		routes = append(routes, fmt.Sprintf("{ %s = smtp:[%s]:%s }", domain, host, port))
+	}
+	others, protocol, discarded, deferred := "error:nothing leaves this machine", "ipv4", "", ""
+	if m.p.Netns != "" {
+		others = "smtp"
+	}
+	if m.p.IP.Is6() {
+		protocol = "ipv6"
+	}
+	if m.stripped {
+		discarded = "starttls"
+	}
+	if m.stuck {
+		deferred = "virtual smtp error"
+	}
+	fill := strings.NewReplacer("DIR", m.p.Dir, "HOST", m.c.Host, "PROTOCOL", protocol, "DOMAINS", strings.Join(m.c.Domains, " "), "BOXES", inline(boxes),
+		"ROUTES", inline(routes), "OTHERS", others, "UID", strconv.Itoa(uid), "GID", strconv.Itoa(gid), "DISCARDED", discarded, "DEFERRED", deferred,
+		"IP", m.p.IP.String(), "{25}", m.port(25), "{587}", m.port(587), "{143}", m.port(143), "{993}", m.port(993))
+	for name, text := range map[string]string{"etc/main.cf": postfixMain, "etc/master.cf": postfixMaster, "dovecot.conf": dovecotSettings} {
+		if err := replace(filepath.Join(m.p.Dir, name), []byte(fill.Replace(text)), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// inline is a table of Postfix in its own configuration; without an entry it must not be there.
+func inline(entries []string) string {
+	if len(entries) == 0 {
+		return ""
+	}
+	return "inline:{ " + strings.Join(entries, ", ") + " }"
+}
+
+func (m *Mail) port(std int) string { return strconv.Itoa(m.p.port(std)) }
+
+// greets waits until the server at a standard port greets with this text.
+func (m *Mail) greets(ctx context.Context, std int, text string) func(*Process) error {
+	return func(proc *Process) error {
+		return until(ctx, proc, "greeting at "+m.p.at(std), func() error {
+			c, err := m.p.DialContext(ctx, "tcp", m.p.at(std))
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			line, err := bufio.NewReaderSize(c, 512).ReadSlice('\n')
+			if err == nil && !strings.HasPrefix(string(line), text) {
+				err = fmt.Errorf("greeted with %q", line)
+			}
+			return err
+		})
+	}
+}
+
+// renew starts Postfix again with another configuration, so that no part of it knows the old one.
+func (m *Mail) renew(change func()) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	was, stripped := m.stuck, m.stripped
+	change()
+	if was == m.stuck && stripped == m.stripped {
+		return nil
+	}
+	return errors.Join(m.postfix.halt(true), m.configure(), m.postfix.halt(false))
+}
+
+// Stuck lets letters be taken and not be delivered: they wait in the queue until it is over.
+func (m *Mail) Stuck(on bool) error { return m.renew(func() { m.stuck = on }) }
+
+// STARTTLSStripped takes the offer of STARTTLS out of the server's answers, as a box on the way does.
+func (m *Mail) STARTTLSStripped(on bool) error { return m.renew(func() { m.stripped = on }) }
+
+// IMAPRefuses ends Dovecot, so that its ports are closed (and nobody can log in to send), or starts it again.
+func (m *Mail) IMAPRefuses(on bool) error { return m.dovecot.halt(on) }
+
+// Hang lets the ports of SMTP be open and nobody greet there.
+func (m *Mail) Hang(on bool) error { return m.postfix.hang(on) }
+
+// Halt ends Postfix, so that its ports are closed, or starts it again.
+func (m *Mail) Halt(on bool) error { return m.postfix.halt(on) }
+
+// Stop ends both programs for good.
+func (m *Mail) Stop() error {
+	var errs []error
+	for _, d := range []*daemon{m.postfix, m.dovecot} {
+		if d != nil {
+			errs = append(errs, d.stop())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Addr is the host:port at which other servers deliver.
+func (m *Mail) Addr() string { return m.p.at(25) }
+
+// Submission is the host:port at which people send, after a login.
+func (m *Mail) Submission() string { return m.p.at(587) }
+
+// IMAP is the host:port of IMAP with STARTTLS.
+func (m *Mail) IMAP() string { return m.p.at(143) }
+
+// IMAPS is the host:port of IMAP with TLS from the start.
+func (m *Mail) IMAPS() string { return m.p.at(993) }
+
+// Folder is where a mailbox's letters lie, in maildir format: new ones in its folder new.
+func (m *Mail) Folder(box string) string {
+	name, domain, _ := strings.Cut(box, "@")
+	return filepath.Join(m.p.Dir, "mail", domain, name)
+}
+
+// Queued counts the letters that wait to be delivered.
+func (m *Mail) Queued() (int, error) {
+	n := 0
+	for _, d := range []string{"incoming", "active", "deferred"} {
+		err := filepath.WalkDir(filepath.Join(m.p.Dir, "queue", d), func(_ string, e fs.DirEntry, err error) error {
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil // it was delivered meanwhile
+			}
+			if err == nil && e.Type().IsRegular() {
+				n++
+			}
+			return err
+		})
+		if err != nil {
+			return 0, err
+		}
+	}
+	return n, nil
+}
