@@ -20,6 +20,7 @@ type witness struct {
 	heads    map[wire.Head]string // hashes of the batches that were shown
 	upTo     map[wire.Head]int    // how many results those and the ones before held
 	acked    int                  // how many results are acknowledged
+	begun    bool                 // a journal was said to have begun
 }
 
 // mayBeGone reports whether something that ends with the n-th result is old enough to be removed, and acknowledged.
@@ -39,7 +40,7 @@ func script(r *rig, w *witness) {
 			w.heads[head], w.upTo[head] = hash, len(w.given)
 		}
 	}
-	_ = r.j.Begin(r.clock) // what could not be written is held
+	w.begun = r.j.Begin(r.clock) == nil // what could not be written is held
 	for i := range 14 {
 		r.clock = r.clock.Add(time.Second)
 		if i%4 == 3 {
@@ -77,6 +78,9 @@ func (w *witness) survives(r *rig, dir string) error {
 	n.open()
 	if n.found.Unreadable != "" {
 		return errors.New(n.found.Unreadable)
+	}
+	if w.begun && n.found.Journal == "" {
+		return errors.New("a journal had begun, and is not there")
 	}
 	given, recorded := slices.Clone(w.given), w.recorded
 	for _, res := range given[:recorded] {
@@ -198,17 +202,22 @@ func TestFaults(t *testing.T) {
 	for from := 1; from <= d.count; from++ {
 		for _, f := range []fault{refused, kept, short} {
 			for _, run := range []int{1, 4} {
-				faultyRun(t, from, run, f)
+				faultyRun(t, from, run, f, "")
 			}
 		}
+		faultyRun(t, from, 2, first, "")
+		// A batch is there that seemed to fail, no other segment can be begun, and the open file goes on.
+		faultyRun(t, from, 25, first, ".seg")
 		if t.Failed() {
 			return
 		}
 	}
 }
 
-func faultyRun(t *testing.T, from, run int, f fault) {
+// faultyRun runs the script with a run of operations that fail, those that contain only.
+func faultyRun(t *testing.T, from, run int, f fault, only string) {
 	r, d := newLabRig(t)
+	d.only = only
 	d.from, d.to, d.fault = d.count+from, d.count+from+run, f
 	w := new(witness)
 	dirs := quickDir(t)
@@ -263,4 +272,32 @@ func TestKillThenPowerCut(t *testing.T) {
 	if err := w.survives(r, dir); err != nil {
 		t.Error(err)
 	}
+}
+
+// A power cut leaves a segment that begins and holds no batch; the open file is still that of the batch before, which
+// the segment before has.
+func TestEmptyLastSegment(t *testing.T) {
+	r, _ := newLabRig(t)
+	r.o.segmentSize = 1
+	r.open()
+	r.begin()
+	r.clock = r.clock.Add(time.Second)
+	want := []check.Result{r.result("a", check.OK)}
+	if err := errors.Join(r.j.Write(want, nil), r.j.Sync()); err != nil { // sealed at once
+		t.Fatal(err)
+	}
+	r.stop() // the end is sealed without the open file
+	var end int64
+	frames(r.o.Dir, "00000002.seg", false, func(_ int64, f frame, _ error) bool { end = f.end; return false })
+	if err := os.Truncate(filepath.Join(r.o.Dir, "00000002.seg"), end+5); err != nil {
+		t.Fatal(err)
+	}
+	r.o.disk = newLab(t, r.o.Dir)
+	r.start()
+	if r.found.Unreadable != "" || r.found.TornBytes != 5 {
+		t.Errorf("found %+v", r.found)
+	}
+	want = append(want, r.tick("b")...)
+	r.stop()
+	r.wantResults(want)
 }

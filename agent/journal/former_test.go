@@ -87,7 +87,8 @@ func TestDeletedMeanwhile(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := r.tick("a", "b")
-	r.start() // killed
+	want = append(want, r.tick("a", "b")...) // not sealed yet
+	r.start()                                // killed
 	want = append(want, r.tick("a")...)
 	r.stop()
 	r.wantResults(want)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -36,9 +37,12 @@ const (
 	refused fault = iota // nothing happens, and an error comes back
 	kept                 // it happens, and an error comes back all the same
 	short                // half of a write happens, and an error comes back; nothing of another operation
+	first                // the first one happens, those after it do not, and an error comes back each time
 )
 
-func (f fault) String() string { return [...]string{"refused", "kept", "short"}[f] }
+func (f fault) String() string {
+	return [...]string{"refused", "kept", "cut short", "refused but the first"}[f]
+}
 
 // A lab is a disk in a folder that fails when it is told to, and that knows what of its content would survive a power
 // cut: of a file what was there at its last sync, of the names those of the last SyncDir. The folder itself holds what
@@ -52,6 +56,7 @@ type lab struct {
 	count    int // operations so far
 	from, to int // those that fail: [from, to); from 0 for none
 	fault    fault
+	only     string          // part of the operations that fail; "" for all
 	after    func(op string) // called behind each operation
 }
 
@@ -89,9 +94,9 @@ func newLab(t testing.TB, dir string) *lab {
 func (d *lab) do(op string, happen func() error) error {
 	d.count++
 	var err error
-	if fails := d.from > 0 && d.count >= d.from && d.count < d.to; !fails {
+	if fails := d.from > 0 && d.count >= d.from && d.count < d.to && strings.Contains(op, d.only); !fails {
 		err = happen()
-	} else if err = errMedium; d.fault == kept {
+	} else if err = errMedium; d.fault == kept || d.fault == first && d.count == d.from {
 		err = errors.Join(happen(), errMedium)
 	}
 	if d.after != nil {

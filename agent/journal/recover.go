@@ -93,6 +93,9 @@ func (j *Journal) recover() (Recovered, error) {
 	r.LastSlot = j.LastSlots()
 	j.publish()
 	j.recorded = 0
+	if j.id != "" && !r.Clean {
+		j.log.Warn("the run before did not end in order; if that was a power cut, its last second may be missing", "dir", j.o.Dir, "last", j.lastTime)
+	}
 	if r.TornBytes > 0 {
 		j.log.Warn("journal ended in the middle of a write, which was cut off", "dir", j.o.Dir, "bytes", r.TornBytes)
 	}

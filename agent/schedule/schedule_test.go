@@ -65,12 +65,6 @@ func (m *memory) Applied(_ *plan.Plan, at time.Time) error {
 }
 func (m *memory) Stepped(at time.Time) error { m.stepped = append(m.stepped, at); return nil }
 
-func (m *memory) all() []check.Result {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return slices.Clone(m.results)
-}
-
 func (m *memory) of(id string) []check.Result {
 	m.mu.Lock()
 	defer m.mu.Unlock()
