@@ -354,7 +354,7 @@ func orEmpty(m map[string]int) map[string]int {
 func TestHostileBodies(t *testing.T) {
 	c := newCentre(t, Limits{})
 	a := c.agent(t, "an-thanh")
-	z, err := zstd.NewWriter(nil)
+	z, err := zstd.NewWriter(nil, zstd.WithSingleSegment(true))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -390,7 +390,7 @@ func TestRejectedReason(t *testing.T) {
 		at := slot(a.id.Machine, start)
 		line := fmt.Sprintf(`{"attempts":1,"check":"s.tcp","reason":%q,"slot":%q,"start":%q,"state":"unknown","t":"result","took_s":0.003}`+"\n",
 			reason, at.Format(time.RFC3339), at.Format("2006-01-02T15:04:05.000Z"))
-		z, err := zstd.NewWriter(nil)
+		z, err := zstd.NewWriter(nil, zstd.WithSingleSegment(true))
 		if err != nil {
 			t.Fatal(err)
 		}
