@@ -19,7 +19,7 @@ import (
 )
 
 var (
-	returning = flag.Int("returning", 40, "how many machines come back at once in TestReturningFleet; 10000 is the national case")
+	returning = flag.Int("returning", 10, "how many machines come back at once in TestReturningFleet; 10000 is the national case")
 	spread    = flag.Duration("spread", 0, "over which their first tries lie: agents back off up to 5m")
 )
 
@@ -69,13 +69,14 @@ func TestReturningFleet(t *testing.T) {
 		}
 	})
 	start := time.Now()
+	work := make(chan struct{}, runtime.NumCPU()) // each machine has a processor of its own; here they share a few
 	var wg sync.WaitGroup
 	for _, m := range fleet {
 		wg.Go(func() {
 			if *spread > 0 {
 				time.Sleep(time.Duration(rand.Int64N(int64(*spread))))
 			}
-			if err := m.returns(t, from, &refused); err != nil {
+			if err := m.returns(t, from, work, &refused); err != nil {
 				t.Error(err)
 			}
 		})
@@ -96,13 +97,15 @@ func TestReturningFleet(t *testing.T) {
 }
 
 // returns sends an hour in one request, and comes again when it is told to.
-func (b *busy) returns(t *testing.T, from time.Time, refused *atomic.Int64) error {
+func (b *busy) returns(t *testing.T, from time.Time, work chan struct{}, refused *atomic.Int64) error {
 	defer b.client.CloseIdleConnections()
+	work <- struct{}{}
 	body := frames(b.opens(t))
 	for i := range 60 {
 		x := b.measured(t, from.Add(time.Duration(i)*time.Minute), time.Minute)
 		body = wire.AppendBatch(body, x.Note, x.Body)
 	}
+	<-work
 	for {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, b.url+wire.PathBatches, bytes.NewReader(body))
 		if err != nil {
