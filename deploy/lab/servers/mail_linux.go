@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
 
 // MailConfig sets up a mail server.
@@ -79,7 +80,7 @@ maximal_backoff_time = 3s
 const postfixMaster = `IP:{25} inet n - n - - smtpd
 IP:{587} inet n - n - - smtpd -o smtpd_tls_security_level=encrypt -o smtpd_sasl_auth_enable=yes
 cleanup   unix n - n - 0 cleanup
-qmgr      unix n - n 300 1 qmgr
+qmgr      unix n - n 1 1 qmgr
 rewrite   unix - - n - - trivial-rewrite
 bounce    unix - - n - 0 bounce
 defer     unix - - n - 0 bounce
@@ -248,7 +249,10 @@ func (m *Mail) configure() error {
 		"ROUTES", inline(routes), "OTHERS", others, "UID", strconv.Itoa(uid), "GID", strconv.Itoa(gid), "DISCARDED", discarded, "DEFERRED", deferred,
 		"IP", m.p.IP.String(), "{25}", m.port(25), "{587}", m.port(587), "{143}", m.port(143), "{993}", m.port(993))
 	for name, text := range map[string]string{"etc/main.cf": postfixMain, "etc/master.cf": postfixMaster, "dovecot.conf": dovecotSettings} {
-		if err := replace(filepath.Join(m.p.Dir, name), []byte(fill.Replace(text)), 0o644); err != nil {
+		path := filepath.Join(m.p.Dir, name)
+		// Postfix waits for two seconds after the last change of a file that it reads.
+		old := time.Now().Add(-time.Minute)
+		if err := errors.Join(replace(path, []byte(fill.Replace(text)), 0o644), os.Chtimes(path, old, old)); err != nil {
 			return err
 		}
 	}

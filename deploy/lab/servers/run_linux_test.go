@@ -142,7 +142,6 @@ func walk(t *testing.T, steps []step) {
 				}
 			}
 		}
-		t.Log(time.Now().Format("05.000"), s.name)
 		see(t, s.name, s.look)
 	}
 }
