@@ -340,6 +340,13 @@ func TestSecondMachine(t *testing.T) {
 		}
 		return false
 	})
+	out.Reset()
+	if code := run(t.Context(), []string{"revoke", "--data", dir, "--machine", "pc-thu-01", "--why", "máy bị mất"}, &out, &errs); code != exitDone {
+		t.Errorf("revoke exits %d: %s", code, errs.String())
+	}
+	if got := push.ProblemOf(push.Probe(t.Context(), id, nil)); got != push.Revoked {
+		t.Errorf("after it was revoked: %q", got)
+	}
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)
@@ -378,6 +385,9 @@ func TestCommandLine(t *testing.T) {
 		{"help behind words", []string{"profile", "check", "--help"}, exitDone, nil, []string{"collector profile check DIR"}},
 		{"no machine", []string{"plan"}, exitUsage, nil, []string{"--machine NAME is missing"}},
 		{"no unit", []string{"token", "--data", bad}, exitUsage, nil, []string{"--unit ID is missing"}},
+		{"revoke nobody", []string{"revoke", "--why", "x"}, exitUsage, nil, []string{"--machine NAME is missing"}},
+		{"revoke for no reason", []string{"revoke", "--machine", "pc-x"}, exitUsage, nil, []string{"--why TEXT is missing"}},
+		{"revoke on two lines", []string{"revoke", "--machine", "pc-x", "--why", "a\nb"}, exitUsage, nil, []string{"on one line"}},
 		{"no time", []string{"availability"}, exitUsage, nil, []string{"--from D --to D, or --period P"}},
 		{"a wrong day", []string{"availability", "--from", "yesterday", "--to", "2026-11-23"}, exitUsage, nil, []string{"yesterday"}},
 		{"a wrong period", []string{"availability", "--period", "2026-Q5"}, exitUsage, nil, []string{"2026-Q5"}},

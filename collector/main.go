@@ -39,6 +39,7 @@ func commands() []command {
 		{"run", "[--data DIR] [--profile DIR] [--listen ADDR] [--agents ADDR]", "the centre itself, with everything embedded; also what happens without a command", runRun},
 		{"link", "[--data DIR]", "a fresh one-time link to the board", runLink},
 		{"token", "--unit ID [--machine NAME]", "a token with which one machine of the unit enrols", runToken},
+		{"revoke", "--machine NAME --why TEXT", "end a machine's identity, of one that was lost or stolen", runRevoke},
 		{"profile", "check DIR", "what is to be mended in a profile, by file and line", runProfile},
 		{"plan", "--machine NAME [--data DIR | --profile DIR]", "what that machine would be told, and why", runPlan},
 		{"availability", "--from D --to D | --period P [--service ID] [--unit ID] [--json]", "the figures of services and units", runAvailability},

@@ -58,6 +58,7 @@ func (c *center) web(acc *access.Access, m *metrics, l net.Listener) (*http.Serv
 		}
 		answer(w, struct{}{}, c.setRecovery(r.Context(), p))
 	})
+	mux.HandleFunc("POST "+pathRevoke, c.revokeHandler)
 	mux.HandleFunc("POST "+pathAttest, c.attestHandler)
 	mux.HandleFunc("POST "+pathReport, c.reportHandler)
 	mux.HandleFunc("GET "+pathAudit, c.auditHandler)

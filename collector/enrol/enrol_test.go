@@ -469,8 +469,13 @@ func TestRevoke(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	open := d.token(t, "an-thanh", id.Machine)
 	if err := d.Revoke(t.Context(), id.Machine, "máy bị mất"); err != nil {
 		t.Fatal(err)
+	}
+	_, err = d.enrol(t, open.Token.String(), push.EnrolOptions{})
+	if r, ok := errors.AsType[*push.RefusedError](err); !ok || r.Code != wire.CodeTokenExpired {
+		t.Errorf("a token from before: %v", err)
 	}
 	for range 2 { // before and after a restart
 		if code, body := d.call(t, id); code != http.StatusForbidden || !strings.Contains(body, string(wire.CodeRevoked)) {

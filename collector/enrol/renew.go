@@ -75,12 +75,15 @@ func succeed(old Key, name string, alg byte, statement []byte, s *wire.Successor
 	return key, nil
 }
 
-// Revoke ends a machine's identity at once: its certificate and keys are good no more, until it enrols again with a new
-// token. why is for people, and stands in the log.
+// Revoke ends a machine's identity at once: its certificate and keys are good no more, nor are the tokens that were made
+// for it, until it enrols again with a new one. why is for people, and stands in the log.
 func (r *Registrar) Revoke(ctx context.Context, machine, why string) error {
 	r.writing.Lock()
 	defer r.writing.Unlock()
 	m, ok := r.Machine(machine)
+	if err := r.tokens.end(machine, r.opts.Now()); err != nil {
+		return fmt.Errorf("revoke %s: %w", machine, err)
+	}
 	if !ok {
 		return fmt.Errorf("revoke: no machine %q was ever enrolled", machine)
 	}

@@ -79,6 +79,20 @@ func (ts *tokens) put(t token, now time.Time) error {
 	return nil
 }
 
+// end lets the open tokens of a machine expire.
+func (ts *tokens) end(machine string, now time.Time) error {
+	for _, t := range ts.list {
+		if t.Machine != machine || !t.open(now) {
+			continue
+		}
+		t.Expires = now.UTC()
+		if err := ts.put(t, now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // find returns the token with this ID and secret. It takes as long for a wrong ID as for a wrong secret.
 func (ts *tokens) find(sent wire.Token) (token, bool) {
 	t, ok := ts.list[sent.IDText()]

@@ -110,7 +110,6 @@ func TestClonedImage(t *testing.T) {
 	if len(kept) != 2 {
 		t.Errorf("of two machines that are parked, batches of %d were kept", len(kept))
 	}
-	before = len(c.accepted())
 	if _, err := push.Renew(t.Context(), x.id, push.RenewOptions{}, c.now); err != nil { // by itself, without a person
 		t.Fatal(err)
 	}
