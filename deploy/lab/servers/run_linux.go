@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -238,4 +239,12 @@ func errEnded(r *Process) error {
 		return err
 	}
 	return errNoReason
+}
+
+// userName is the user that this program runs as, for programs that would become another one.
+func userName() string {
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return strconv.Itoa(os.Getuid())
 }

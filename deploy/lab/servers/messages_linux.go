@@ -1,0 +1,168 @@
+package servers
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// MessagesConfig sets up the companies that bring messages to telephones.
+type MessagesConfig struct {
+	Now       func() time.Time // nil for the system's clock
+	APIKey    string           // of the SMS gateway
+	SecretKey string           // of the SMS gateway
+	Token     string           // access token of the Zalo account
+	Templates []string         // the templates of messages that Zalo has approved
+}
+
+// A Message came in to be brought to a telephone.
+type Message struct {
+	Channel  string // "sms" or "zalo"
+	Phone    string
+	Text     string            // of an SMS
+	Template string            // of Zalo
+	Data     map[string]string // the template's fields
+	Tracking string            // the sender's own number
+}
+
+// Messages is an SMS gateway and the API of Zalo for messages by template, at port 80 (a company's own are behind TLS):
+//   - POST /MainService.svc/json/SendMultipleMessage_V4_post_json/, after the gateway eSMS and its public guide for developers: JSON
+//     with ApiKey, SecretKey, Phone, Content, Brandname and SmsType; CodeResult 100 is taken, 101 is wrong keys, 99 anything else.
+//   - POST /message/template, after Zalo's Notification Service at business.openapi.zalo.me: the header access_token, JSON with phone (84…),
+//     template_id, template_data and tracking_id; error 0 is taken, -124 a wrong token, -108 a wrong number, -112 a template that was not approved.
+//
+// Both answer 200 with their own code in the body.
+type Messages struct {
+	p   Place
+	c   MessagesConfig
+	web *httpd
+
+	mu     sync.Mutex
+	taken  []Message
+	refuse bool
+}
+
+// maxMessages is how many messages are kept.
+const maxMessages = 1000
+
+// StartMessages starts both.
+func StartMessages(ctx context.Context, p Place, c MessagesConfig) (*Messages, error) {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	m := &Messages{p: p, c: c}
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /MainService.svc/json/SendMultipleMessage_V4_post_json/", m.sms)
+	mux.HandleFunc("POST /message/template", m.zalo)
+	var err error
+	m.web, err = startHTTP(ctx, p, 80, mux)
+	return m, err
+}
+
+func (m *Messages) sms(w http.ResponseWriter, r *http.Request) {
+	// SmsType is sent as a text by some and as a number by others.
+	var q struct{ ApiKey, SecretKey, Phone, Content, Brandname string }
+	answer := map[string]any{"CodeResult": "100", "CountRegenerate": 0, "SMSID": rand.Text()}
+	fail := func(code, why string) { answer = map[string]any{"CodeResult": code, "ErrorMessage": why} }
+	switch err := json.NewDecoder(r.Body).Decode(&q); {
+	case err != nil || q.Phone == "" || q.Content == "":
+		fail("99", "Phone and Content are needed")
+	case q.ApiKey != m.c.APIKey || q.SecretKey != m.c.SecretKey || m.refuses():
+		fail("101", "Authorize Failed")
+	default:
+		m.take(Message{Channel: "sms", Phone: q.Phone, Text: q.Content})
+	}
+	reply(w, answer)
+}
+
+func (m *Messages) zalo(w http.ResponseWriter, r *http.Request) {
+	var q struct {
+		Phone    string         `json:"phone"`
+		Template string         `json:"template_id"`
+		Data     map[string]any `json:"template_data"`
+		Tracking string         `json:"tracking_id"`
+	}
+	code, why := 0, "Success"
+	switch err := json.NewDecoder(r.Body).Decode(&q); {
+	case r.Header.Get("access_token") != m.c.Token || m.refuses():
+		code, why = -124, "Access token is invalid"
+	case err != nil || !strings.HasPrefix(q.Phone, "84") || strings.Trim(q.Phone, "0123456789") != "":
+		code, why = -108, "Phone number is invalid"
+	case !slices.Contains(m.c.Templates, q.Template):
+		code, why = -112, "Template not existed"
+	}
+	answer := map[string]any{"error": code, "message": why}
+	if code == 0 {
+		t := Message{Channel: "zalo", Phone: q.Phone, Template: q.Template, Data: map[string]string{}, Tracking: q.Tracking}
+		for k, v := range q.Data {
+			text, _ := v.(string)
+			t.Data[k] = cmp.Or(text, compact(v))
+		}
+		m.take(t)
+		answer["data"] = map[string]any{"msg_id": rand.Text(), "sent_time": strconv.FormatInt(m.c.Now().UnixMilli(), 10),
+			"quota": map[string]string{"dailyQuota": "500", "remainingQuota": "499"}}
+	}
+	reply(w, answer)
+}
+
+// compact is a value as JSON writes it.
+func compact(v any) string {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return ""
+	}
+	return string(text)
+}
+
+func reply(w http.ResponseWriter, answer map[string]any) {
+	text, err := json.Marshal(answer)
+	respond(w, "application/json", text, err)
+}
+
+func (m *Messages) take(t Message) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.taken) < maxMessages {
+		m.taken = append(m.taken, t)
+	}
+}
+
+func (m *Messages) refuses() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.refuse
+}
+
+// Taken lists the messages that were taken, the first thousand.
+func (m *Messages) Taken() []Message {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.taken)
+}
+
+// Refuse lets both say that the sender is not known, as when a contract or a token has ended.
+func (m *Messages) Refuse(on bool) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.refuse = on
+	return nil
+}
+
+// Dead closes the port.
+func (m *Messages) Dead(on bool) error { return m.web.Dead(on) }
+
+// Stop ends both for good.
+func (m *Messages) Stop() error { return m.web.Stop() }
+
+// Addr is their host:port.
+func (m *Messages) Addr() string { return m.p.at(80) }
+
+// URL is their address, without a slash at its end.
+func (m *Messages) URL() string { return m.p.url("http", m.p.IP.String(), 80) }
