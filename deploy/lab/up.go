@@ -43,12 +43,13 @@ const (
 type options struct {
 	dir, listen, from, bin, transcript string
 	communes                           int
-	loopback                           bool
+	loopback, simple                   bool
 }
 
 func (o *options) flags(fs *flag.FlagSet) {
 	fs.IntVar(&o.communes, "communes", 0, fmt.Sprintf("how many communes, 1 to %d; default %d, on loopback %d", town.Most, stage.DefaultCommunes, stage.LoopbackTowns))
 	fs.BoolVar(&o.loopback, "loopback", false, "without namespaces and without root: fewer faults, up in seconds")
+	fs.BoolVar(&o.simple, "simple", false, "stand-ins in place of the real servers: no Debian packages but iproute2, fewer faults")
 	fs.StringVar(&o.listen, "listen", stage.DefaultListen, "`ADDR` of the board on this machine's loopback")
 	fs.StringVar(&o.from, "range", town.DefaultRange.String(), "private `NETWORK` of 16 bits for the addresses within the lab")
 	fs.StringVar(&o.bin, "bin", "", "folder `DIR` with the programs agent and collector; without it they are built from this source tree")
@@ -81,6 +82,9 @@ func (o *options) check() (netip.Prefix, error) {
 	}
 	if err := servers.Require("ip"); err != nil {
 		return from, err
+	}
+	if err := stage.Missing(); err != nil && !o.simple {
+		return from, fmt.Errorf("%w (--simple does without them)", err)
 	}
 	plan, err := town.New(o.communes, from)
 	if err != nil {
@@ -204,11 +208,10 @@ func (o *options) start(ctx context.Context, e env, dir string, tied bool) (*kee
 			args = append(args, flag, v)
 		}
 	}
-	if o.loopback {
-		args = append(args, "--loopback")
-	}
-	if tied {
-		args = append(args, "--tied")
+	for flag, on := range map[string]bool{"--loopback": o.loopback, "--simple": o.simple, "--tied": tied} {
+		if on {
+			args = append(args, flag)
+		}
 	}
 	k := &keeper{cmd: exec.Command(self, args...), done: make(chan struct{})}
 	k.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -300,7 +303,7 @@ func (o *options) keep(ctx context.Context, cancel func(), say func(format strin
 		return err
 	}
 	defer logs.Close()
-	cfg := stage.Config{Dir: o.dir, Communes: o.communes, Range: from, Loopback: o.loopback, Listen: o.listen, Bin: o.bin,
+	cfg := stage.Config{Dir: o.dir, Communes: o.communes, Range: from, Loopback: o.loopback, Simple: o.simple, Listen: o.listen, Bin: o.bin,
 		Say: func(text string) { say("step %s", text) }, Log: slog.New(slog.NewTextHandler(logs, nil))}
 	if o.transcript != "" {
 		f, err := os.OpenFile(o.transcript, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)

@@ -81,6 +81,8 @@ type Endpoints struct {
 	TSLCD    []string
 	Gateway  bool // whether units have a gateway of their own
 
+	LogIn string // account at the one-stop shop, whose password is the secret LogInSecret; "" looks up without one
+
 	Portal, Province, National, Payment, OneStop Web
 	PortalIP                                     string            // what the portal's name leads to
 	Communes                                     map[string]Web    // by unit
@@ -90,6 +92,9 @@ type Endpoints struct {
 	Disks                                        map[string]string // by unit: the disk of the machine
 	Webhook                                      string            // where the office is told
 }
+
+// LogInSecret is the name of the secret with the password of Endpoints.LogIn.
+const LogInSecret = "mot-cua"
 
 // Mail is the mail system.
 type Mail struct {

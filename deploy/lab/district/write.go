@@ -158,8 +158,7 @@ func (w *writer) all() []service {
 	add(e.Province.URL != "", service{"dvc_t", "Cổng Dịch vụ công của tỉnh", "Provincial service portal", "tinh", unit, names, []string{w.web("http", e.Province, "")}})
 	add(e.National.URL != "", service{"dvc_q", "Cổng Dịch vụ công quốc gia", "National service portal", "vpcp", unit, names, []string{w.web("http", e.National, "")}})
 	add(e.Payment.URL != "", service{"thanhtoan", "Thanh toán trực tuyến", "Online payment", "vpcp", unit, names, []string{w.web("http", e.Payment, "")}})
-	add(e.OneStop.URL != "", service{"tthc", "Hệ thống một cửa điện tử", "One-stop shop", "tinh", unit, names, []string{w.web("trang", e.OneStop, ""),
-		w.web("tra_cuu", Web{URL: strings.TrimSuffix(e.OneStop.URL, "/") + "/tra-cuu?ma=H29.30-251123-0001", Name: e.OneStop.Name}, `, contains: ["đã tiếp nhận"]`)}})
+	add(e.OneStop.URL != "", service{"tthc", "Hệ thống một cửa điện tử", "One-stop shop", "tinh", unit, names, w.oneStop()})
 	add(e.Mail.IMAP != "", service{"mail", "Thư điện tử công vụ", "Official e-mail", "tinh", unit, names, w.mail()})
 	add(e.Signature.OCSP != "", service{"kyso_usb", "Chữ ký số chuyên dùng Chính phủ", "Government digital signature", "bcy", unit, nil, w.signature()})
 	add(len(e.Printers) > 0, service{"may_in", "Máy in mạng", "Network printer", "don_vi", unit, nil, []string{w.check("tcp", "tcp", "lan", `address: "${may_in.address}"`)}})
@@ -173,11 +172,28 @@ func (e *Endpoints) communeName() string {
 	return ""
 }
 
+// oneStop checks the page, and the look-up of a dossier as an officer does it.
+func (w *writer) oneStop() []string {
+	e := w.e
+	page := w.web("trang", e.OneStop, "")
+	if e.LogIn == "" {
+		return []string{page, w.web("tra_cuu", Web{URL: strings.TrimSuffix(e.OneStop.URL, "/") + "/tra-cuu?ma=H23.298-261123-0001", Name: e.OneStop.Name}, `, contains: ["đã tiếp nhận"]`)}
+	}
+	steps := []string{
+		`{name: mở trang, get: /dang-nhap, inputs: {token: __RequestVerificationToken}}`,
+		fmt.Sprintf(`{name: đăng nhập, post: /dang-nhap, form: {taikhoan: %q, matkhau: {secret: %s}, __RequestVerificationToken: "$${token}"}, contains: ["Xin chào"]}`, e.LogIn, LogInSecret),
+		`{name: tra cứu hồ sơ, get: "/tra-cuu?ma=H23.298-261123-0001", contains: ["Đang xử lý"]}`,
+	}
+	return []string{page, w.check("tra_cuu", "journey", "internet",
+		fmt.Sprintf("url: %q, roots: %q, warn_days: 1, approved: \"LAB-01\", steps: [%s]", e.OneStop.URL, e.Roots, strings.Join(steps, ", ")))}
+}
+
 func (w *writer) mail() []string {
 	m := w.e.Mail
 	tls := fmt.Sprintf(`, roots: %q, warn_days: 1, server_name: %q`, w.e.Roots, m.ServerName)
 	return []string{w.check("gui", "smtp", "internet", fmt.Sprintf(`address: %q, starttls: required`, m.SMTP)+tls),
-		w.check("nhan", "imap", "internet", fmt.Sprintf(`address: %q`, m.IMAP)+tls)}
+		w.check("nhan", "imap", "internet", fmt.Sprintf(`address: %q`, m.IMAP)+tls),
+		w.check("ban_ghi", "maildns", "internet", fmt.Sprintf(`name: %q, server: %q`, m.Domain, w.e.Resolver))}
 }
 
 func (w *writer) signature() []string {

@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"egovmon/agent/durable"
+	"egovmon/deploy/lab/district"
 	"egovmon/deploy/lab/servers"
 	"egovmon/deploy/lab/town"
 )
@@ -195,7 +196,7 @@ func (s *Stage) Link(ctx context.Context) (string, error) {
 	return u.String(), nil
 }
 
-// openAgents enrols every machine with a token and starts its agent.
+// openAgents enrols every machine with a token and starts the agents.
 func (s *Stage) openAgents() error {
 	g, ctx := errgroup.WithContext(s.ctx)
 	g.SetLimit(4)
@@ -205,9 +206,17 @@ func (s *Stage) openAgents() error {
 		}
 		g.Go(func() error { return s.enrol(ctx, u) })
 	}
-	err := g.Wait()
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	// All are started at once, when the collector has plans for them.
 	s.stops = append(s.stops, s.stopAgents)
-	return err
+	for _, u := range s.units {
+		if err := u.agent.start(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *Stage) stopAgents() error {
@@ -267,7 +276,14 @@ func (s *Stage) enrol(ctx context.Context, u *unit) error {
 	if err != nil {
 		return fmt.Errorf("enrol %s: %w: %.300s", u.Machine, err, bytes.TrimSpace(said.Bytes()))
 	}
-	return u.agent.start()
+	if s.ends.LogIn != "" {
+		dir := filepath.Join(u.data(), "secrets")
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(dir, district.LogInSecret), []byte(probePassword+"\n"), 0o600)
+	}
+	return nil
 }
 
 // unexpected notes that a program ended by itself.

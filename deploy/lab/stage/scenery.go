@@ -23,6 +23,7 @@ import (
 
 // Where things stand within their zones: the last number of the address.
 const (
+	namesAt    = 3
 	resolverAt = 4
 	portalAt   = 10
 	backendAt  = 11
@@ -30,6 +31,7 @@ const (
 	onestopAt  = 13
 	mailAt     = 14
 	pkiAt      = 15
+	tsaAt      = 16
 	nationalAt = 10
 	paymentAt  = 11
 )
@@ -42,6 +44,20 @@ type scenery struct {
 
 // openServers starts everything that the machines ask, and works out the endpoints.
 func (s *Stage) openServers() error {
+	if err := s.openOffice(); err != nil {
+		return err
+	}
+	if err := s.openTargets(); err != nil {
+		return err
+	}
+	if s.cfg.Loopback || s.cfg.Simple {
+		return s.openScenery()
+	}
+	return s.openActors()
+}
+
+// openScenery starts the stand-ins.
+func (s *Stage) openScenery() error {
 	pki, err := standin.NewPKI(time.Now())
 	if err != nil {
 		return err
@@ -51,12 +67,6 @@ func (s *Stage) openServers() error {
 		return err
 	}
 	if err := os.WriteFile(s.ends.Roots, pki.Roots, 0o644); err != nil {
-		return err
-	}
-	if err := s.openOffice(); err != nil {
-		return err
-	}
-	if err := s.openTargets(); err != nil {
 		return err
 	}
 	var sc scenery

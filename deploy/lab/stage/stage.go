@@ -37,6 +37,7 @@ type Config struct {
 	Communes int          // from 1 to town.Most
 	Range    netip.Prefix // of addresses; ignored on loopback
 	Loopback bool         // no namespaces: fewer faults, no root
+	Simple   bool         // stand-ins in place of the real servers; always so on loopback
 	Listen   string       // where the board is, on this machine's loopback
 	Bin      string       // folder with the programs agent and collector
 	// Transcript, unless nil, is given every line of the transcript.
@@ -240,32 +241,39 @@ func (s *Stage) makeNetwork() error {
 // diskSize is the size of a machine's disk.
 const diskSize = "size=48m,mode=0700"
 
-// furnishMachines gives every machine a disk and a resolver.
+// furnishMachines gives every machine a disk, and a resolver to machines and servers.
 func (s *Stage) furnishMachines() error {
-	resolver := s.town.ProvinceAddr(resolverAt)
-	_, err := os.Stat(etcNetns)
-	made := errors.Is(err, os.ErrNotExist)
 	for _, u := range s.units {
-		conf := filepath.Join(etcNetns, town.Netns(u.pc))
-		if err := s.trace.change(func() {
-			if made {
-				s.trace.Files, made = append(s.trace.Files, etcNetns), false
-			}
-			s.trace.Files, s.trace.Mounts = append(s.trace.Files, conf), append(s.trace.Mounts, u.dir)
-		}); err != nil {
-			return err
-		}
-		if err := os.MkdirAll(conf, 0o755); err != nil {
-			return err
-		}
-		if err := os.WriteFile(filepath.Join(conf, "resolv.conf"), fmt.Appendf(nil, "nameserver %s\noptions timeout:1 attempts:2\n", resolver), 0o644); err != nil {
+		if err := s.trace.change(func() { s.trace.Mounts = append(s.trace.Mounts, u.dir) }); err != nil {
 			return err
 		}
 		if err := mount(u.dir, diskSize); err != nil {
 			return err
 		}
+		if err := s.resolveAt(u.pc); err != nil {
+			return err
+		}
 	}
-	return nil
+	return errors.Join(s.resolveAt(town.Province), s.resolveAt(town.National))
+}
+
+// resolveAt has the programs of a site ask the lab's resolver, see ip-netns(8).
+func (s *Stage) resolveAt(site string) error {
+	_, err := os.Stat(etcNetns)
+	conf := filepath.Join(etcNetns, town.Netns(site))
+	if err := s.trace.change(func() {
+		if errors.Is(err, os.ErrNotExist) {
+			s.trace.Files = append(s.trace.Files, etcNetns)
+		}
+		s.trace.Files = append(s.trace.Files, conf)
+	}); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(conf, 0o755); err != nil {
+		return err
+	}
+	text := fmt.Appendf(nil, "nameserver %s\noptions timeout:1 attempts:2\n", s.town.ProvinceAddr(resolverAt))
+	return os.WriteFile(filepath.Join(conf, "resolv.conf"), text, 0o644)
 }
 
 // writeProfile writes the profile and the collector's configuration.
