@@ -214,3 +214,21 @@ func FuzzParseHeader(f *testing.F) {
 		}
 	})
 }
+
+// A note that is taken is the machine's own, whole and in one form.
+func FuzzParseNote(f *testing.F) {
+	signer, verifiers := testKey(f, testKeyName)
+	b, err := Seal(testHeader(), testRecords(), signer)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b.Note)
+	f.Add(append(bytes.Clone(b.Note), b.Note[bytes.Index(b.Note, []byte("\n\n"))+2:]...))
+	f.Add([]byte("egovmon-batch/1\n\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		h, err := ParseNote(data, verifiers)
+		if err == nil && (h.Machine != testHeader().Machine || !bytes.HasPrefix(data, []byte(h.Text()+"\n"))) {
+			t.Errorf("%q was read as a note of %s", data, h.Machine)
+		}
+	})
+}
