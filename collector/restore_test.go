@@ -278,6 +278,7 @@ func TestSnapshot(t *testing.T) {
 	}
 	c = start(t, dir, "--agents", addr)
 	m.work("batches after the snapshot", drained(c))
+	m.work("which are in the log as the next start sees it", drained(c))
 	c.stop()
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
@@ -312,6 +313,7 @@ func TestMirrorAndRestore(t *testing.T) {
 	says(t, exitDone, "backup", "--data", dir, "--out", backup)
 	says(t, exitDone, "mirror", "--data", dir, "--to", copies, "--once")
 	m.work("batches after the backup", drained(c))
+	m.work("which are in the log as the next start sees it", drained(c))
 	c.stop()
 	if out, _ := says(t, exitDone, "mirror", "--data", dir, "--to", copies, "--once"); !strings.Contains(out, "leaves copied") {
 		t.Errorf("mirror says %s", out)

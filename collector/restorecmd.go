@@ -302,28 +302,11 @@ func runSuccessor(ctx context.Context, args []string, stdout, stderr io.Writer) 
 
 // succeed begins the next log.
 func succeed(ctx context.Context, s setup, recovery *restore.PrivateKey, why string, anyway bool, stdout, stderr io.Writer) (err error) {
-	p, err := openProfile(s.config.Profile)
+	known, err := isRecovery(s.dir, recovery)
 	if err != nil {
 		return err
 	}
-	known, ok, err := restore.ReadPublic(filepath.Join(s.dir, keysDir))
-	switch {
-	case err != nil:
-		return err
-	case !ok:
-		return errors.New("this district has no recovery key, so that no machine would follow: let the machines enrol again with new tokens after a fresh start")
-	case known != recovery.Public:
-		return fmt.Errorf("this is the key %s, the district's is %s", recovery.Public.Verifier, known.Verifier)
-	}
-	keys, err := s.openKeys(p.District)
-	if err != nil {
-		return err
-	}
-	v, err := keys.LogVerifier()
-	if err != nil {
-		return err
-	}
-	old, err := evidence.Open(evidence.Options{Dir: filepath.Join(s.dir, evidenceDir), Origin: v.Name(), Signer: keys.LogSigner, Verifier: v, Logger: s.log})
+	old, keys, err := openEnding(s, anyway)
 	if err != nil {
 		return err
 	}
@@ -332,40 +315,16 @@ func succeed(ctx context.Context, s setup, recovery *restore.PrivateKey, why str
 			err = errors.Join(err, e)
 		}
 	}()
-	seen, overtaken := old.Overtaken()
-	if !overtaken && !anyway {
-		return fmt.Errorf("no machine has shown that %s cannot go on: start the collector and wait for them; --anyway begins the next log all the same", old.Origin())
-	}
-	n, _ := wire.LogNumber(p.District, old.Origin())
+	n, _ := wire.LogNumber(keys.District, old.Origin())
 	if err := keys.NewLog(filepath.Join(s.dir, keysDir), n); err != nil {
 		return err
 	}
 	x := wire.Succession{Old: old.Origin(), Tree: old.Tree(), New: keys.LogSigner.Name(), Key: keys.LogKey, At: s.now().UTC().Truncate(time.Second), Why: why}
-	if err := x.Check(); err != nil {
+	if err := copyLog(ctx, s, old, keys, x, recovery, known, stderr); err != nil {
 		return err
 	}
-	msg, err := note.Sign(&note.Note{Text: x.Text()}, recovery.Signer)
-	if err != nil {
-		return err
-	}
-	if v, err = keys.LogVerifier(); err != nil {
-		return err
-	}
-	rv, err := known.NoteVerifier()
-	if err != nil {
-		return err
-	}
-	fresh, err := restore.FreshLog(s.dir)
-	if err != nil {
-		return err
-	}
-	show := newProgress(stderr, "copied")
-	err = evidence.Succeed(ctx, old, evidence.Options{Dir: fresh, Origin: v.Name(), Signer: keys.LogSigner, Verifier: v, Logger: s.log}, msg, rv, show.leaves)
-	show.end()
-	if err == nil {
-		err = old.Close()
-	}
-	if err != nil {
+	seen, overtaken := old.Overtaken()
+	if err := old.Close(); err != nil {
 		return err
 	}
 	kept, err := restore.Succeed(s.dir, n)
@@ -378,6 +337,67 @@ func succeed(ctx context.Context, s setup, recovery *restore.PrivateKey, why str
 	}
 	fmt.Fprintf(stdout, "The old log is kept in %s; it may be removed once the next backup is made.\n", kept)
 	return rebuild(ctx, s, stderr)
+}
+
+// isRecovery makes sure that a key is the district's recovery key, and returns what checks its signatures.
+func isRecovery(dir string, key *restore.PrivateKey) (note.Verifier, error) {
+	known, ok, err := restore.ReadPublic(filepath.Join(dir, keysDir))
+	switch {
+	case err != nil:
+		return nil, err
+	case !ok:
+		return nil, errors.New("this district has no recovery key, so that no machine would follow: let the machines enrol again with new tokens after a fresh start")
+	case known != key.Public:
+		return nil, fmt.Errorf("this is the key %s, the district's is %s", key.Public.Verifier, known.Verifier)
+	}
+	return known.NoteVerifier()
+}
+
+// openEnding opens the log that is to end, and keeps every other process out.
+func openEnding(s setup, anyway bool) (*evidence.Store, *enrol.Keys, error) {
+	p, err := openProfile(s.config.Profile)
+	if err != nil {
+		return nil, nil, err
+	}
+	keys, err := s.openKeys(p.District)
+	if err != nil {
+		return nil, nil, err
+	}
+	v, err := keys.LogVerifier()
+	if err != nil {
+		return nil, nil, err
+	}
+	old, err := evidence.Open(evidence.Options{Dir: filepath.Join(s.dir, evidenceDir), Origin: v.Name(), Signer: keys.LogSigner, Verifier: v, Logger: s.log})
+	if err != nil {
+		return nil, nil, err
+	}
+	if _, overtaken := old.Overtaken(); !overtaken && !anyway {
+		err := fmt.Errorf("no machine has shown that %s cannot go on: start the collector and wait for them; --anyway begins the next log all the same", old.Origin())
+		return nil, nil, errors.Join(err, old.Close())
+	}
+	return old, keys, nil
+}
+
+// copyLog makes the next log beside the one that ends.
+func copyLog(ctx context.Context, s setup, old *evidence.Store, keys *enrol.Keys, x wire.Succession, recovery *restore.PrivateKey, known note.Verifier, stderr io.Writer) error {
+	if err := x.Check(); err != nil {
+		return err
+	}
+	msg, err := note.Sign(&note.Note{Text: x.Text()}, recovery.Signer)
+	if err != nil {
+		return err
+	}
+	v, err := keys.LogVerifier()
+	if err != nil {
+		return err
+	}
+	fresh, err := restore.FreshLog(s.dir)
+	if err != nil {
+		return err
+	}
+	show := newProgress(stderr, "copied")
+	defer show.end()
+	return evidence.Succeed(ctx, old, evidence.Options{Dir: fresh, Origin: v.Name(), Signer: keys.LogSigner, Verifier: v, Logger: s.log}, msg, known, show.leaves)
 }
 
 func usageOf(err error) int {

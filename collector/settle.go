@@ -14,6 +14,7 @@ import (
 
 const (
 	settleLook     = 100 * time.Millisecond
+	settleQuiet    = time.Second      // from when enough were heard: a call is heard before it says what it has seen
 	settleMachines = 2                // that must have been heard
 	settleFor      = 15 * time.Second // at most, after a start like any other
 	restoredFor    = 10 * time.Minute // at most, at the first start after a restore
@@ -51,8 +52,8 @@ func (c *center) settling(own string) (w waiting, hold bool) {
 // settle lets the log go on once enough machines were heard and none has seen more of it than there is, or when the time
 // is over.
 func (c *center) settle(ctx context.Context, own string, w waiting) error {
-	begun := time.Now()
-	started := c.now()
+	begun, started := time.Now(), c.now()
+	var enough time.Time // since when enough machines were heard
 	t := time.NewTicker(settleLook)
 	defer t.Stop()
 	for {
@@ -67,8 +68,12 @@ func (c *center) settle(ctx context.Context, own string, w waiting) error {
 				heard++
 			}
 		}
+		if heard >= w.machines && enough.IsZero() {
+			enough = time.Now()
+		}
+		quiet := !enough.IsZero() && time.Since(enough) > settleQuiet || time.Since(begun) > w.most
 		claimed := !c.intake.Claimed().IsZero() && time.Since(c.intake.Claimed()) < settleClaim
-		if _, over := c.store.Overtaken(); !over && (claimed || heard < w.machines && time.Since(begun) < w.most) {
+		if _, over := c.store.Overtaken(); !over && (claimed || !quiet) {
 			continue
 		}
 		c.store.Release()

@@ -128,17 +128,16 @@ func (s *Server) takeBack(r *http.Request, machine string, msg []byte) error {
 // openPlan reads a plan as sign writes it: Ed25519 gives the same note for the same text each time.
 func (s *Server) openPlan(msg []byte) ([]byte, error) {
 	bad := fmt.Errorf("the plan is not signed by %s+%08x", s.opts.PlanSigner.Name(), s.opts.PlanSigner.KeyHash())
-	n, err := note.Open(msg, note.VerifierList())
+	_, err := note.Open(msg, note.VerifierList()) // believes nobody
 	unverified, ok := errors.AsType[*note.UnverifiedNoteError](err)
 	if !ok {
 		return nil, bad
 	}
-	n = unverified.Note
-	again, err := s.sign([]byte(n.Text))
-	if err != nil || string(again) != string(msg) {
+	text := []byte(unverified.Note.Text)
+	if again, err := s.sign(text); err != nil || string(again) != string(msg) {
 		return nil, bad
 	}
-	return []byte(n.Text), nil
+	return text, nil
 }
 
 // recovery answers with the recovery key that the log names, and proves it.

@@ -11,7 +11,9 @@ import (
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
 
+	"egovmon/agent/journal"
 	"egovmon/agent/plan"
 	"egovmon/agent/wire"
 	"egovmon/collector/evidence"
@@ -258,4 +260,38 @@ func TestShownAndReturned(t *testing.T) {
 	if c.Claimed().IsZero() {
 		t.Error("the claim was not noticed")
 	}
+}
+
+// A machine whose headers name a checkpoint that is not of this log was shown another one: that is told, and what it
+// measured counts all the same.
+func TestSplitViewIsTold(t *testing.T) {
+	c := newCentre(t, Limits{})
+	a := c.agent(t, "an-thanh")
+	push := func(seen *journal.Checkpoint, want int64) {
+		t.Helper()
+		h := a.header()
+		h.Checkpoint = seen
+		b, err := journal.Seal(h, []journal.Record{result(slot(a.id.Machine, start))}, a.signer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.seq, a.previous = a.seq+1, b.Hash()
+		size := c.log.Size()
+		if code, ans := a.push(t, b); code != http.StatusOK || c.log.Size() != size+1 {
+			t.Fatalf("%d %+v", code, ans)
+		}
+		a.flush(t)
+		if got := c.Contradictions(); got != want {
+			t.Errorf("%d contradictions, want %d", got, want)
+		}
+	}
+	a.push(t, a.seal(t, a.opening(t)...))
+	a.flush(t)
+	good := c.log.Tree()
+	push(nil, 0)
+	push(&journal.Checkpoint{Origin: c.log.Origin(), Size: good.N, Hash: good.Hash}, 0)
+	push(&journal.Checkpoint{Origin: "egovmon/tu-ky/log/7", Size: good.N, Hash: tlog.Hash{1}}, 0) // of a log that ended
+	push(&journal.Checkpoint{Origin: c.log.Origin(), Size: good.N, Hash: tlog.Hash{1}}, 1)
+	push(&journal.Checkpoint{Origin: c.log.Origin(), Size: 99999, Hash: good.Hash}, 2)
+	push(&journal.Checkpoint{Origin: c.log.Origin(), Size: good.N, Hash: good.Hash}, 2)
 }
