@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -158,9 +159,7 @@ func TestReplayedAnswers(t *testing.T) {
 							res, body := old[at], bodies[at]
 							replays++
 							mu.Unlock()
-							for k, v := range res.Header {
-								rw.Header()[k] = v
-							}
+							maps.Copy(rw.Header(), res.Header)
 							rw.WriteHeader(res.StatusCode)
 							_, _ = rw.Write(body)
 							return
@@ -172,9 +171,7 @@ func TestReplayedAnswers(t *testing.T) {
 							old, bodies = append(old, res), append(bodies, bytes.Clone(rec.Body.Bytes()))
 							mu.Unlock()
 						}
-						for k, v := range rec.Result().Header {
-							rw.Header()[k] = v
-						}
+						maps.Copy(rw.Header(), rec.Result().Header)
 						rw.WriteHeader(rec.Code)
 						_, _ = rw.Write(rec.Body.Bytes())
 					})

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"hash/crc32"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -151,9 +152,7 @@ func TestNeighbours(t *testing.T) {
 				}
 				r.Header.Set("Egovmon-Later", "1")
 				rec, _ := answered(h, r)
-				for k, v := range rec.Result().Header {
-					rw.Header()[k] = v
-				}
+				maps.Copy(rw.Header(), rec.Result().Header)
 				rw.Header().Set("Egovmon-Later", "1")
 				rw.WriteHeader(rec.Code)
 				_, _ = rw.Write(more(rec.Body.Bytes()))
