@@ -64,7 +64,10 @@ func TestAgentsTails(t *testing.T) {
 	t.Parallel()
 	for _, file := range []string{"open", "*.seg", "cursor"} {
 		for _, x := range wounds {
-			for _, at := range []int{1, 40, 700} {
+			for _, at := range []int{3, 700} {
+				if file == "cursor" && at > 3 {
+					continue
+				}
 				t.Run(fmt.Sprintf("%s/%s/%d", strings.Trim(file, "*."), x.name, at), func(t *testing.T) {
 					disturb(t, func(w *world) { w.every, w.seal = time.Minute, 3*time.Minute }, func(r *rig) {
 						r.a.stop(true)
@@ -107,7 +110,7 @@ func TestCollectorsTails(t *testing.T) {
 	} {
 		for _, x := range wounds {
 			t.Run(tt.file+"/"+x.name, func(t *testing.T) {
-				disturb(t, func(w *world) { w.every = time.Minute }, func(r *rig) {
+				disturb(t, nil, func(r *rig) {
 					r.world.close()
 					whole := r.copy(r.state)
 					r.must(hurt(newest(r.T, filepath.Join(r.state, filepath.FromSlash(tt.file))), x, 40))
