@@ -162,7 +162,8 @@ func StartMail(ctx context.Context, p Place, c MailConfig) (*Mail, error) {
 	if m.dovecot, err = startDaemon(ctx, p, m.greets(ctx, 143, "* OK"), "dovecot", "-F", "-c", filepath.Join(p.Dir, "dovecot.conf")); err != nil {
 		return nil, errors.Join(err, m.Stop())
 	}
-	if m.postfix, err = startDaemon(ctx, p, m.greets(ctx, 25, "220 "), "/usr/lib/postfix/sbin/master", "-d", "-c", filepath.Join(p.Dir, "etc")); err != nil {
+	ready := func(proc *Process) error { return errors.Join(guard(proc), m.greets(ctx, 25, "220 ")(proc)) }
+	if m.postfix, err = startDaemon(ctx, p, ready, "/usr/lib/postfix/sbin/master", "-d", "-c", filepath.Join(p.Dir, "etc")); err != nil {
 		return nil, errors.Join(err, m.Stop())
 	}
 	return m, nil

@@ -67,14 +67,18 @@ func StartMessages(ctx context.Context, p Place, c MessagesConfig) (*Messages, e
 }
 
 func (m *Messages) sms(w http.ResponseWriter, r *http.Request) {
-	// SmsType is sent as a text by some and as a number by others.
-	var q struct{ ApiKey, SecretKey, Phone, Content, Brandname string }
+	var q struct {
+		APIKey    string `json:"ApiKey"`
+		SecretKey string
+		Phone     string
+		Content   string
+	}
 	answer := map[string]any{"CodeResult": "100", "CountRegenerate": 0, "SMSID": rand.Text()}
 	fail := func(code, why string) { answer = map[string]any{"CodeResult": code, "ErrorMessage": why} }
 	switch err := json.NewDecoder(r.Body).Decode(&q); {
 	case err != nil || q.Phone == "" || q.Content == "":
 		fail("99", "Phone and Content are needed")
-	case q.ApiKey != m.c.APIKey || q.SecretKey != m.c.SecretKey || m.refuses():
+	case q.APIKey != m.c.APIKey || q.SecretKey != m.c.SecretKey || m.refuses():
 		fail("101", "Authorize Failed")
 	default:
 		m.take(Message{Channel: "sms", Phone: q.Phone, Text: q.Content})

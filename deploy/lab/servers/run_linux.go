@@ -199,6 +199,31 @@ func start(ctx context.Context, p Place, name string, args ...string) (*Process,
 	return r, nil
 }
 
+// guard kills a program, with all that it started, when this program is gone, however it ended. It is for programs that change
+// who they are, which takes the kernel's order to kill them (PR_SET_PDEATHSIG, prctl(2)) from them. A shell waits at a pipe that only
+// this program holds open.
+func guard(r *Process) error {
+	hear, hold, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer hear.Close()
+	cmd := exec.Command("sh", "-c", "read -r _; kill -9 -"+strconv.Itoa(r.Pid()))
+	cmd.Stdin = hear
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		hold.Close()
+		return err
+	}
+	go func() {
+		<-r.Done()
+		_ = cmd.Process.Kill() // before it hears: the number may be another program's by now
+		_ = cmd.Wait()
+		hold.Close()
+	}()
+	return nil
+}
+
 // readyWithin is how long a server may take until it answers, or until a change shows. It is long: nothing hangs on it but the
 // time until a failure is told.
 const readyWithin = 60 * time.Second
