@@ -228,10 +228,14 @@ func withEnrolled(p *profile.Profile, machines []enrol.Machine, now time.Time) *
 			Record: profile.Record{ID: "collector", Source: "added by the program"}, Unit: p.District, Role: profile.RoleCollector})
 	}
 	for _, m := range machines {
-		if _, ok := p.Machine(m.ID, now); !ok && m.Revoked.IsZero() {
-			p = profile.WithMachine(p, profile.Machine{
-				Record: profile.Record{ID: m.ID, Source: "enrolled"}, Unit: m.Unit, Role: profile.RoleProbe})
+		if _, ok := p.Machine(m.ID, now); ok {
+			continue
 		}
+		r := profile.Record{ID: m.ID, Source: "enrolled"}
+		if !m.Revoked.IsZero() { // what it measured before stays in the accounts
+			r.Valid.To = profile.DateOf(m.Revoked)
+		}
+		p = profile.WithMachine(p, profile.Machine{Record: r, Unit: m.Unit, Role: profile.RoleProbe})
 	}
 	return p
 }

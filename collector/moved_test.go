@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"egovmon/agent/check"
+	"egovmon/collector/enrol"
 	"egovmon/collector/history"
 	"egovmon/collector/profile"
 )
@@ -61,5 +62,18 @@ func TestMovedMachine(t *testing.T) {
 	}
 	if shown == 0 {
 		t.Error("no service is watched by the machine: this shows nothing")
+	}
+}
+
+// A machine that the profile does not name stays in the accounts of the days before it was revoked.
+func TestRevokedMachineKeepsItsPast(t *testing.T) {
+	p := embedded(t)
+	at := time.Date(2024, 3, 9, 8, 0, 0, 0, time.UTC)
+	p = withEnrolled(p, []enrol.Machine{{ID: "pc-mat-01", Unit: "xa-an-thanh", Enrolled: at.AddDate(0, -1, 0), Revoked: at}}, at.AddDate(0, 1, 0))
+	if m, ok := p.Machine("pc-mat-01", at.AddDate(0, 0, -1)); !ok || m.Unit != "xa-an-thanh" {
+		t.Error("before it was revoked it stands nowhere")
+	}
+	if _, ok := p.Machine("pc-mat-01", at.AddDate(0, 0, 1)); ok {
+		t.Error("it is expected after it was revoked")
 	}
 }

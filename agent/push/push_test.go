@@ -539,13 +539,15 @@ func (zeros) Read(p []byte) (int, error) { return len(p), nil }
 // Why the collector is not reached is shown as long as it is so.
 func TestProblemIsShown(t *testing.T) {
 	r := newRig(t)
+	var from []string
 	for _, tt := range []struct {
 		body string
 		want Problem
 	}{
 		{`{"code":"revoked","error":"ask for a new token"}`, Revoked}, {`{"code":"no_identity","error":"x"}`, NoIdentity}, {"<html>", BadAnswer},
 	} {
-		r.c.before = func(w http.ResponseWriter, _ *http.Request) bool {
+		r.c.before = func(w http.ResponseWriter, req *http.Request) bool {
+			from = append(from, req.RemoteAddr)
 			w.WriteHeader(http.StatusForbidden)
 			_, _ = io.WriteString(w, tt.body)
 			return true
@@ -554,6 +556,10 @@ func TestProblemIsShown(t *testing.T) {
 		if got := r.p.Stats().Problem; got != tt.want || err == nil {
 			t.Errorf("%s: %q, %v; want %q", tt.body, got, err, tt.want)
 		}
+	}
+	// A connection may be older than our certificate: where the identity is refused, the next call makes a new one.
+	if len(slices.Compact(from)) != 3 {
+		t.Errorf("refused calls came by the connections %v", from)
 	}
 	r.c.before = nil
 	if err := r.p.Round(t.Context()); err != nil || r.p.Stats().Problem != "" {
