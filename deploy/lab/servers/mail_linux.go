@@ -23,6 +23,7 @@ type MailConfig struct {
 	Host    string            // the server's name, which its certificate is for
 	Domains []string          // whose letters it keeps
 	Boxes   map[string]string // mailboxes with passwords, e.g. "vhtt@tuky.lab"
+	Relay   bool              // only letters are taken, over TLS alone: nobody can log in, and there is no Dovecot
 	Routes  map[string]string // domain to host:port of another server; the rest goes by the names' MX in a namespace, and nowhere on loopback
 }
 
@@ -64,7 +65,7 @@ transport_maps = ROUTES
 default_transport = OTHERS
 smtpd_relay_restrictions = permit_sasl_authenticated, reject_unauth_destination
 smtpd_tls_chain_files = DIR/mail.pem.key, DIR/mail.pem
-smtpd_tls_security_level = may
+smtpd_tls_security_level = TLSLEVEL
 smtpd_tls_auth_only = yes
 smtpd_sasl_type = dovecot
 smtpd_sasl_path = private/auth
@@ -145,7 +146,11 @@ service stats {
 
 // StartMail starts both programs.
 func StartMail(ctx context.Context, p Place, c MailConfig) (*Mail, error) {
-	if err := Require("/usr/lib/postfix/sbin/master", "dovecot", "/usr/lib/dovecot/imap"); err != nil {
+	programs := []string{"/usr/lib/postfix/sbin/master"}
+	if !c.Relay {
+		programs = append(programs, "dovecot", "/usr/lib/dovecot/imap")
+	}
+	if err := Require(programs...); err != nil {
 		return nil, err
 	}
 	if os.Getuid() != 0 {
@@ -159,8 +164,10 @@ func StartMail(ctx context.Context, p Place, c MailConfig) (*Mail, error) {
 	if err := errors.Join(id.install(Good, filepath.Join(p.Dir, "mail.pem")), m.folders(), m.configure()); err != nil {
 		return nil, err
 	}
-	if m.dovecot, err = startDaemon(ctx, p, m.greets(ctx, 143, "* OK"), "dovecot", "-F", "-c", filepath.Join(p.Dir, "dovecot.conf")); err != nil {
-		return nil, errors.Join(err, m.Stop())
+	if !c.Relay {
+		if m.dovecot, err = startDaemon(ctx, p, m.greets(ctx, 143, "* OK"), "dovecot", "-F", "-c", filepath.Join(p.Dir, "dovecot.conf")); err != nil {
+			return nil, errors.Join(err, m.Stop())
+		}
 	}
 	ready := func(proc *Process) error { return errors.Join(guard(proc), m.greets(ctx, 25, "220 ")(proc)) }
 	if m.postfix, err = startDaemon(ctx, p, ready, "/usr/lib/postfix/sbin/master", "-d", "-c", filepath.Join(p.Dir, "etc")); err != nil {
@@ -233,7 +240,11 @@ func (m *Mail) configure() error {
 		}
 		routes = append(routes, fmt.Sprintf("{ %s = smtp:[%s]:%s }", domain, host, port))
 	}
-	others, protocol, discarded, deferred := "error:nothing leaves this machine", "ipv4", "", ""
+	others, protocol, discarded, deferred, level := "error:nothing leaves this machine", "ipv4", "", "", "may"
+	master := postfixMaster
+	if m.c.Relay {
+		level, master = "encrypt", strings.Replace(master, "IP:{587}", "#", 1)
+	}
 	if m.p.Netns != "" {
 		others = "smtp"
 	}
@@ -247,9 +258,9 @@ func (m *Mail) configure() error {
 		deferred = "virtual smtp error"
 	}
 	fill := strings.NewReplacer("DIR", m.p.Dir, "HOST", m.c.Host, "PROTOCOL", protocol, "DOMAINS", strings.Join(m.c.Domains, " "), "BOXES", inline(boxes),
-		"ROUTES", inline(routes), "OTHERS", others, "UID", strconv.Itoa(uid), "GID", strconv.Itoa(gid), "DISCARDED", discarded, "DEFERRED", deferred,
+		"ROUTES", inline(routes), "OTHERS", others, "UID", strconv.Itoa(uid), "GID", strconv.Itoa(gid), "DISCARDED", discarded, "TLSLEVEL", level, "DEFERRED", deferred,
 		"IP", m.p.IP.String(), "{25}", m.port(25), "{587}", m.port(587), "{143}", m.port(143), "{993}", m.port(993))
-	for name, text := range map[string]string{"etc/main.cf": postfixMain, "etc/master.cf": postfixMaster, "dovecot.conf": dovecotSettings} {
+	for name, text := range map[string]string{"etc/main.cf": postfixMain, "etc/master.cf": master, "dovecot.conf": dovecotSettings} {
 		path := filepath.Join(m.p.Dir, name)
 		// Postfix waits for two seconds after the last change of a file that it reads.
 		old := time.Now().Add(-time.Minute)
@@ -307,7 +318,12 @@ func (m *Mail) Stuck(on bool) error { return m.renew(func() { m.stuck = on }) }
 func (m *Mail) STARTTLSStripped(on bool) error { return m.renew(func() { m.stripped = on }) }
 
 // IMAPRefuses ends Dovecot, so that its ports are closed (and nobody can log in to send), or starts it again.
-func (m *Mail) IMAPRefuses(on bool) error { return m.dovecot.halt(on) }
+func (m *Mail) IMAPRefuses(on bool) error {
+	if m.dovecot == nil {
+		return errors.New("a relay has no IMAP")
+	}
+	return m.dovecot.halt(on)
+}
 
 // Hang lets the ports of SMTP be open and nobody greet there.
 func (m *Mail) Hang(on bool) error { return m.postfix.hang(on) }

@@ -208,3 +208,37 @@ func TestMailRecords(t *testing.T) {
 		{"DKIM key", nil, look{kind: "dns", reason: check.OK, with: check.Options{"name": "s1._domainkey.tuky.lab", "type": "TXT", "server": r.Addr()}}},
 	})
 }
+
+// A relay takes nothing without TLS, and has no login.
+func TestRelay(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("Postfix is started as root only")
+	}
+	need(t, "/usr/lib/postfix/sbin/master")
+	p := localhost(t)
+	m := must[*Mail](t)(StartMail(t.Context(), p, MailConfig{PKI: newPKI(t, p), Host: "relay.lab", Domains: []string{"tuky.lab"}, Boxes: map[string]string{officer: ""}, Relay: true}))
+	defer m.Stop()
+	c := must[*smtp.Client](t)(smtp.Dial(m.Addr()))
+	defer c.Close()
+	if err := c.Mail("x@tinh.lab"); err == nil || !strings.HasPrefix(err.Error(), "530 ") {
+		t.Errorf("without TLS: %v", err)
+	}
+	if err := c.StartTLS(&tls.Config{InsecureSkipVerify: true}); err != nil {
+		t.Fatal(err)
+	}
+	if ok, _ := c.Extension("AUTH"); ok {
+		t.Error("a relay offers a login")
+	}
+	if err := c.Mail("x@tinh.lab"); err != nil {
+		t.Error(err)
+	}
+	if err := c.Rcpt("x@tinh.lab"); err == nil {
+		t.Error("a relay takes letters for others")
+	}
+	if err := c.Rcpt(officer); err != nil {
+		t.Error(err)
+	}
+	if m.IMAPRefuses(true) == nil {
+		t.Error("a relay has no IMAP that could refuse")
+	}
+}
