@@ -101,14 +101,17 @@ type Pusher struct {
 	asked string         // what the collector was granted last, against going in circles
 	ended time.Time      // when a journal was ended because the collector could not take it
 
-	logKey      note.Verifier // of the log that is followed: Options.LogKey, or its successor's
-	recovery    note.Verifier // nil while it is not known
-	askRecovery time.Time     // not before
-	successions []string      // that were followed
-	tree        tlog.Tree     // of the last checkpoint that verified
-	signed      []byte        // that one
-	shown       tlog.Tree     // what the collector was shown that does not continue it
-	showAgain   time.Time
+	logKey       note.Verifier // of the log that is followed: Options.LogKey, or its successor's
+	recovery     note.Verifier // nil while it is not known
+	askRecovery  time.Time     // not before
+	successions  []string      // that were followed
+	tree         tlog.Tree     // of the last checkpoint that verified
+	signed       []byte        // that one
+	latest       tlog.Tree     // of the last signed checkpoint whose proof has not been asked for
+	latestSigned []byte
+
+	shown     tlog.Tree // what the collector was shown that does not continue it
+	showAgain time.Time
 
 	proved          time.Time // when a proof verified last
 	dictionary      []byte    // that the collector offered last; nil for none

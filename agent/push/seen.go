@@ -55,7 +55,11 @@ func (p *Pusher) see(ctx context.Context, msg []byte, proof string) (tlog.Tree, 
 	if t == p.tree {
 		return t, nil
 	}
-	if err := p.extends(ctx, t, proof); err != nil {
+	err = p.extends(ctx, t, proof)
+	if err == nil {
+		err = p.continuesLatest(ctx, t)
+	}
+	if err != nil {
 		if errors.Is(err, ErrLog) || errors.Is(err, ErrRewound) {
 			p.keepRefused(msg)
 		}
@@ -113,7 +117,7 @@ func (p *Pusher) extends(ctx context.Context, t tlog.Tree, proof string) error {
 	case old.N == 0:
 		return nil
 	case t.N < old.N:
-		return p.older(ctx, t)
+		return p.older(ctx, t, p.tree)
 	case t.N == old.N:
 		return fmt.Errorf("two checkpoints of %d leaves with different hashes: %w", t.N, ErrLog)
 	}
@@ -133,21 +137,42 @@ func (p *Pusher) extends(ctx context.Context, t tlog.Tree, proof string) error {
 	return nil
 }
 
-// older tells what a checkpoint with fewer leaves than the one seen last is. It always returns an error.
-func (p *Pusher) older(ctx context.Context, t tlog.Tree) error {
-	re, err := p.proof(ctx, t.N, p.tree.N)
+// older tells what a checkpoint with fewer leaves than one that was seen is. It always returns an error.
+func (p *Pusher) older(ctx context.Context, t, seen tlog.Tree) error {
+	re, err := p.proof(ctx, t.N, seen.N)
 	if err != nil {
-		return fmt.Errorf("checkpoint of %d leaves after one of %d: %w", t.N, p.tree.N, err)
+		return fmt.Errorf("checkpoint of %d leaves after one of %d: %w", t.N, seen.N, err)
 	}
 	switch {
 	case re.status != http.StatusOK || re.proof == "" && t.N > 0:
 		err = ErrRewound
-	case t.N > 0 && checkTree(re.proof, p.tree, t) != nil:
+	case t.N > 0 && checkTree(re.proof, seen, t) != nil:
 		err = ErrLog
 	default:
 		err = ErrReplayed
 	}
-	return fmt.Errorf("checkpoint of %d leaves after one of %d: %w", t.N, p.tree.N, err)
+	return fmt.Errorf("checkpoint of %d leaves after one of %d: %w", t.N, seen.N, err)
+}
+
+// continuesLatest reports why a tree is not a continuation of the checkpoint that was kept last without a proof.
+func (p *Pusher) continuesLatest(ctx context.Context, t tlog.Tree) error {
+	latest := p.latest
+	switch {
+	case latest.N <= p.tree.N || t == latest:
+		return nil
+	case t.N < latest.N:
+		return p.older(ctx, t, latest)
+	case t.N == latest.N:
+		return fmt.Errorf("two checkpoints of %d leaves with different hashes: %w", t.N, ErrLog)
+	}
+	re, err := p.proof(ctx, latest.N, t.N)
+	if err != nil {
+		return err
+	}
+	if err := checkTree(re.proof, t, latest); err != nil {
+		return fmt.Errorf("checkpoint of %d leaves after one of %d: %w: %w", t.N, latest.N, err, ErrLog)
+	}
+	return nil
 }
 
 // proof asks for the consistency proof between two sizes.
@@ -166,14 +191,18 @@ func checkTree(proof string, t, old tlog.Tree) error {
 // show gives the collector back the checkpoint that it signed and does not continue: its own signature tells it that an
 // older copy of it was put back, which it cannot know by itself. What it answers changes nothing here.
 func (p *Pusher) show(ctx context.Context) {
-	if now := p.now(); p.shown == p.tree && now.Before(p.showAgain) {
+	t, signed := p.tree, p.signed
+	if p.latest.N > t.N {
+		t, signed = p.latest, p.latestSigned
+	}
+	if now := p.now(); p.shown == t && now.Before(p.showAgain) {
 		return
 	}
-	if _, _, _, err := p.exchange(ctx, http.MethodPost, wire.PathCheckpoint, "text/plain; charset=utf-8", p.signed, wire.MaxAnswer); err != nil {
-		p.log.Warn("the collector cannot be shown the checkpoint that it does not continue", "leaves", p.tree.N, "err", err)
+	if _, _, _, err := p.exchange(ctx, http.MethodPost, wire.PathCheckpoint, "text/plain; charset=utf-8", signed, wire.MaxAnswer); err != nil {
+		p.log.Warn("the collector cannot be shown the checkpoint that it does not continue", "leaves", t.N, "err", err)
 		return
 	}
-	p.shown, p.showAgain = p.tree, p.now().Add(showGap)
+	p.shown, p.showAgain = t, p.now().Add(showGap)
 }
 
 // loadCheckpoint reads what an earlier run kept.

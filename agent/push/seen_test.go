@@ -181,3 +181,48 @@ func TestThin(t *testing.T) {
 		t.Errorf("%d bytes are left", n)
 	}
 }
+
+// Between two proofs, too, a log that became shorter than what was signed is told of at once, and one that grew
+// differently with the next proof.
+func TestBetweenProofs(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		grow int // other leaves, after the log was set back
+		want error
+	}{{"set back", 2, ErrRewound}, {"grown differently", 30, ErrLog}} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := newRig(t)
+			var said strings.Builder
+			r.o.Log, r.o.Prove = slog.New(slog.NewTextHandler(&said, nil)), time.Hour
+			r.restart()
+			for range 10 {
+				r.measure()
+				r.round()
+			}
+			proven, latest := r.p.tree, r.p.latest
+			if latest.N < proven.N+3 {
+				t.Fatalf("%d leaves were seen and %d proven", latest.N, proven.N)
+			}
+			r.c.log = r.c.log.prefix(proven.N + 1)
+			for i := range tt.grow {
+				r.c.log.add(fmt.Sprint("another leaf ", i))
+			}
+			if errors.Is(tt.want, ErrLog) {
+				r.clock = r.clock.Add(2 * time.Hour)
+			}
+			r.measure()
+			r.round()
+			r.arrived()
+			r.refused(1)
+			if !strings.Contains(said.String(), tt.want.Error()) {
+				t.Errorf("the log does not say %q:\n%s", tt.want, said.String())
+			}
+			if len(r.c.shown) != 1 || !strings.Contains(r.c.shown[0], fmt.Sprintf("\n%d\n", latest.N)) {
+				t.Errorf("the collector was shown %q", r.c.shown)
+			}
+			if r.p.tree != proven {
+				t.Errorf("the checkpoint went from %v to %v", proven, r.p.tree)
+			}
+		})
+	}
+}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
 
 	"egovmon/agent/wire"
 )
@@ -170,7 +171,7 @@ func (p *Pusher) follows(key note.Verifier, s wire.Succession, notes []string) e
 	p.log.Warn("the district's log was succeeded: what the collector lacks is sent again", "old", old, "seen", p.tree.N, "restored", s.Tree.N,
 		"new", s.New, "why", s.Why)
 	p.successions, p.logKey, p.signed = all, key, nil
-	p.tree.N, p.tree.Hash = 0, [32]byte{}
+	p.tree, p.latest, p.latestSigned = tlog.Tree{}, tlog.Tree{}, nil
 	p.mu.Lock()
 	p.stats.Leaves = 0
 	p.mu.Unlock()

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 
+	"egovmon/agent/journal"
 	"egovmon/agent/wire"
 )
 
@@ -31,7 +32,14 @@ const (
 //
 // proved tells whether a proof was asked for, or comes too late to be asked for with the next call.
 func (p *Pusher) follow(ctx context.Context, re reply, proved bool) error {
-	if c := re.answer.Checkpoint; c != "" && (proved || !p.grown([]byte(c))) {
+	if c := re.answer.Checkpoint; c != "" && !proved && p.grown([]byte(c)) {
+		if err := p.note(ctx, []byte(c)); err != nil {
+			if ctx.Err() != nil {
+				return err
+			}
+			p.contradicts(ctx, err)
+		}
+	} else if c != "" {
 		if _, err := p.see(ctx, []byte(c), re.proof); err != nil {
 			if ctx.Err() != nil {
 				return err
@@ -86,6 +94,29 @@ func (p *Pusher) proving(path string) (withProof string, asked bool) {
 		return path, false
 	}
 	return path + "?" + wire.ParamFrom + "=" + strconv.FormatInt(p.tree.N, 10), true
+}
+
+// note keeps a signed checkpoint whose proof is not asked for yet, and holds it against the one that was kept so before:
+// a log that has become shorter, or another of the same size, is told of at once.
+func (p *Pusher) note(ctx context.Context, msg []byte) error {
+	t, err := openCheckpoint(msg, p.logKey)
+	if err != nil || t == p.latest {
+		return err
+	}
+	if p.latest.N > p.tree.N && t.N <= p.latest.N {
+		err := fmt.Errorf("two checkpoints of %d leaves with different hashes: %w", t.N, ErrLog)
+		if t.N < p.latest.N {
+			err = p.older(ctx, t, p.latest)
+		}
+		if !errors.Is(err, ErrReplayed) {
+			p.keepRefused(msg)
+		}
+		return err
+	}
+	p.latest, p.latestSigned = t, msg
+	p.remember(t, msg)
+	p.o.Journal.SetCheckpoint(journal.Checkpoint{Origin: p.logKey.Name(), Size: t.N, Hash: t.Hash})
+	return nil
 }
 
 // grown reports whether a checkpoint is of the log that is followed, and larger than the one seen last. Every other one
