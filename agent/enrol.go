@@ -65,6 +65,8 @@ func runEnrol(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 		fmt.Fprintf(stderr, "agent enrol: the collector has accepted this machine, but its identity cannot be kept: %v\n", err)
 		return exitFailed
 	}
-	fmt.Fprintf(stdout, "This machine is now %s of unit %s. Its identity is in %s. Start it with: agent run --data %s\n", id.Machine, id.Unit, dir, dir)
+	for _, l := range []words.Lang{words.VI, words.EN} {
+		fmt.Fprintln(stdout, words.Say(l, "enrol.done", id.Machine, id.Unit, dir, dir))
+	}
 	return exitDone
 }

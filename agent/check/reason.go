@@ -49,7 +49,7 @@ const (
 	EgressBlocked   Reason = "egress_blocked"    // our provider refuses this port (25 from a PC)
 	TokenAbsent     Reason = "token_absent"      // no signing token is plugged in
 	ClockUnset      Reason = "clock_unset"       // our clock was not plausible yet
-	DataLost        Reason = "data_lost"         // recorded, then given up because the disk was full
+	DataLost        Reason = "data_lost"         // recorded, then given up because the disk was full, or lost to damage of the disk
 	MissedSuspended Reason = "missed_suspended"  // the machine slept
 	MissedOverrun   Reason = "missed_overrun"    // the run before was still under way, or no place was free
 	MissedClockJump Reason = "missed_clock_jump" // the clock stepped over these slots

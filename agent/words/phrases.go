@@ -256,6 +256,9 @@ var phrases = sync.OnceValue(func() map[string][2]string {
 		"phase.total":             {"tổng", "total"},
 		"phase.rest":              {"phần còn lại", "rest"},
 
+		// enrolment
+		"enrol.done": {"Máy này nay là %s của đơn vị %s; danh tính nằm ở %s. Chạy dịch vụ (xem hướng dẫn), hoặc: agent run --data %s", "This machine is now %s of unit %s; its identity is in %s. Start the service (see the guide), or: agent run --data %s"},
+
 		// alerts
 		"alert.down":            {"Gián đoạn: %s", "Down: %s"},
 		"alert.line":            {"Mất đường truyền: %s", "Line down: %s"},

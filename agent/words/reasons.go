@@ -80,8 +80,8 @@ var reasons = sync.OnceValue(func() map[check.Reason]both {
 		Text{"No signing token is plugged in", "Nothing can be signed on this machine.", "Plug the token in."})
 	add(check.ClockUnset, Text{"Đồng hồ máy chưa đúng", "", "Đặt lại ngày giờ; thay pin CMOS nếu máy hay quên giờ."},
 		Text{"The machine's clock was wrong", "", "Set date and time; replace the battery if it keeps forgetting."})
-	add(check.DataLost, Text{"Số liệu bị mất do đầy ổ đĩa", "", "Dọn ổ đĩa của máy."},
-		Text{"Measurements were lost: disk full", "", "Free disk space."})
+	add(check.DataLost, Text{"Số liệu bị mất: ổ đĩa đầy hoặc hỏng", "", "Dọn ổ đĩa của máy; nếu còn chỗ trống, kiểm tra ổ đĩa."},
+		Text{"Measurements were lost: the disk is full or damaged", "", "Free disk space; if there is room, test the disk."})
 	add(check.MissedSuspended, Text{"Máy ngủ, không đo", "", "Tắt chế độ ngủ nếu máy là điểm đo thường trực."},
 		Text{"Not measured: the machine slept", "", "Switch sleep off if it is a permanent probe."})
 	add(check.MissedOverrun, Text{"Không kịp đo", "", "Giảm số phép kiểm tra hoặc tăng chu kỳ."},
