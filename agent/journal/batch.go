@@ -46,7 +46,7 @@ func (e *ContentError) Unwrap() error { return e.First }
 // dictionary.
 func newCompressor(dictionary []byte) (*zstd.Encoder, error) {
 	o := []zstd.EOption{
-		zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(128 << 10), zstd.WithLowerEncoderMem(true),
+		zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(32 << 10), zstd.WithLowerEncoderMem(true),
 		zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderCRC(false), zstd.WithSingleSegment(true),
 	}
 	if len(dictionary) > 0 {

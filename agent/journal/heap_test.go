@@ -20,7 +20,7 @@ func TestSealingHeap(t *testing.T) {
 	for _, tt := range []struct {
 		results int
 		most    int64 // KiB
-	}{{20, 1 << 10}, {100, 1 << 10}, {maxResults, 5 << 8}} {
+	}{{20, 1 << 10}, {100, 1 << 10}, {maxResults, 1 << 10}} {
 		held, sealing := sealingHeap(t, tt.results)
 		t.Logf("%d results a batch: %d KiB are kept, %d KiB allocated to write and seal one", tt.results, held>>10, sealing>>10)
 		if sum := (held + sealing) >> 10; sum > tt.most {
