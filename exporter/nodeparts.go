@@ -89,7 +89,7 @@ func readFilesystems(ctx context.Context) (func(*set), error) {
 		return nil, err // with some of them found, the error is about one drive
 	}
 	parts = slices.DeleteFunc(parts, func(p disk.PartitionStat) bool {
-		return p.Fstype == "squashfs" || p.Fstype == "iso9660" || p.Fstype == "CDFS" || p.Fstype == "UDF" || p.Device == "" || p.Mountpoint == ""
+		return p.Fstype == "squashfs" || p.Fstype == "iso9660" || p.Fstype == "CDFS" || p.Fstype == "UDF" || p.Device == "" || p.Mountpoint == "" || ofTheSystem(p.Mountpoint)
 	})
 	slices.SortStableFunc(parts, func(a, b disk.PartitionStat) int { return strings.Compare(a.Mountpoint, b.Mountpoint) })
 	// Of file systems mounted over each other at one place the last one is seen.
@@ -116,6 +116,17 @@ func readFilesystems(ctx context.Context) (func(*set), error) {
 			}
 		}
 	}, nil
+}
+
+// ofTheSystem reports whether a place is one where the system itself mounts things, such as network namespaces; nobody's
+// data lie there, and Debian's node_exporter leaves them out, too.
+func ofTheSystem(mount string) bool {
+	for _, top := range []string{"/dev", "/proc", "/run", "/sys"} {
+		if mount == top || strings.HasPrefix(mount, top+"/") {
+			return true
+		}
+	}
+	return false
 }
 
 // usagePath names a Windows drive so that its root is asked, not the folder the program happens to be in there.
