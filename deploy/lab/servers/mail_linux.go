@@ -3,6 +3,7 @@ package servers
 import (
 	"bufio"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -23,20 +24,28 @@ type MailConfig struct {
 	Host    string            // the server's name, which its certificate is for
 	Domains []string          // whose letters it keeps
 	Boxes   map[string]string // mailboxes with passwords, e.g. "vhtt@tuky.lab"
+	Quotas  map[string]string // how much mailboxes may hold, e.g. "2K" or "1M"; the others have no bound
 	Relay   bool              // only letters are taken, over TLS alone: nobody can log in, and there is no Dovecot
 	Routes  map[string]string // domain to host:port of another server; the rest goes by the names' MX in a namespace, and nowhere on loopback
 }
 
-// A Mail is Postfix at ports 25 and 587 (with TLS by STARTTLS, and a login at 587) and Dovecot at 143 and 993, which keep letters in
-// folders of their own. Root is needed.
+// A Mail is Postfix at ports 25 and 587 (with TLS by STARTTLS, which 587 demands) and 465 (with TLS from the start), with a login
+// at these two, and Dovecot at 143 and 993; letters lie in folders of their own. Root is needed.
 type Mail struct {
 	p       Place
 	c       MailConfig
+	id      *ServerIdentity
 	postfix *daemon
 	dovecot *daemon
 
-	mu              sync.Mutex
-	stuck, stripped bool
+	mu    sync.Mutex
+	state mailState
+}
+
+// A mailState is what is wrong with a mail server; the zero value is not yet one that is well: it needs its certificate.
+type mailState struct {
+	stuck, stripped, closed bool
+	cert                    Certificate
 }
 
 const postfixMain = `compatibility_level = 3.6
@@ -69,6 +78,8 @@ smtpd_tls_security_level = TLSLEVEL
 smtpd_tls_auth_only = yes
 smtpd_sasl_type = dovecot
 smtpd_sasl_path = private/auth
+smtpd_delay_reject = no
+smtpd_client_restrictions = CLIENTS
 smtpd_discard_ehlo_keywords = DISCARDED
 smtp_tls_security_level = may
 defer_transports = DEFERRED
@@ -80,6 +91,7 @@ maximal_backoff_time = 3s
 
 const postfixMaster = `IP:{25} inet n - n - - smtpd
 IP:{587} inet n - n - - smtpd -o smtpd_tls_security_level=encrypt -o smtpd_sasl_auth_enable=yes
+IP:{465} inet n - n - - smtpd -o smtpd_tls_wrappermode=yes -o smtpd_sasl_auth_enable=yes
 cleanup   unix n - n - 0 cleanup
 qmgr      unix n - n 1 1 qmgr
 rewrite   unix - - n - - trivial-rewrite
@@ -108,6 +120,7 @@ default_internal_user = dovecot
 default_login_user = dovenull
 first_valid_uid = 1
 mail_location = maildir:~/
+mail_plugins = quota
 auth_mechanisms = plain login
 auth_failure_delay = 0
 passdb {
@@ -117,6 +130,12 @@ passdb {
 userdb {
   driver = passwd-file
   args = username_format=%u DIR/accounts
+}
+plugin {
+  quota = maildir:Mailbox
+}
+protocol imap {
+  mail_plugins = $mail_plugins imap_quota
 }
 service imap-login {
   inet_listener imap {
@@ -156,12 +175,12 @@ func StartMail(ctx context.Context, p Place, c MailConfig) (*Mail, error) {
 	if os.Getuid() != 0 {
 		return nil, errors.New("a mail server is started as root only: Postfix and Dovecot run their parts as other users")
 	}
-	m := &Mail{p: p, c: c}
-	id, err := c.PKI.Server([]string{c.Host}, p.IP)
-	if err != nil {
+	m := &Mail{p: p, c: c, state: mailState{cert: Good}}
+	var err error
+	if m.id, err = c.PKI.Server([]string{c.Host}, p.IP); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(id.install(Good, filepath.Join(p.Dir, "mail.pem")), m.folders(), m.configure()); err != nil {
+	if err := errors.Join(m.folders(), m.configure()); err != nil {
 		return nil, err
 	}
 	if !c.Relay {
@@ -195,11 +214,15 @@ func (m *Mail) folders() error {
 	var accounts strings.Builder
 	for _, box := range slices.Sorted(maps.Keys(m.c.Boxes)) {
 		name, domain, ok := strings.Cut(box, "@")
-		if !ok || strings.ContainsAny(box+m.c.Boxes[box], ":\n /") {
-			return fmt.Errorf("mailbox %q: write name@domain, and no colon, slash or blank in it or its password", box)
+		if !ok || strings.ContainsAny(box, ":\n /") || strings.ContainsAny(m.c.Boxes[box]+m.c.Quotas[box], ":\n") {
+			return fmt.Errorf("mailbox %q: write name@domain, without slash or blank, and no colon in it, its password or its quota", box)
 		}
 		own = append(own, "mail/"+domain, "mail/"+domain+"/"+name)
-		fmt.Fprintf(&accounts, "%s:{PLAIN}%s:%d:%d::%s::\n", box, m.c.Boxes[box], uid, gid, m.Folder(box))
+		quota := ""
+		if q := m.c.Quotas[box]; q != "" {
+			quota = "userdb_quota_rule=*:storage=" + q
+		}
+		fmt.Fprintf(&accounts, "%s:{PLAIN}%s:%d:%d::%s::%s\n", box, m.c.Boxes[box], uid, gid, m.Folder(box), quota)
 	}
 	for _, d := range own {
 		if err := errors.Join(os.MkdirAll(at(d), 0o700), os.Chown(at(d), uid, gid)); err != nil {
@@ -240,10 +263,10 @@ func (m *Mail) configure() error {
 		}
 		routes = append(routes, fmt.Sprintf("{ %s = smtp:[%s]:%s }", domain, host, port))
 	}
-	others, protocol, discarded, deferred, level := "error:nothing leaves this machine", "ipv4", "", "", "may"
-	master := postfixMaster
+	others, protocol, discarded, deferred, clients := "error:nothing leaves this machine", "ipv4", "", "", ""
+	level, master := "may", postfixMaster
 	if m.c.Relay {
-		level, master = "encrypt", strings.Replace(master, "IP:{587}", "#", 1)
+		level, master = "encrypt", strings.NewReplacer("IP:{587}", "#", "IP:{465}", "#").Replace(master)
 	}
 	if m.p.Netns != "" {
 		others = "smtp"
@@ -251,15 +274,18 @@ func (m *Mail) configure() error {
 	if m.p.IP.Is6() {
 		protocol = "ipv6"
 	}
-	if m.stripped {
+	if m.state.stripped {
 		discarded = "starttls"
 	}
-	if m.stuck {
+	if m.state.stuck {
 		deferred = "virtual smtp error"
 	}
+	if m.state.closed {
+		clients = "reject"
+	}
 	fill := strings.NewReplacer("DIR", m.p.Dir, "HOST", m.c.Host, "PROTOCOL", protocol, "DOMAINS", strings.Join(m.c.Domains, " "), "BOXES", inline(boxes),
-		"ROUTES", inline(routes), "OTHERS", others, "UID", strconv.Itoa(uid), "GID", strconv.Itoa(gid), "DISCARDED", discarded, "TLSLEVEL", level, "DEFERRED", deferred,
-		"IP", m.p.IP.String(), "{25}", m.port(25), "{587}", m.port(587), "{143}", m.port(143), "{993}", m.port(993))
+		"ROUTES", inline(routes), "OTHERS", others, "UID", strconv.Itoa(uid), "GID", strconv.Itoa(gid), "DISCARDED", discarded, "TLSLEVEL", level, "CLIENTS", clients, "DEFERRED", deferred,
+		"IP", m.p.IP.String(), "{25}", m.port(25), "{587}", m.port(587), "{465}", m.port(465), "{143}", m.port(143), "{993}", m.port(993))
 	for name, text := range map[string]string{"etc/main.cf": postfixMain, "etc/master.cf": master, "dovecot.conf": dovecotSettings} {
 		path := filepath.Join(m.p.Dir, name)
 		// Postfix waits for two seconds after the last change of a file that it reads.
@@ -268,7 +294,7 @@ func (m *Mail) configure() error {
 			return err
 		}
 	}
-	return nil
+	return m.id.install(m.state.cert, filepath.Join(m.p.Dir, "mail.pem"))
 }
 
 // inline is a table of Postfix in its own configuration; without an entry it must not be there.
@@ -284,6 +310,10 @@ func (m *Mail) port(std int) string { return strconv.Itoa(m.p.port(std)) }
 // greets waits until the server at a standard port greets with this text.
 func (m *Mail) greets(ctx context.Context, std int, text string) func(*Process) error {
 	return func(proc *Process) error {
+		text := text
+		if std == 25 && m.state.closed {
+			text = "554 "
+		}
 		return until(ctx, proc, "greeting at "+m.p.at(std), func() error {
 			c, err := m.p.DialContext(ctx, "tcp", m.p.at(std))
 			if err != nil {
@@ -299,23 +329,41 @@ func (m *Mail) greets(ctx context.Context, std int, text string) func(*Process) 
 	}
 }
 
-// renew starts Postfix again with another configuration, so that no part of it knows the old one.
-func (m *Mail) renew(change func()) error {
+// renew starts Postfix again with another configuration, so that no part of it knows the old one, and Dovecot too if its
+// certificate is another.
+func (m *Mail) renew(change func(*mailState)) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	was, stripped := m.stuck, m.stripped
-	change()
-	if was == m.stuck && stripped == m.stripped {
+	was := m.state
+	change(&m.state)
+	if was == m.state {
 		return nil
 	}
-	return errors.Join(m.postfix.halt(true), m.configure(), m.postfix.halt(false))
+	err := errors.Join(m.postfix.halt(true), m.configure(), m.postfix.halt(false))
+	if was.cert != m.state.cert && m.dovecot != nil {
+		err = errors.Join(err, m.dovecot.halt(true), m.dovecot.halt(false))
+	}
+	return err
 }
 
 // Stuck lets letters be taken and not be delivered: they wait in the queue until it is over.
-func (m *Mail) Stuck(on bool) error { return m.renew(func() { m.stuck = on }) }
+func (m *Mail) Stuck(on bool) error { return m.renew(func(s *mailState) { s.stuck = on }) }
 
 // STARTTLSStripped takes the offer of STARTTLS out of the server's answers, as a box on the way does.
-func (m *Mail) STARTTLSStripped(on bool) error { return m.renew(func() { m.stripped = on }) }
+func (m *Mail) STARTTLSStripped(on bool) error {
+	return m.renew(func(s *mailState) { s.stripped = on })
+}
+
+// Closed lets the server greet nobody but with a refusal.
+func (m *Mail) Closed(on bool) error { return m.renew(func(s *mailState) { s.closed = on }) }
+
+// UseCertificate sends certificates of this state, for SMTP and IMAP.
+func (m *Mail) UseCertificate(c Certificate) error {
+	if !slices.Contains(Certificates(), c) {
+		return fmt.Errorf("no state %q of a certificate: there are %v", c, Certificates())
+	}
+	return m.renew(func(s *mailState) { s.cert = c })
+}
 
 // IMAPRefuses ends Dovecot, so that its ports are closed (and nobody can log in to send), or starts it again.
 func (m *Mail) IMAPRefuses(on bool) error {
@@ -348,6 +396,9 @@ func (m *Mail) Addr() string { return m.p.at(25) }
 // Submission is the host:port at which people send, after a login.
 func (m *Mail) Submission() string { return m.p.at(587) }
 
+// SMTPS is the host:port at which people send with TLS from the start.
+func (m *Mail) SMTPS() string { return m.p.at(465) }
+
 // IMAP is the host:port of IMAP with STARTTLS.
 func (m *Mail) IMAP() string { return m.p.at(143) }
 
@@ -358,6 +409,20 @@ func (m *Mail) IMAPS() string { return m.p.at(993) }
 func (m *Mail) Folder(box string) string {
 	name, domain, _ := strings.Cut(box, "@")
 	return filepath.Join(m.p.Dir, "mail", domain, name)
+}
+
+// Put puts a letter into a mailbox, as one that was read.
+func (m *Mail) Put(box string, letter []byte) error {
+	uid, gid, err := ids("postfix")
+	if err != nil {
+		return err
+	}
+	dir := filepath.Join(m.Folder(box), "cur")
+	path := filepath.Join(dir, fmt.Sprintf("1700000000.%s.mail,S=%d:2,S", rand.Text(), len(letter)))
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return errors.Join(os.WriteFile(path, letter, 0o600), os.Chown(dir, uid, gid), os.Chown(path, uid, gid))
 }
 
 // Queued counts the letters that wait to be delivered.

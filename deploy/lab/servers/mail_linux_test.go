@@ -122,6 +122,12 @@ func TestMail(t *testing.T) {
 			{"IMAP refuses", func() error { return m.IMAPRefuses(true) }, imap(m.IMAPS(), "implicit", check.ConnectRefused)},
 			{"servers go on", nil, deliver(check.OK)},
 			{"IMAP takes", func() error { return m.IMAPRefuses(false) }, imap(m.IMAPS(), "implicit", check.OK)},
+			{"closed", func() error { return m.Closed(true) }, deliver(check.MailRejected)},
+			{"open", func() error { return m.Closed(false) }, deliver(check.OK)},
+			{"expired", func() error { return m.UseCertificate(Expired) }, submit(check.TLSExpired)},
+			{"expired, IMAPS", nil, imap(m.IMAPS(), "implicit", check.TLSExpired)},
+			{"good", func() error { return m.UseCertificate(Good) }, submit(check.OK)},
+			{"good, IMAPS", nil, imap(m.IMAPS(), "implicit", check.OK)},
 			{"ended", func() error { return m.Halt(true) }, deliver(check.ConnectRefused)},
 			{"started", func() error { return m.Halt(false) }, submit(check.OK)},
 		})

@@ -191,6 +191,31 @@ func notLetIn(t *testing.T, s *Portals) {
 	}
 }
 
+// A form is not taken with a token other than the one that came with it.
+func TestForgedForm(t *testing.T) {
+	site := &Site{c: SiteConfig{Kind: OneStopSite}, users: map[string]string{"giamsat": "9"}, sessions: map[string]*session{}}
+	w := &answer{header: http.Header{}}
+	site.ServeHTTP(w, must[*http.Request](t)(http.NewRequestWithContext(t.Context(), http.MethodGet, "http://motcua.lab/dang-nhap", nil)))
+	cookie, _, _ := strings.Cut(w.header.Get("Set-Cookie"), ";")
+	var token string
+	for _, s := range site.sessions {
+		token = s.token
+	}
+	for _, tt := range []struct {
+		token  string
+		status int
+	}{{"", http.StatusBadRequest}, {token + "x", http.StatusBadRequest}, {token, http.StatusSeeOther}} {
+		r := must[*http.Request](t)(http.NewRequestWithContext(t.Context(), http.MethodPost, "http://motcua.lab/dang-nhap",
+			strings.NewReader("taikhoan=giamsat&matkhau=9&__RequestVerificationToken="+tt.token)))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.Header.Set("Cookie", cookie)
+		w := &answer{header: http.Header{}}
+		if site.ServeHTTP(w, r); w.status != tt.status {
+			t.Errorf("token %q: status %d, want %d", tt.token, w.status, tt.status)
+		}
+	}
+}
+
 // An answer is what a handler said.
 type answer struct {
 	header http.Header
