@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -34,8 +35,9 @@ func runEnrol(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 		fmt.Fprintf(stderr, "agent enrol: %v\n", err)
 		return exitUsage
 	}
-	if id, err := host.LoadIdentity(dir); err == nil && !*force {
-		fmt.Fprintf(stderr, "agent enrol: this machine is %s already, in %s; with --force the old identity is replaced\n", id.Machine, dir)
+	former, err := host.LoadIdentity(dir)
+	if err == nil && !*force {
+		fmt.Fprintf(stderr, "agent enrol: this machine is %s already, in %s; with --force the old identity is replaced\n", former.Machine, dir)
 		return exitUsage
 	}
 	cfg, err := daemon.LoadConfig(dir, *config)
@@ -61,7 +63,10 @@ func runEnrol(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 		}
 		return exitFailed
 	}
-	if err := id.Save(dir); err != nil {
+	if former != nil {
+		err = id.Follow(former)
+	}
+	if err := errors.Join(err, id.Save(dir)); err != nil {
 		fmt.Fprintf(stderr, "agent enrol: the collector has accepted this machine, but its identity cannot be kept: %v\n", err)
 		return exitFailed
 	}

@@ -12,13 +12,10 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/mod/sumdb/note"
-
 	"egovmon/agent/check"
 	"egovmon/agent/daemon"
 	"egovmon/agent/host"
 	"egovmon/agent/journal"
-	"egovmon/agent/wire"
 	"egovmon/agent/words"
 )
 
@@ -61,12 +58,12 @@ func verifyJournal(dir string, l words.Lang, asJSON bool, stdout, stderr io.Writ
 		fmt.Fprintf(stderr, "agent journal verify: whose signatures to expect is not known: %v\n", err)
 		return exitUsage
 	}
-	key, err := journalKey(id)
+	keys, err := id.JournalVerifiers()
 	if err != nil {
 		fmt.Fprintf(stderr, "agent journal verify: %v\n", err)
 		return exitUsage
 	}
-	r, err := journal.Verify(daemon.JournalDir(dir), note.VerifierList(key))
+	r, err := journal.Verify(daemon.JournalDir(dir), keys)
 	if err != nil {
 		fmt.Fprintf(stderr, "agent journal verify: %v\n", err)
 		return exitFailed
@@ -139,19 +136,6 @@ func newVerdict(machine string, l words.Lang, r journal.Report) verdict {
 		v.Notes = append(v.Notes, place{string(p.Kind), p.File, p.Offset, p.Err.Error(), ""})
 	}
 	return v
-}
-
-// journalKey returns the public side of the key that signs this machine's batches.
-func journalKey(id *host.Identity) (note.Verifier, error) {
-	name, alg, key, err := wire.ParseSignerKey(id.JournalKey)
-	if err != nil {
-		return nil, fmt.Errorf("journal key: %w", err)
-	}
-	text, err := wire.VerifierKey(name, append([]byte{alg}, key[32:]...))
-	if err != nil {
-		return nil, fmt.Errorf("journal key: %w", err)
-	}
-	return note.NewVerifier(text)
 }
 
 // A shower writes what a journal holds.

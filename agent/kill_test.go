@@ -74,11 +74,9 @@ func newVictim(t *testing.T) *victim {
 	if err := id.Save(v.dir); err != nil {
 		t.Fatal(err)
 	}
-	key, err := journalKey(id)
-	if err != nil {
+	if v.keys, err = id.JournalVerifiers(); err != nil {
 		t.Fatal(err)
 	}
-	v.keys = note.VerifierList(key)
 	peer, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

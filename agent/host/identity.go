@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
@@ -24,6 +25,7 @@ import (
 const (
 	identityFile    = "identity.json"
 	identityVersion = 1
+	maxFormer       = 8
 	maxIdentity     = 64 << 10
 )
 
@@ -45,6 +47,10 @@ type Identity struct {
 	CosignKey  string // private note key that cosigns checkpoints
 	PlanKey    string // verifier key of plans
 	LogKey     string // verifier key of checkpoints
+
+	// Former are the verifier keys of what signed this machine's batches before JournalKey, the last one first; at most
+	// maxFormer. The journal keeps such batches for 14 days.
+	Former []string
 }
 
 // A stored is the file of an identity.
@@ -61,6 +67,8 @@ type stored struct {
 	CosignKey   string `json:"cosign_key"`
 	PlanKey     string `json:"plan_key"`
 	LogKey      string `json:"log_key"`
+
+	Former []string `json:"former_journal_keys,omitempty"`
 }
 
 // Save writes the identity into the agent's data folder, for its owner alone, in one step.
@@ -76,6 +84,7 @@ func (id *Identity) Save(dir string) error {
 		Version: identityVersion, District: id.District, Machine: id.Machine, Unit: id.Unit, Collector: id.Collector,
 		CA: toPEM("CERTIFICATE", id.CA.Raw), Certificate: toPEM("CERTIFICATE", id.TLS.Certificate[0]), Key: toPEM("PRIVATE KEY", key),
 		JournalKey: id.JournalKey, CosignKey: id.CosignKey, PlanKey: id.PlanKey, LogKey: id.LogKey,
+		Former: id.Former,
 	}, "", "\t")
 	if err != nil {
 		return fmt.Errorf("identity: %w", err)
@@ -133,6 +142,7 @@ func parseIdentity(data []byte) (*Identity, error) {
 		District: s.District, Machine: s.Machine, Unit: s.Unit, Collector: s.Collector, CA: ca,
 		TLS:        tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: key, Leaf: leaf},
 		JournalKey: s.JournalKey, CosignKey: s.CosignKey, PlanKey: s.PlanKey, LogKey: s.LogKey,
+		Former: s.Former,
 	}
 	return id, id.Check()
 }
@@ -170,6 +180,11 @@ func (id *Identity) Check() error {
 	}
 	if _, err := note.NewVerifier(id.LogKey); err != nil {
 		return fmt.Errorf("log key %q: %w", id.LogKey, err)
+	}
+	for _, k := range id.Former[:min(len(id.Former), maxFormer)] {
+		if _, err := note.NewVerifier(k); err != nil {
+			return fmt.Errorf("former journal key %.200q: %w", k, err)
+		}
 	}
 	return nil
 }
@@ -209,15 +224,48 @@ func (id *Identity) JournalSigner() (note.Signer, error) { return note.NewSigner
 
 // JournalVerifier checks what JournalSigner signs.
 func (id *Identity) JournalVerifier() (note.Verifier, error) {
-	name, alg, key, err := wire.ParseSignerKey(id.JournalKey)
-	if err != nil {
-		return nil, err
-	}
-	text, err := wire.VerifierKey(name, append([]byte{alg}, key.Public().(ed25519.PublicKey)...))
+	text, err := id.journalPublic()
 	if err != nil {
 		return nil, err
 	}
 	return note.NewVerifier(text)
+}
+
+// JournalVerifiers check what JournalSigner signs, and what the keys before it have signed.
+func (id *Identity) JournalVerifiers() (note.Verifiers, error) {
+	text, err := id.journalPublic()
+	if err != nil {
+		return nil, err
+	}
+	var all []note.Verifier
+	for _, k := range append([]string{text}, id.Former[:min(len(id.Former), maxFormer)]...) {
+		v, err := note.NewVerifier(k)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, v)
+	}
+	return note.VerifierList(all...), nil
+}
+
+func (id *Identity) journalPublic() (string, error) {
+	name, alg, key, err := wire.ParseSignerKey(id.JournalKey)
+	if err != nil {
+		return "", err
+	}
+	return wire.VerifierKey(name, append([]byte{alg}, key.Public().(ed25519.PublicKey)...))
+}
+
+// Follow remembers the key of an identity that this one takes the place of, so that what it has signed can be told from
+// what nobody has. With the same key there is nothing to remember.
+func (id *Identity) Follow(old *Identity) error {
+	text, err := old.journalPublic()
+	if err != nil || old.JournalKey == id.JournalKey {
+		return err
+	}
+	former := slices.Compact(append([]string{text}, old.Former...))
+	id.Former = former[:min(len(former), maxFormer)]
+	return nil
 }
 
 // PlanVerifier checks plans.

@@ -180,7 +180,7 @@ func Renew(ctx context.Context, id *host.Identity, o RenewOptions, now func() ti
 	leaf, err := x509.ParseCertificate(a.Certificate)
 	if err == nil {
 		next.TLS = tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: keys.tls, Leaf: leaf}
-		err = next.Check()
+		err = errors.Join(next.Follow(id), next.Check())
 	}
 	if err != nil {
 		return nil, fmt.Errorf("renew at %s: the answer cannot be used: %w", id.Collector, err)
