@@ -11,6 +11,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -30,6 +31,13 @@ func Command(ctx context.Context, p Place, name string, args ...string) *exec.Cm
 		cmd := exec.CommandContext(ctx, name)
 		cmd.Err = Require(name)
 		return cmd
+	}
+	if slices.Contains([]string{"named", "unbound", "chronyd"}, name) {
+		if path, err = unconfined("/", p.Dir, path); err != nil {
+			cmd := exec.CommandContext(ctx, name)
+			cmd.Err = err
+			return cmd
+		}
 	}
 	if p.Netns != "" {
 		ip, ipErr := find("ip")

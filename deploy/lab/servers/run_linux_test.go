@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -246,16 +248,66 @@ func TestProcessesEndWithTheirContext(t *testing.T) {
 // A thread that ends takes programs with it that it started; the one that Start uses does not end before them.
 func TestProcessOutlivesThreads(t *testing.T) {
 	p := localhost(t)
-	r, _ := family(t.Context(), t, p)
-	for range 50 {
-		if err := (Place{Netns: "no-such-namespace"}).Do(func() error { return nil }); err == nil {
-			t.Fatal("entered a namespace that is not there")
+	var threads, starts sync.WaitGroup
+	running := make([]*Process, 30)
+	for i := range running {
+		for range 5 {
+			threads.Go(runtime.LockOSThread) // and never unlocked: the thread ends
+		}
+		starts.Go(func() {
+			r, err := Start(Command(t.Context(), p, "sleep", "1000"))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			running[i] = r
+		})
+	}
+	threads.Wait()
+	starts.Wait()
+	for range 100 {
+		threads.Go(runtime.LockOSThread)
+	}
+	threads.Wait()
+	for _, r := range running {
+		if r != nil && !r.Running() {
+			t.Error("a program is gone:", r.Err())
 		}
 	}
-	select {
-	case <-r.Done():
-		t.Error("the program is gone:", r.Err())
-	default:
+	if err := (Place{Netns: "no-such-namespace"}).Do(func() error { return nil }); err == nil {
+		t.Error("entered a namespace that is not there")
+	}
+}
+
+// A program that AppArmor keeps out of its Place runs from a copy in it, and any other from where it is.
+func TestUnconfined(t *testing.T) {
+	for _, tt := range []struct {
+		name, enabled, profile string
+		copied                 bool
+	}{
+		{"no AppArmor", "", "", false},
+		{"AppArmor is off", "N\n", "usr.sbin.named", false},
+		{"no profile", "Y\n", "usr.sbin.cupsd", false},
+		{"a profile", "Y\n", "usr.sbin.named", true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			root, dir := t.TempDir(), t.TempDir()
+			program := filepath.Join(root, "usr/sbin/named")
+			profile := strings.ReplaceAll(strings.TrimPrefix(filepath.Dir(program), "/"), "/", ".") + "." + strings.TrimPrefix(tt.profile, "usr.sbin.")
+			for path, text := range map[string]string{program: "program", filepath.Join(root, "etc/apparmor.d", profile): "", filepath.Join(root, "sys/module/apparmor/parameters/enabled"): tt.enabled} {
+				if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o755)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for range 2 {
+				got := must[string](t)(unconfined(root, dir, program))
+				text := string(must[[]byte](t)(os.ReadFile(got)))
+				st := must[os.FileInfo](t)(os.Stat(got))
+				if (got != program) != tt.copied || text != "program" || st.Mode().Perm() != 0o755 {
+					t.Errorf("runs %s (%q, %s)", got, text, st.Mode())
+				}
+			}
+		})
 	}
 }
 
