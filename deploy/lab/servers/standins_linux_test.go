@@ -167,3 +167,33 @@ func TestMessages(t *testing.T) {
 		walk(t, []step{{"dead", func() error { return m.Dead(true) }, port(check.ConnectRefused)}, {"alive", func() error { return m.Dead(false) }, port(check.OK)}})
 	})
 }
+
+// What is sent without end is not kept.
+func TestBounds(t *testing.T) {
+	p := localhost(t)
+	m := must[*Messages](t)(StartMessages(t.Context(), p, MessagesConfig{}))
+	defer m.Stop()
+	for size, want := range map[int]string{maxBody / 2: `"CodeResult":"100"`, maxBody: `"CodeResult":"99"`} {
+		body := `{"Phone":"0912345678","Content":"` + strings.Repeat("x", size) + `"}`
+		resp := must[*http.Response](t)(http.Post(m.URL()+"/MainService.svc/json/SendMultipleMessage_V4_post_json/", "application/json", strings.NewReader(body)))
+		got := string(must[[]byte](t)(io.ReadAll(resp.Body)))
+		resp.Body.Close()
+		if !strings.Contains(got, want) {
+			t.Errorf("%d bytes: %.100s, want %s", size, got, want)
+		}
+	}
+	for range maxMessages + 1 {
+		m.take(Message{})
+	}
+	if n := len(m.Taken()); n != maxMessages {
+		t.Errorf("%d messages are kept", n)
+	}
+	site := &Site{c: SiteConfig{Kind: OneStopSite}, sessions: map[string]*session{}}
+	form := must[*http.Request](t)(http.NewRequestWithContext(t.Context(), http.MethodGet, "http://motcua.lab/dang-nhap", nil))
+	for range maxSessions + 1 {
+		site.ServeHTTP(&answer{header: http.Header{}}, form)
+	}
+	if n := len(site.sessions); n == 0 || n > maxSessions {
+		t.Errorf("%d sessions are kept", n)
+	}
+}
