@@ -120,7 +120,7 @@ func TestAllTogether(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("%d servers started within %s", n, time.Since(begin).Round(time.Millisecond))
-	if len(livesIn(t, dir)) < 6 {
+	if len(livesIn(t, dir)) < 5 {
 		t.Errorf("only %v run", livesIn(t, dir))
 	}
 	cancel()
@@ -144,7 +144,7 @@ func TestKilled(t *testing.T) {
 	running := livesIn(t, dir)
 	killErr := cmd.Process.Kill()
 	_ = cmd.Wait()
-	if err != nil || !strings.HasSuffix(line, "<nil>\n") || len(running) < 6 || killErr != nil {
+	if err != nil || !strings.HasSuffix(line, "<nil>\n") || len(running) < 5 || killErr != nil {
 		t.Errorf("%q %v, running %v", line, errors.Join(err, killErr), running)
 	}
 	gone(t, dir)
