@@ -138,8 +138,8 @@ func TestCrashes(t *testing.T) {
 	}
 }
 
-// TestAgentOff stops the agent for half an hour, and switches the machine off for as long. What a stop in order leaves of
-// the slots under way is silent; all others are told of.
+// TestAgentOff stops the agent for half an hour, and switches the machine off for as long. Every second of that says why
+// it was not measured.
 func TestAgentOff(t *testing.T) {
 	t.Parallel()
 	disturb(t, nil, func(r *rig) {
@@ -151,10 +151,9 @@ func TestAgentOff(t *testing.T) {
 		time.Sleep(30 * time.Minute)
 		r.a.start()
 	}, func(r *rig, u, s *story, share float64) {
-		if most := int64(len(r.checks)) * int64(r.every/time.Second); s.totals[check.Silent] > most {
-			r.Errorf("%d seconds are silent, and %d at most are those of slots under way", s.totals[check.Silent], most)
+		if n := s.totals[check.Silent]; n > 0 {
+			r.Errorf("%d seconds are silent: nothing says why they were not measured", n)
 		}
-		delete(s.totals, check.Silent)
 		atLeast(0.7, check.MissedStopped)(r, u, s, share)
 	})
 }

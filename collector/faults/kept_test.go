@@ -58,23 +58,35 @@ func TestKept(t *testing.T) {
 				t.Fatal(err)
 			}
 			w.run("agent", "journal", "verify", "--data", w.agent)
-			want := read(t, filepath.Join(w.dir, "dump"))
-			s := w.remains().judge(t)
-			if s.dump != want {
-				t.Errorf("the history is another one than it was: %s", firstDifference(s.dump, want))
-			}
-			if len(s.recorded) == 0 {
-				t.Error("the journal holds no result")
-			}
 			var days span
 			if err := json.Unmarshal([]byte(read(t, filepath.Join(w.dir, "span.json"))), &days); err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(read(t, filepath.Join(w.dir, "figures.json")), w.figures(days)); diff != "" {
+			figures := w.figures(days) // fills the index again where its form has changed
+			want := withoutStops(read(t, filepath.Join(w.dir, "dump")))
+			s := w.remains().judge(t)
+			if got := withoutStops(s.dump); got != want {
+				t.Errorf("the history is another one than it was: %s", firstDifference(got, want))
+			}
+			if len(s.recorded) == 0 {
+				t.Error("the journal holds no result")
+			}
+			if diff := cmp.Diff(read(t, filepath.Join(w.dir, "figures.json")), figures); diff != "" {
 				t.Errorf("the figures are others than they were (-were +are):\n%.2000s", diff)
 			}
 		})
 	}
+}
+
+// withoutStops leaves out of a dump why an agent that was stopped did not measure: later versions can say more of that.
+func withoutStops(dump string) string {
+	var b strings.Builder
+	for line := range strings.Lines(dump) {
+		if !strings.HasPrefix(line, "range ") || !strings.Contains(line, " missed_s") {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
 }
 
 // figures are the accounts of the service, without what changes with time or with the length of the log.

@@ -1,6 +1,8 @@
 package history
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"egovmon/agent/check"
@@ -61,6 +63,14 @@ type Begin struct {
 // End says that the agent stopped, or gave its journal up.
 type End struct {
 	At time.Time
+	// Reason is that of what is not measured until the agent is back; "" where it goes on at once, in another journal.
+	Reason check.Reason
+}
+
+// A Rest is a stretch of a slot of which no result speaks, and no range record either, since slots beside it were run.
+type Rest struct {
+	Check string
+	Run
 }
 
 // Cloned says that from From on two machines have measured under one identity: none of it is known to be of either. To
@@ -130,11 +140,20 @@ func (j *Journal) Observe(o Observation) (closed, late []Run) {
 	return closed, nil
 }
 
-// Start takes a begin. A start within the journal cuts nothing: the slot that is running may have its result already.
-func (j *Journal) Start(at time.Time) {
+// Start takes a begin. A start within the journal cuts nothing: the slot that is running may have its result already. Where
+// it has none, its result speaks from the begin on, and what of the slot was before that is returned.
+func (j *Journal) Start(at time.Time) []Rest {
 	if !j.Begun {
 		j.Begun, j.Begin = true, at.Unix()
+		return nil
 	}
+	return j.rest(func(t Tail) Run { // a whole slot that was missed has a range record
+		r := Run{Span{t.Open.To, at.Unix()}, check.MissedStopped}
+		if r.Seconds() > t.Last.Seconds() {
+			r.To = r.From
+		}
+		return r
+	})
 }
 
 // Apply takes a plan, and reports whether it is another one than before.
@@ -149,8 +168,33 @@ func (j *Journal) Apply(p Plan) bool {
 	return true
 }
 
-// Stop takes an end.
-func (j *Journal) Stop(at time.Time) { j.cut(at.Unix()) }
+// Stop takes an end. It returns what is left of the slots under way, and the slots after them: the agent may be back in the
+// middle of these, and its results speak from then on. A result or a range record that speaks of these seconds holds.
+func (j *Journal) Stop(e End) []Rest {
+	at := e.At.Unix()
+	var rest []Rest
+	if e.Reason != "" {
+		rest = j.rest(func(t Tail) Run {
+			if t.Last.From >= at || at >= t.Last.To {
+				return Run{}
+			}
+			return Run{Span{at, t.Last.To + t.Last.Seconds()}, e.Reason}
+		})
+	}
+	j.cut(at)
+	return rest
+}
+
+// rest returns what of gives for each check, in order of the checks, without empty stretches.
+func (j *Journal) rest(of func(Tail) Run) []Rest {
+	var out []Rest
+	for _, id := range slices.Sorted(maps.Keys(j.Tails)) {
+		if r := of(j.Tails[id]); r.Seconds() > 0 {
+			out = append(out, Rest{id, r})
+		}
+	}
+	return out
+}
 
 // cut ends what the last result of each check says at the second at, unless it began later: then the clock stepped.
 func (j *Journal) cut(at int64) {

@@ -82,7 +82,7 @@ func TestSettleProperty(t *testing.T) {
 						every = []int64{5, 10, 20}[rnd.IntN(3)]
 						j.Apply(Plan{At: unix(now), SHA256: fmt.Sprint(version)})
 					} else {
-						j.Stop(unix(now))
+						j.Stop(End{At: unix(now)})
 					}
 					for i := range said {
 						if s := &said[i]; !s.isRange && s.journal == k && s.from < now {
@@ -149,7 +149,7 @@ func TestClocks(t *testing.T) {
 	half := 500 * time.Millisecond
 	j.Start(unix(10).Add(half))
 	j.Observe(Observation{Check: "c", Start: unix(10).Add(half), From: unix(10).Add(half), To: unix(60), Reason: check.OK})
-	j.Stop(unix(30).Add(half))
+	j.Stop(End{At: unix(30).Add(half)})
 	if got, want := j.Tails["c"].Open, (Run{Span{10, 30}, check.OK}); got != want || j.Begin != 10 {
 		t.Errorf("begin %d, run %v; want 10, %v", j.Begin, got, want)
 	}
@@ -161,13 +161,41 @@ func TestCutsNeverRemove(t *testing.T) {
 	for s := int64(1000); s < 2000; s += 10 {
 		j.Observe(Observation{Check: "c", Start: unix(s), From: unix(s), To: unix(s + 10), Reason: check.OK})
 	}
-	j.Stop(unix(5))
+	j.Stop(End{At: unix(5)})
 	if got, want := j.Tails["c"].Open, (Run{Span{1000, 2000}, check.OK}); got != want {
 		t.Errorf("%v, want %v", got, want)
 	}
 	got := Settle([]Layer{{Tail: j.Tails["c"]}, {Begun: true, Begin: 500}}, Span{0, 3000})
 	if d := cmp.Diff([]Run{{Span{1000, 2000}, check.OK}}, got); d != "" {
 		t.Errorf("a later journal that begins before: -want +got\n%s", d)
+	}
+}
+
+// TestWhatAStopLeaves: the seconds between two results that no slot was missed for say that the agent was stopped.
+func TestWhatAStopLeaves(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		do   func(j *Journal) []Rest
+		want []Rest
+	}{
+		{"a stop in the middle of a slot", func(j *Journal) []Rest { return j.Stop(End{unix(130), check.MissedStopped}) },
+			[]Rest{{"c", Run{Span{130, 220}, check.MissedStopped}}}},
+		{"a machine switched off", func(j *Journal) []Rest { return j.Stop(End{unix(130), check.MissedShutdown}) },
+			[]Rest{{"c", Run{Span{130, 220}, check.MissedShutdown}}}},
+		{"another journal goes on", func(j *Journal) []Rest { return j.Stop(End{At: unix(130)}) }, nil},
+		{"a clock far in the past", func(j *Journal) []Rest { return j.Stop(End{unix(5), check.MissedStopped}) }, nil},
+		{"long after the slot", func(j *Journal) []Rest { return j.Stop(End{unix(500), check.MissedStopped}) }, nil},
+		{"killed, and back while the slot has its result", func(j *Journal) []Rest { return j.Start(unix(150)) }, nil},
+		{"killed, and back in the next slot", func(j *Journal) []Rest { return j.Start(unix(175)) },
+			[]Rest{{"c", Run{Span{160, 175}, check.MissedStopped}}}},
+		{"killed, and back after a slot that a range tells of", func(j *Journal) []Rest { return j.Start(unix(230)) }, nil},
+	} {
+		j := &Journal{}
+		j.Start(unix(10))
+		j.Observe(Observation{Check: "c", Start: unix(100), From: unix(100), To: unix(160), Reason: check.OK})
+		if d := cmp.Diff(c.want, c.do(j)); d != "" {
+			t.Errorf("%s: -want +got\n%s", c.name, d)
+		}
 	}
 }
 

@@ -32,8 +32,20 @@ func (a Accepted) History() history.Batch {
 		case e.Cloned != nil:
 			b.Events = append(b.Events, history.Event{Cloned: &history.Cloned{From: e.Cloned.From, To: e.Cloned.To}})
 		case e.End != nil:
-			b.Events = append(b.Events, history.Event{End: &history.End{At: e.End.At}})
+			b.Events = append(b.Events, history.Event{End: &history.End{At: e.End.At, Reason: stopped(e.End.Cause)}})
 		}
 	}
 	return b
+}
+
+// stopped is why nothing is measured after an end; "" where the agent goes on in another journal.
+func stopped(cause string) check.Reason {
+	switch cause {
+	case "stop":
+		return check.MissedStopped
+	case "shutdown":
+		return check.MissedShutdown
+	default:
+		return ""
+	}
 }

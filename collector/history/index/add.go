@@ -124,10 +124,9 @@ func (w *writer) batch(b history.Batch) error {
 				err = w.applied(id, *e.Plan)
 			}
 		case e.Begin != nil:
-			j.Start(e.Begin.At)
-			err = w.previous(machine, id, b.Journal, e.Begin.Previous)
+			err = errors.Join(w.rest(id, j.Start(e.Begin.At)), w.previous(machine, id, b.Journal, e.Begin.Previous))
 		case e.End != nil:
-			j.Stop(e.End.At)
+			err = w.rest(id, j.Stop(*e.End))
 		case e.Cloned != nil:
 			err = w.cloned(machine, *e.Cloned)
 		}
@@ -297,6 +296,17 @@ func (w *writer) stretch(journal int64, r check.Range) error {
 	s := history.Span{From: r.From.Unix(), To: r.To.Unix()}
 	s.From = max(s.From, s.To-longest)
 	return w.put(journal, r.Check, ranges, history.Run{Span: bounded(s, longest), Reason: listed(r.Reason)}, history.Over)
+}
+
+// rest takes what is left of slots by a stop, under what ranges of the check say.
+func (w *writer) rest(journal int64, rest []history.Rest) error {
+	for _, r := range rest {
+		r.Span = bounded(r.Span, longest)
+		if err := w.put(journal, r.Check, ranges, r.Run, under); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // listed returns a reason of the closed list: what a batch says in another word, nobody can tell.

@@ -2,6 +2,7 @@ package index
 
 import (
 	"bytes"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -64,37 +65,33 @@ func TestCloned(t *testing.T) {
 	}
 }
 
-// A file of the version before is taken over.
-func TestFromVersion1(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "history.db")
-	x, err := Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	feed(t, x, history.Batch{Machine: "pc", Unit: "u", Journal: "a", Events: []history.Event{begin(0, ""), told(0, "p", "s.http 60"), obs("s.http", 0, 60, check.OK)}})
-	var before, after bytes.Buffer
-	if err := x.Dump(t.Context(), &before); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := x.write.Exec("DROP TABLE cloned; PRAGMA user_version = 1"); err != nil {
-		t.Fatal(err)
-	}
-	if err := x.Close(); err != nil {
-		t.Fatal(err)
-	}
-	for range 2 {
-		if x, err = Open(path); err != nil {
-			t.Fatal(err)
+// A file of an earlier version is filled again from the beginning of the log.
+func TestFromEarlierVersions(t *testing.T) {
+	batch := history.Batch{Machine: "pc", Unit: "u", Journal: "a", Events: []history.Event{begin(0, ""), told(0, "p", "s.http 60"), obs("s.http", 0, 60, check.OK)}}
+	for version, change := range map[int]string{1: "DROP TABLE cloned", 2: "DELETE FROM runs"} {
+		path := filepath.Join(t.TempDir(), "history.db")
+		var want, got bytes.Buffer
+		for _, dump := range []*bytes.Buffer{&want, &got} {
+			x, err := Open(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if next, err := x.Cursor(t.Context()); next != 0 || err != nil {
+				t.Errorf("version %d: the log is read from %d on, %v", version, next, err)
+			}
+			feed(t, x, batch)
+			if err := x.Dump(t.Context(), dump); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := x.write.Exec(fmt.Sprintf("%s; PRAGMA user_version = %d", change, version)); err != nil {
+				t.Fatal(err)
+			}
+			if err := x.Close(); err != nil {
+				t.Fatal(err)
+			}
 		}
-		after.Reset()
-		if err := x.Dump(t.Context(), &after); err != nil {
-			t.Fatal(err)
-		}
-		if err := x.Close(); err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(before.String(), after.String()); diff != "" {
-			t.Fatalf("-before +after:\n%s", diff)
+		if diff := cmp.Diff(want.String(), got.String()); diff != "" {
+			t.Errorf("version %d: -before +after:\n%s", version, diff)
 		}
 	}
 }

@@ -21,11 +21,12 @@ import (
 var schema string
 
 // schemaVersion is PRAGMA user_version of a file that schema made.
-const schemaVersion = 2
+const schemaVersion = 3
 
-// fromOne makes a file of version 1 one of version 2. Batches that were taken before were not asked for twins.
-const fromOne = `CREATE TABLE cloned (machine INTEGER NOT NULL REFERENCES machines, since INTEGER NOT NULL, until INTEGER,
-	PRIMARY KEY (machine, since)) WITHOUT ROWID`
+// emptied takes everything out of a file of an earlier version, which knew less of a batch. The cursor of the new one is at
+// the beginning of the log, so that it is read again.
+const emptied = `DROP TABLE IF EXISTS runs; DROP TABLE IF EXISTS applied; DROP TABLE IF EXISTS plans; DROP TABLE IF EXISTS journals;
+	DROP TABLE IF EXISTS checks; DROP TABLE IF EXISTS cloned; DROP TABLE IF EXISTS machines; DROP TABLE IF EXISTS cursor`
 
 // keptJournals is how many journals' states stay in memory between batches.
 const keptJournals = 4096
@@ -96,11 +97,8 @@ func (x *Index) prepare() error {
 	switch version {
 	case schemaVersion:
 		return nil
-	case 1:
-		_, err := x.write.Exec(fmt.Sprintf("BEGIN IMMEDIATE; %s; PRAGMA user_version = %d; COMMIT", fromOne, schemaVersion))
-		return err
-	case 0:
-		_, err := x.write.Exec(fmt.Sprintf("BEGIN IMMEDIATE; %s; PRAGMA user_version = %d; COMMIT", schema, schemaVersion))
+	case 0, 1, 2:
+		_, err := x.write.Exec(fmt.Sprintf("BEGIN IMMEDIATE; %s; %s; PRAGMA user_version = %d; COMMIT", emptied, schema, schemaVersion))
 		return err
 	default:
 		return fmt.Errorf("it has version %d, this program reads %d: delete it and run `collector rebuild`", version, schemaVersion)
