@@ -53,6 +53,8 @@ func commands() []command {
 		{"status", "[--json]", "phòng thử đang ra sao", "how the lab is", runStatus},
 		{"fault", "NAME [on|off] [--unit U]", "gây hoặc gỡ một sự cố", "bring a fault about, or take it away", runFault},
 		{"faults", "", "các sự cố có thể gây", "the faults there are", runFaults},
+		{"drill", "SCENARIO [--out FILE]", "diễn tập theo kịch bản, ghi dự thảo biên bản", "a timed scenario with draft minutes", runDrill},
+		{"score", "[--only A,B] [--doubles N] [--seed N]", "chấm điểm: nguyên nhân nêu ra so với thật", "causes stated against true causes", runScore},
 	}
 }
 

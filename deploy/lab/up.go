@@ -86,6 +86,9 @@ func (o *options) check() (netip.Prefix, error) {
 	if err := stage.Missing(); err != nil && !o.simple {
 		return from, fmt.Errorf("%w (--simple does without them)", err)
 	}
+	if d := private(o.dir); d != "" && !o.simple {
+		return from, fmt.Errorf("only its owner may enter %s, and servers of the lab give up being root: name another folder with --dir", d)
+	}
 	plan, err := town.New(o.communes, from)
 	if err != nil {
 		return from, fmt.Errorf("--range: %w", err)
@@ -98,6 +101,18 @@ func (o *options) check() (netip.Prefix, error) {
 		return from, fmt.Errorf("this machine uses %s, which lies in the lab's range %s: name another one with --range, e.g. --range 10.%d.0.0/16", p, from, from.Addr().As4()[1]-1)
 	}
 	return from, nil
+}
+
+// private names the first folder on the way to dir that others may not enter, "" when they may enter all of them.
+func private(dir string) string {
+	for d := filepath.Dir(dir); ; d = filepath.Dir(d) {
+		if st, err := os.Stat(d); err == nil && st.Mode()&0o001 == 0 {
+			return d
+		}
+		if d == filepath.Dir(d) {
+			return ""
+		}
+	}
 }
 
 // hostNetworks lists the networks of this machine's own addresses and routes.
@@ -214,6 +229,7 @@ func (o *options) start(ctx context.Context, e env, dir string, tied bool) (*kee
 		}
 	}
 	k := &keeper{cmd: exec.Command(self, args...), done: make(chan struct{})}
+	k.cmd.Args[0] = "lab"
 	k.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	r, w, err := os.Pipe()
 	if err != nil {

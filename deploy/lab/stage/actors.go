@@ -4,6 +4,7 @@ package stage
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"path/filepath"
 	"time"
@@ -203,7 +204,7 @@ func (s *Stage) actorHands(a *actors) {
 			return portal.UseCertificate(servers.Good)
 		})
 	}
-	for name, h := range map[string]hand{
+	maps.Copy(s.hands, map[string]hand{
 		"portal-stopped":       everywhere(a.portal.Halt),
 		"portal-maintenance":   everywhere(portal.Maintenance),
 		"portal-defaced":       everywhere(portal.Deface),
@@ -214,11 +215,12 @@ func (s *Stage) actorHands(a *actors) {
 		"national-portal-down": everywhere(a.national.Halt),
 		"lookup-fails":         everywhere(a.onestop.Site("motcua." + zoneProvince).LookupFails),
 		"resolver-dead":        everywhere(a.resolver.Halt),
+		// The lie is an address for documentation (RFC 5737), where nobody is.
 		"resolver-lies": everywhere(func(on bool) error {
 			lies := map[string]netip.Addr{}
 			if on {
 				for name := range s.names {
-					lies[name] = netip.AddrFrom4([4]byte{192, 0, 2, 66}) // for documentation (RFC 5737): nobody is there
+					lies[name] = netip.AddrFrom4([4]byte{192, 0, 2, 66})
 				}
 			}
 			return a.resolver.Lies(lies)
@@ -243,7 +245,5 @@ func (s *Stage) actorHands(a *actors) {
 			}
 			return a.tsa.WrongClock(0)
 		}),
-	} {
-		s.hands[name] = h
-	}
+	})
 }

@@ -306,7 +306,7 @@ func (s *Stage) waitReady() error {
 		if err != nil {
 			return err
 		}
-		return b.ready(len(s.units))
+		return b.Ready(len(s.units))
 	})
 }
 
@@ -357,8 +357,8 @@ func (s *Stage) Board(ctx context.Context) (Board, error) {
 	return b, err
 }
 
-// ready says what does not work yet; nil when every service does, as a whole and in every unit.
-func (b Board) ready(units int) error {
+// Ready says what does not work yet; nil when every service does, as a whole and in every unit.
+func (b Board) Ready(units int) error {
 	whole, heard := 0, map[string]bool{}
 	for _, c := range b.Cells {
 		if c.Reason == "not_configured" || c.Reason == "not_planned" && c.Unit != "" {

@@ -1,0 +1,90 @@
+package district
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"egovmon/agent/check/kinds"
+	"egovmon/collector/profile"
+	"egovmon/deploy/lab/fault"
+)
+
+// full are endpoints of everything that a lab may have.
+func full(communes []Commune) Endpoints {
+	e := Endpoints{Roots: "/lab/roots.pem", Resolver: "10.213.251.4:53", Internet: []string{"10.213.250.1:853", "10.213.250.2:853", "10.213.250.3:853"},
+		TSLCD: []string{"10.213.248.1:853", "10.213.248.2:853", "10.213.248.3:853"}, Gateway: true, LogIn: "giamsat", PortalIP: "10.213.251.10",
+		Portal: Web{URL: "https://cong.tuky.test/"}, Province: Web{URL: "https://dichvucong.tinh.test/"}, National: Web{URL: "https://dichvucong.qg.test/"},
+		Payment: Web{URL: "https://thanhtoan.qg.test/"}, OneStop: Web{URL: "https://motcua.tinh.test/"}, Communes: map[string]Web{}, Printers: map[string]string{}, Disks: map[string]string{},
+		Mail:      Mail{SMTP: "mail.tuky.test:587", IMAP: "mail.tuky.test:993", Domain: "tuky.test", ServerName: "mail.tuky.test"},
+		Signature: Signature{OCSP: "http://10.213.251.15/ocsp", CRL: "http://10.213.251.15/g2.crl", TSA: "http://10.213.251.16/", Certificate: "/lab/c.pem", Issuer: "/lab/i.pem", Root: "/lab/r.pem"},
+		Webhook:   "http://127.0.0.1:19099/"}
+	for _, id := range append([]string{Home}, ids(communes)...) {
+		e.Communes[id], e.Printers[id], e.Disks[id] = Web{URL: "https://x01.tuky.test/"}, "10.213.1.20:9100", "/lab/pc/"+id
+	}
+	return e
+}
+
+func ids(list []Commune) []string {
+	var out []string
+	for _, c := range list {
+		out = append(out, c.ID)
+	}
+	return out
+}
+
+func TestProfile(t *testing.T) {
+	now := time.Date(2026, 11, 23, 9, 0, 0, 0, profile.Zone())
+	for _, n := range []int{1, 6, 7, 24} {
+		communes, err := Communes(n, now)
+		if err != nil || len(communes) != n {
+			t.Fatalf("Communes(%d) = %d, %v", n, len(communes), err)
+		}
+		dir := t.TempDir()
+		if err := Write(dir, communes, map[string]string{Home: "Nhà mạng A"}, full(communes), 10*time.Second); err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range profile.Check(os.DirFS(dir), kinds.Table(), now) {
+			if !p.Warning {
+				t.Errorf("%d communes: %v", n, p)
+			}
+		}
+		p, err := profile.Load(os.DirFS(dir))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := len(p.MachinesAt(now)); got != n+2 {
+			t.Errorf("%d communes have %d machines", n, got)
+		}
+		services := map[string]bool{fault.TheLine: true, fault.TheFleet: true, "": true, "*": true}
+		for _, s := range p.ServicesAt(now) {
+			services[s.ID] = true
+		}
+		for _, f := range fault.All() {
+			for _, s := range append([]string{f.Component}, f.Hurts...) {
+				if !services[s] {
+					t.Errorf("fault %s speaks of %q, which no lab has", f.Name, s)
+				}
+			}
+		}
+	}
+}
+
+func TestOnlyWhatIsThere(t *testing.T) {
+	communes, err := Communes(2, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := Write(dir, communes, nil, Endpoints{Roots: "r", Portal: Web{URL: "https://127.0.0.1:1/", Name: "cong.tuky.test"}}, 10*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(dir + "/services.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Count(string(text), "  - id: "); got != 2 {
+		t.Errorf("%d services, want the collector and the portal alone", got)
+	}
+}

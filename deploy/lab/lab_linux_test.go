@@ -1,0 +1,430 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"egovmon/deploy/lab/control"
+	"egovmon/deploy/lab/servers"
+	"egovmon/deploy/lab/stage"
+)
+
+// within is set for what a test starts: it never runs the tests again.
+const within = "EGOVMON_LAB_WITHIN_TEST"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(within) != "" && filepath.Base(os.Args[0]) != "lab" {
+		os.Exit(3)
+	}
+	testscript.Main(tests{m}, map[string]func(){"lab": main})
+}
+
+// tests takes the programs away that the tests have built.
+type tests struct{ m *testing.M }
+
+func (t tests) Run() int {
+	code := t.m.Run()
+	if programsDir != "" {
+		_ = os.RemoveAll(programsDir)
+	}
+	return code
+}
+
+// patience bounds every wait of a script; nothing hangs on its length but the time until a failure is told.
+const patience = 2 * time.Minute
+
+// labProgram runs this program as the process `lab`.
+func labProgram(ctx context.Context, t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(ctx, self, args...)
+	cmd.Args[0] = "lab"
+	cmd.Env = append(os.Environ(), within+"=1")
+	return cmd
+}
+
+// freeListen is an address for a board.
+func freeListen(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// programsDir holds the programs once they are built.
+var programsDir string
+
+// programs builds both programs once for all tests.
+var programs = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "egovmon-lab-test-")
+	if err != nil {
+		return "", err
+	}
+	programsDir = dir
+	return dir, build(context.Background(), dir)
+})
+
+func built(t *testing.T) string {
+	t.Helper()
+	dir, err := programs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// open makes a folder that other users may enter, as some servers give up being root.
+func open(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "egovmon-lab-")
+	if err == nil {
+		err = os.Chmod(dir, 0o711)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
+// up puts a lab up and takes it down at the test's end. Its transcript is an artifact of the test.
+func up(t *testing.T, args ...string) (dir string) {
+	t.Helper()
+	dir = filepath.Join(open(t), "lab")
+	args = append([]string{"up", "--dir", dir, "--bin", built(t), "--listen", freeListen(t), "--transcript", filepath.Join(t.ArtifactDir(), "transcript.ndjson")}, args...)
+	begin := time.Now()
+	out, err := labProgram(t.Context(), t, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("lab up: %v\n%.2000s", err, out)
+	}
+	t.Logf("up after %s", time.Since(begin).Round(100*time.Millisecond))
+	t.Cleanup(func() { down(t, dir, !slices.Contains(args, "--loopback")) })
+	return dir
+}
+
+// down takes a lab down, and fails when anything is left.
+func down(t *testing.T, dir string, spaces bool) {
+	t.Helper()
+	out, err := labProgram(context.Background(), t, "down", "--dir", dir).CombinedOutput()
+	if err != nil {
+		t.Errorf("lab down: %v\n%.2000s", err, out)
+	}
+	nothingLeft(t, dir, spaces)
+}
+
+// nothingLeft fails when a process, mount or file of a lab is there, or a namespace of one that had some.
+func nothingLeft(t *testing.T, dir string, spaces bool) {
+	t.Helper()
+	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the folder is left: %v", err)
+	}
+	if left := strangers(); spaces && len(left) > 0 {
+		t.Errorf("namespaces are left: %.200v", left)
+	}
+	if names, _ := filepath.Glob("/etc/netns/egl-*"); spaces && len(names) > 0 {
+		t.Errorf("files are left: %.200v", names)
+	}
+	mounts, err := os.ReadFile("/proc/mounts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(mounts), dir) {
+		t.Errorf("a disk below %s is left", dir)
+	}
+	if left := marked(dir); len(left) > 0 {
+		t.Errorf("processes are left: %.200v", left)
+	}
+}
+
+// marked lists the programs that a lab of this folder has started.
+func marked(dir string) (out []string) {
+	files, _ := filepath.Glob("/proc/[0-9]*/environ")
+	for _, f := range files {
+		env, _ := os.ReadFile(f)
+		if slices.Contains(strings.Split(string(env), "\x00"), "EGOVMON_LAB="+dir) {
+			line, _ := os.ReadFile(filepath.Join(filepath.Dir(f), "cmdline"))
+			out = append(out, strings.ReplaceAll(string(line), "\x00", " "))
+		}
+	}
+	return out
+}
+
+// needRoot skips a test of namespaces where they are not to be had.
+func needRoot(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("root is needed for network namespaces: run the test as root")
+	}
+	if err := servers.Require("ip"); err != nil {
+		t.Skip(err)
+	}
+}
+
+func TestLoopback(t *testing.T) {
+	t.Parallel()
+	dir := up(t, "--loopback")
+	c := control.Dial(dir)
+	st, err := c.Status(t.Context())
+	if err != nil || len(st.Units) != stage.LoopbackTowns+1 || !slices.Contains(st.Offered, "portal-defaced") || slices.Contains(st.Offered, "line-cut") {
+		t.Fatalf("the status is %+v, %v", st, err)
+	}
+	if out, err := labProgram(t.Context(), t, "up", "--dir", dir, "--loopback").CombinedOutput(); err == nil || !strings.Contains(string(out), "running in "+dir+" already") {
+		t.Errorf("a second lab in the folder: %v: %.300s", err, out)
+	}
+	if out, err := labProgram(t.Context(), t, "fault", "--dir", dir, "line-cut").CombinedOutput(); err == nil || !strings.Contains(string(out), "network namespaces") {
+		t.Errorf("a line of a lab on loopback: %v: %.300s", err, out)
+	}
+	if _, err := c.Fault(t.Context(), "portal-defaced", "", true); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t.Fatalf, c, "the portal is down", func(b stage.Board) bool { return shows(b, "cong_h", "", "down", "content_forbidden") })
+	if _, err := c.Fault(t.Context(), "portal-defaced", "", false); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t.Fatalf, c, "the portal is up", func(b stage.Board) bool { return shows(b, "cong_h", "", "up", "") })
+}
+
+// TestKilled kills a lab without warning: the next one clears up after it.
+func TestKilled(t *testing.T) {
+	t.Parallel()
+	for _, way := range []string{"down", "up"} {
+		t.Run(way, func(t *testing.T) {
+			args := []string{"--loopback"}
+			if os.Geteuid() == 0 && servers.Require("ip") == nil {
+				t.Cleanup(alone())
+				args = []string{"--simple", "--communes", "1"}
+			}
+			dir := up(t, args...)
+			b, err := os.ReadFile(filepath.Join(dir, "lab.json"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var trace stage.Trace
+			if err := json.Unmarshal(b, &trace); err != nil || trace.Keeper.Pid < 2 {
+				t.Fatalf("the trace names keeper %d, %v", trace.Keeper.Pid, err)
+			}
+			if err := syscall.Kill(trace.Keeper.Pid, syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+			if way == "up" {
+				args = append([]string{"up", "--dir", dir, "--bin", built(t), "--listen", freeListen(t)}, args...)
+				if out, err := labProgram(t.Context(), t, args...).CombinedOutput(); err != nil {
+					t.Fatalf("lab up after a kill: %v\n%.2000s", err, out)
+				}
+			}
+		})
+	}
+}
+
+// TestMenu runs the lab without a command, as an officer would: it ends with its terminal.
+func TestMenu(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "lab")
+	cmd := labProgram(t.Context(), t, "--loopback", "--dir", dir, "--bin", built(t), "--listen", freeListen(t))
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	read := func(until string) string {
+		var got bytes.Buffer
+		for b := make([]byte, 1); !strings.HasSuffix(got.String(), until); {
+			if _, err := out.Read(b); err != nil {
+				t.Fatalf("the lab ended (%v) before it said %q: %.1000s", err, until, got.String())
+			}
+			got.Write(b)
+		}
+		return got.String()
+	}
+	if menu := read("> "); !strings.Contains(menu, "http://127.0.0.1:") || !strings.Contains(menu, "đang bảo trì") {
+		t.Errorf("no link or no menu: %.500s", menu)
+	}
+	for _, step := range []struct{ key, want string }{{"1\n", "portal-stopped"}, {"1\n", "đã gỡ"}, {"99\n", "1 … "}} {
+		if _, err := in.Write([]byte(step.key)); err != nil {
+			t.Fatal(err)
+		}
+		if said := read("> "); !strings.Contains(said, step.want) {
+			t.Errorf("after %q it says %.300s, want %s", step.key, said, step.want)
+		}
+	}
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.Copy(io.Discard, out)
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("after Ctrl-C: %v", err)
+	}
+	nothingLeft(t, dir, false)
+}
+
+// alone lets one test at a time have the lab's namespaces.
+var aloneMu sync.Mutex
+
+func alone() func() {
+	aloneMu.Lock()
+	return aloneMu.Unlock
+}
+
+// shows reports whether a cell of the board has a state, and a reason unless that is "".
+func shows(b stage.Board, service, unit, state, reason string) bool {
+	return slices.ContainsFunc(b.Cells, func(c stage.Cell) bool {
+		return c.Service == service && c.Unit == unit && c.State == state && (reason == "" || c.Reason == reason)
+	})
+}
+
+// waitFor asks for the board until it is as it should be.
+func waitFor(fail func(format string, args ...any), c *control.Client, what string, ok func(stage.Board) bool) {
+	var b stage.Board
+	var err error
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
+		if b, err = c.Board(context.Background()); err == nil && ok(b) {
+			return
+		}
+	}
+	fail("waited %s until %s: %v; open are %.300v", patience, what, err, openOf(b))
+}
+
+// TestScripts plays scripts in one lab of six communes. Besides testscript's own commands there are
+//
+//	fault NAME [on|off] [UNIT]              brings a fault about, or takes it away
+//	await state SERVICE UNIT STATE [REASON]  waits until the board shows it; UNIT - is the service as a whole
+//	await incident KIND ID [closed]          waits until one is open: line UNIT, service SERVICE, fleet -
+//	expect open N                           demands that N incidents are open
+//	expect told N                           demands that the office was told N times since the script began
+//
+// At the end of a script every fault is off, and the next one begins when all is well again.
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	if err := stage.Missing(); err != nil {
+		t.Skip(err)
+	}
+	t.Cleanup(alone())
+	dir := up(t)
+	c := control.Dial(dir)
+	var one sync.Mutex
+	t.Run("in the lab", func(t *testing.T) {
+		testscript.Run(t, testscript.Params{
+			Dir: filepath.Join("testdata", "script"),
+			Setup: func(e *testscript.Env) error {
+				one.Lock()
+				st, err := c.Status(context.Background())
+				if err != nil {
+					one.Unlock()
+					return err
+				}
+				e.Setenv("LAB", dir)
+				for i, u := range st.Units {
+					e.Setenv("U"+strconv.Itoa(i+1), u.ID)
+				}
+				e.Values[startKey{}] = st.Lines
+				e.Defer(func() {
+					defer one.Unlock()
+					settle(t, c)
+				})
+				return nil
+			},
+			Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+				"fault": func(ts *testscript.TestScript, neg bool, args []string) { playFault(ts, c, neg, args) },
+				"await": func(ts *testscript.TestScript, _ bool, args []string) { playWait(ts, c, args) },
+				"expect": func(ts *testscript.TestScript, _ bool, args []string) {
+					n, err := strconv.Atoi(args[1])
+					ts.Check(err)
+					if got := count(ts, c, args[0]); got != n {
+						ts.Fatalf("%s: %d, want %d", args[0], got, n)
+					}
+				},
+			},
+		})
+	})
+}
+
+type startKey struct{}
+
+// settle ends all faults and waits until nothing is open.
+func settle(t *testing.T, c *control.Client) {
+	st, err := c.Status(context.Background())
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	for _, f := range st.Faults {
+		if _, err := c.Fault(context.Background(), f.Fault, f.Unit, false); err != nil {
+			t.Error(err)
+		}
+	}
+	waitFor(t.Errorf, c, "all is well", func(b stage.Board) bool { return len(openOf(b)) == 0 && b.Ready(len(st.Units)) == nil })
+}
+
+func playFault(ts *testscript.TestScript, c *control.Client, neg bool, args []string) {
+	on, unit := true, ""
+	if len(args) > 1 {
+		on = args[1] == "on"
+	}
+	if len(args) > 2 {
+		unit = args[2]
+	}
+	_, err := c.Fault(context.Background(), args[0], unit, on)
+	if neg != (err != nil) {
+		ts.Fatalf("fault %s: %v", args[0], err)
+	}
+}
+
+func playWait(ts *testscript.TestScript, c *control.Client, args []string) {
+	args = append(args, "", "")
+	unit := strings.TrimPrefix(args[2], "-")
+	waitFor(ts.Fatalf, c, strings.Join(args, " "), func(b stage.Board) bool {
+		if args[0] == "state" {
+			return shows(b, args[1], unit, args[3], args[4])
+		}
+		return slices.ContainsFunc(b.Incidents, func(i stage.Incident) bool {
+			return i.Kind == args[1] && i.Service+i.Unit == unit && i.Closed.IsZero() == (args[3] == "")
+		})
+	})
+}
+
+// count says how many incidents are open, or how often the office was told since the script began.
+func count(ts *testscript.TestScript, c *control.Client, what string) (n int) {
+	if what == "open" {
+		b, err := c.Board(context.Background())
+		ts.Check(err)
+		return len(openOf(b))
+	}
+	from, _ := ts.Value(startKey{}).(int)
+	lines, err := c.Lines(context.Background(), from)
+	ts.Check(err)
+	for _, l := range lines {
+		if l.What == "told" {
+			n++
+		}
+	}
+	return n
+}

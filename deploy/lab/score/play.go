@@ -1,0 +1,190 @@
+package score
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"egovmon/deploy/lab/fault"
+)
+
+// A View is what the collector shows at one moment.
+type View struct {
+	Open []Incident
+	// Down lists "SERVICE UNIT" for each service of each unit that is seen down, and "SERVICE " for one that is so as a whole.
+	Down []string
+	Well bool // every service works in every unit
+}
+
+// An Incident is one that is open.
+type Incident struct {
+	ID, Component, Unit, Reason string
+	Opened                      time.Time
+}
+
+// A Lab brings faults about and shows what the collector makes of them.
+type Lab interface {
+	Fault(ctx context.Context, name, unit string, on bool) error
+	View(ctx context.Context) (View, error)
+	// Told returns how many messages about openings people have got so far.
+	Told(ctx context.Context) (int, error)
+}
+
+// Options say what is played.
+type Options struct {
+	Offered []string // faults that the lab has
+	Units   []string // communes
+	Only    []string // faults to play; none is all
+	Doubles int      // how many random pairs
+	Seed    uint64   // of the pairs and the units
+	Hold    time.Duration
+	Settle  time.Duration // the longest that is waited until all is well again
+	Said    func(Case)
+}
+
+// Cases makes the cases of a run: every single fault, and random pairs of different causes. The same seed makes the same ones.
+func Cases(o Options) []Case {
+	r := rand.New(rand.NewPCG(o.Seed, 5))
+	var pool []fault.Fault
+	for _, f := range fault.All() {
+		if slices.Contains(o.Offered, f.Name) && (len(o.Only) == 0 || slices.Contains(o.Only, f.Name)) {
+			pool = append(pool, f)
+		}
+	}
+	play := func(f fault.Fault) Played {
+		p := Played{Fault: f, Name: f.Name}
+		if f.Scope == fault.OneUnit {
+			p.Unit = o.Units[r.IntN(len(o.Units))]
+		}
+		return p
+	}
+	var out []Case
+	for _, f := range pool {
+		out = append(out, Case{Faults: []Played{play(f)}})
+	}
+	for n := 0; n < o.Doubles && len(pool) > 1; n++ {
+		a := r.IntN(len(pool))
+		b := (a + 1 + r.IntN(len(pool)-1)) % len(pool)
+		out = append(out, Case{Faults: []Played{play(pool[a]), play(pool[b])}})
+	}
+	return out
+}
+
+// Play plays every case and returns them with what came of them.
+func Play(ctx context.Context, lab Lab, o Options) []Case {
+	cases := Cases(o)
+	for i := range cases {
+		if ctx.Err() != nil {
+			return cases[:i]
+		}
+		if err := playOne(ctx, lab, o, &cases[i]); err != nil {
+			cases[i].Err = err.Error()
+		}
+		if o.Said != nil {
+			o.Said(cases[i])
+		}
+	}
+	return cases
+}
+
+// ask is how often the collector is asked.
+const ask = time.Second
+
+// playOne waits until all is well, brings the faults about, holds them until something fitting is stated for each and no
+// longer than Hold, and takes them away.
+func playOne(ctx context.Context, lab Lab, o Options, c *Case) error {
+	if err := settle(ctx, lab, o.Settle); err != nil {
+		return err
+	}
+	before, err := lab.View(ctx)
+	if err != nil {
+		return err
+	}
+	told, err := lab.Told(ctx)
+	if err != nil {
+		return err
+	}
+	c.Bad = map[string]time.Duration{}
+	known := map[string]bool{}
+	for _, i := range before.Open {
+		known[i.ID] = true
+	}
+	begin := time.Now()
+	defer func() {
+		for _, p := range c.Faults {
+			if e := lab.Fault(context.WithoutCancel(ctx), p.Name, p.Unit, false); e != nil && c.Err == "" {
+				c.Err = e.Error()
+			}
+		}
+	}()
+	for _, p := range c.Faults {
+		if err := lab.Fault(ctx, p.Name, p.Unit, true); err != nil {
+			return err
+		}
+	}
+	for last := begin; ; {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(ask):
+		}
+		now := time.Now()
+		// A collector that does not answer states nothing.
+		if v, err := lab.View(ctx); err == nil {
+			c.see(v, known, begin, now, now.Sub(last))
+		}
+		last, c.Lasted = now, now.Sub(begin)
+		if c.Lasted >= o.Hold {
+			break
+		}
+	}
+	if n, err := lab.Told(ctx); err == nil {
+		c.Told = n - told
+	}
+	return nil
+}
+
+// see adds what is shown now.
+func (c *Case) see(v View, known map[string]bool, begin, now time.Time, step time.Duration) {
+	for _, i := range v.Open {
+		if !known[i.ID] {
+			known[i.ID] = true
+			c.Stated = append(c.Stated, Stated{i.Component, i.Unit, i.Reason, max(0, i.Opened.Sub(begin))})
+		}
+	}
+	for _, d := range v.Down {
+		if service := d[:max(0, len(d)-1)]; d != "" && d[len(d)-1] == ' ' {
+			c.Bad[service] += step
+			continue
+		}
+		if !slices.Contains(c.Naive, d) {
+			c.Naive = append(c.Naive, d)
+			if c.NaiveAfter == 0 {
+				c.NaiveAfter = now.Sub(begin)
+			}
+		}
+	}
+}
+
+// settle waits until all is well and nothing is open.
+func settle(ctx context.Context, lab Lab, limit time.Duration) error {
+	for end := time.Now().Add(limit); ; {
+		v, err := lab.View(ctx)
+		if err == nil && v.Well && len(v.Open) == 0 {
+			return nil
+		}
+		if time.Now().After(end) {
+			if err == nil {
+				err = fmt.Errorf("%d incidents are open and %d services down", len(v.Open), len(v.Down))
+			}
+			return fmt.Errorf("not all is well again after %s: %w", limit, err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(ask):
+		}
+	}
+}
