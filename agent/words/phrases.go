@@ -432,6 +432,7 @@ var phrases = sync.OnceValue(func() map[string][2]string {
 		"audit.batches":   {"Gói số liệu đúng chữ ký và đúng thứ tự: %s; có ghi trạng thái nhật ký mà máy đã thấy: %s; gửi muộn hơn 1 giờ: %s.", "Batches rightly signed and in order: %s; naming a state of this log that the machine saw: %s; received more than 1 hour late: %s."},
 		"audit.attached":  {"Tệp kèm khớp mã băm: %s; nội dung gói khớp chữ ký: %s; nội dung ngoài kỳ không xuất: %s.", "Attached files as their entries name them: %s; bodies as signed: %s; bodies of other periods left out: %s."},
 		"audit.plans":     {"Kế hoạch đo có trong nhật ký trước khi dùng: %s lần.", "Plans that stood in the log before they were used: %s times."},
+		"audit.lost":      {"Gói có ghi trạng thái của nhật ký trước mà phần cuối đã mất khi khôi phục (khóa khôi phục đã ký việc này): %s.", "Batches naming a state of a former log whose end was lost in a restore (the recovery key has signed that): %s."},
 		"audit.machine":   {"Máy %s (%s): %s lượt đo phải có; %s có kết quả, %s trong khoảng đã khai báo, %s vắng mặt, %s đang trên đường tới.", "Machine %s (%s): %s slots expected; %s results, %s in declared ranges, %s absent, %s under way."},
 		"audit.range":     {"- %s: %s lượt", "- %s: %s slots"},
 		"audit.rejected":  {"- bản ghi không hợp lý, không tính (%s): %s", "- records that make no sense, not counted (%s): %s"},

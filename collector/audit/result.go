@@ -60,6 +60,7 @@ type Result struct {
 	Bodies         int64 `json:"bodies"`          // compared with what was signed
 	BodiesLeftOut  int64 `json:"bodies_left_out"` // not of the period
 	Bracketed      int64 `json:"bracketed"`       // batches that name a state of this log
+	SawLost        int64 `json:"saw_lost"`        // batches that name a state of a former log whose end was lost, as its succession says
 	LateBatches    int64 `json:"late_batches"`    // received more than an hour after they were sealed
 	PlansBeforeUse int64 `json:"plans_before_use"`
 

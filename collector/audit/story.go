@@ -6,8 +6,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
+
+	"golang.org/x/mod/sumdb/note"
 
 	"egovmon/agent/journal"
 	"egovmon/agent/plan"
@@ -43,6 +46,9 @@ type story struct {
 	kept   int64             // bytes of plans and profile files
 	broken bool              // something is wrong that the figures hang on
 	refig  *refigure         // nil where no figures are to be worked out
+	former []*former         // logs before this one, the latest first
+	// recovery is the key that ends a log and begins the next; nil until the log has named it.
+	recovery note.Verifier
 }
 
 func newStory(ctx context.Context, v *verifier) (*story, error) {
@@ -72,6 +78,9 @@ func (s *story) close() {
 
 // tell takes in the next leaf, with its blob proved, and its body as far as it is there.
 func (s *story) tell(ctx context.Context, e evidence.Stored) error {
+	if err := s.logs(e); err != nil {
+		return err
+	}
 	if err := s.roll.Apply(e); err != nil {
 		s.wrong(BadLeaf, e.Index, "%v", err)
 	}
@@ -221,6 +230,19 @@ func (s *story) chain(e evidence.Stored, h journal.Header, bad func(Code, string
 // saw proves that the state of the log which the machine had seen is one of this log's.
 func (s *story) saw(leaf int64, h journal.Header, bad func(Code, string, ...any)) {
 	c := h.Checkpoint
+	if c != nil && c.Size > 0 && c.Origin != s.v.Origin {
+		if i := slices.IndexFunc(s.former, func(f *former) bool { return f.old.Old == c.Origin }); i >= 0 {
+			switch lost, wrong := s.former[i].saw(leaf, *c); {
+			case wrong != "":
+				bad(SplitView, "%s", wrong)
+			case lost:
+				s.v.SawLost++
+			default:
+				s.v.Bracketed++
+			}
+			return
+		}
+	}
 	switch {
 	case c == nil || c.Size == 0:
 		return

@@ -33,6 +33,9 @@ func (r *Result) Write(w io.Writer, l words.Lang) error {
 		say("audit.batches", num(r.Batches), num(r.Bracketed), num(r.LateBatches))
 		say("audit.attached", num(r.Blobs), num(r.Bodies), num(r.BodiesLeftOut))
 		say("audit.plans", num(r.PlansBeforeUse))
+		if r.SawLost > 0 {
+			say("audit.lost", num(r.SawLost))
+		}
 	}
 	for _, m := range r.Machines {
 		say("audit.machine", plain(m.Machine), plain(m.Unit), num(m.Expected), num(m.Results), num(m.InRanges), num(m.Absent), num(m.Pending))

@@ -239,6 +239,7 @@ func (v *verifier) attachments(ctx context.Context) error {
 			return err
 		}
 	}
+	s.signed()
 	if err := v.slots(ctx); err != nil {
 		return err
 	}
