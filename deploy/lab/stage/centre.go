@@ -44,6 +44,11 @@ func (s *Stage) openCentre() error {
 	p := s.centrePlace()
 	board, agents := fmt.Sprintf("127.0.0.1:%d", portBoard), ""
 	if s.cfg.Loopback {
+		l, err := net.Listen("tcp", s.cfg.Listen)
+		if err != nil {
+			return fmt.Errorf("%w: name another address for the board with --listen", err)
+		}
+		_ = l.Close()
 		board, agents = s.cfg.Listen, fmt.Sprintf("127.0.0.1:%d", servers.FreePorts(loopback)(portAgents))
 	} else {
 		agents = fmt.Sprintf("%s:%d", s.town.CollectorAddr(), portAgents)
@@ -65,7 +70,21 @@ func (s *Stage) openCentre() error {
 		return err
 	}
 	s.stops = append(s.stops, func() error { return s.centre.stop(syscall.SIGTERM) })
-	return s.api.wait(s.ctx)
+	ctx, cancel := context.WithCancelCause(s.ctx)
+	defer cancel(nil)
+	s.centre.mu.Lock()
+	proc := s.centre.proc
+	s.centre.mu.Unlock()
+	if proc != nil {
+		go func() {
+			select {
+			case <-proc.Done():
+				cancel(fmt.Errorf("the collector ended: see %s", filepath.Join(s.cfg.Dir, "log", "collector.log")))
+			case <-ctx.Done():
+			}
+		}()
+	}
+	return s.api.wait(ctx)
 }
 
 // forward lets this machine's loopback reach the board, which is in the district's namespace.
@@ -169,7 +188,7 @@ func until(ctx context.Context, what string, ask func() error) error {
 		case err == nil:
 			return nil
 		case ctx.Err() != nil:
-			return ctx.Err()
+			return context.Cause(ctx)
 		case time.Now().After(limit):
 			return fmt.Errorf("waited %s until %s: %w", readyWithin, what, err)
 		}
