@@ -58,7 +58,7 @@ func TestJudge(t *testing.T) {
 
 func TestWrongSeconds(t *testing.T) {
 	bad := map[string]time.Duration{"cong_h": time.Minute, "dvc_q": 10 * time.Second}
-	for name, want := range map[string]time.Duration{"portal-stopped": 10 * time.Second, "resolver-dead": 0, "disk-full": 70 * time.Second, "line-cut": 70 * time.Second, "both-lines-cut": 0} {
+	for name, want := range map[string]time.Duration{"portal-stopped": 10 * time.Second, "resolver-dead": 0, "disk-full": 70 * time.Second, "line-cut": 70 * time.Second, "both-lines-cut": 0, "pc-off": 70 * time.Second} {
 		if got := WrongSeconds(Case{Faults: []Played{played(t, name, "")}, Bad: bad}); got != want {
 			t.Errorf("%s: %s wrong, want %s", name, got, want)
 		}
@@ -132,7 +132,13 @@ func TestPlay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := Options{Offered: []string{"portal-stopped", "tsa-dead"}, Hold: 45 * time.Second, Settle: time.Minute}
 		lab := &fake{on: map[string]time.Time{}}
-		s := Sum(Play(t.Context(), lab, o))
+		cases := Play(t.Context(), lab, o)
+		s := Sum(cases)
+		for _, c := range cases {
+			if len(c.Stated) != 1 || c.Bad["cong_h"]+c.Bad["kyso_usb"] < 30*time.Second {
+				t.Errorf("%s: stated %v, down %v, want one statement and half a minute", Name(c), c.Stated, c.Bad)
+			}
+		}
 		if s.Cases != 2 || s.Right != 2 || s.Median != 20*time.Second || s.Told != 2 || s.NaiveAlerts != 4 || s.NaiveRight != 0 || s.NaiveAfter != 10*time.Second || s.Wrong != 0 || len(lab.on) != 0 {
 			t.Errorf("the summary is %+v with %d faults left on", s, len(lab.on))
 		}
