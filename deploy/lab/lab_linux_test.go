@@ -47,7 +47,7 @@ func (t tests) Run() int {
 }
 
 // patience bounds every wait of a script; nothing hangs on its length but the time until a failure is told.
-const patience = 2 * time.Minute
+const patience = 5 * time.Minute
 
 // labProgram runs this program as the process `lab`.
 func labProgram(ctx context.Context, t *testing.T, args ...string) *exec.Cmd {
