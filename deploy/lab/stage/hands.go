@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -144,7 +145,10 @@ func (s *Stage) powerCut(ctx context.Context, u *unit, on bool) error {
 	return errors.Join(err, s.lines.set(ctx, "power-cut "+u.ID, on, end{u.carrier, u.gateway}, end{town.Dedicated, u.gateway}, end{u.gateway, town.LAN}))
 }
 
-// fill fills a machine's disk to the last byte, or frees it.
+// roomLeft is what fill leaves: an agent that cannot write a single record more cannot say either that the disk is full.
+const roomLeft = 512 << 10
+
+// fill fills a machine's disk but for roomLeft bytes, or frees it.
 func fill(u *unit, on bool) error {
 	name := filepath.Join(u.dir, "ballast")
 	if !on {
@@ -172,7 +176,11 @@ func fill(u *unit, on bool) error {
 			break
 		}
 		if len(block) == 0 {
-			return nil
+			size, err := f.Seek(0, io.SeekEnd)
+			if err != nil {
+				return err
+			}
+			return f.Truncate(max(0, size-roomLeft))
 		}
 	}
 	return fmt.Errorf("%s: the disk has no end", name)
