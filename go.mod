@@ -3,8 +3,10 @@ module egovmon
 go 1.26.7
 
 require (
+	github.com/beevik/ntp v1.6.0
 	github.com/golang/snappy v1.0.0
 	github.com/google/go-cmp v0.7.0
+	github.com/gosnmp/gosnmp v1.47.0
 	github.com/grafana/regexp v0.0.0-20250905093917-f7b3be9d1853
 	github.com/klauspost/compress v1.20.3
 	github.com/miekg/dns v1.1.73

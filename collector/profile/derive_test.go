@@ -109,7 +109,8 @@ func TestSampleFilledInParses(t *testing.T) {
 	given := map[string]string{}
 	for _, q := range p.Parameters {
 		switch _, end, _ := strings.Cut(q.ID, "."); end {
-		case "address", "server", "submission", "imap", "tsa", "ocsp", "mssp", "agents", "internet.1", "internet.2", "internet.3", "tslcd.1", "tslcd.2", "tslcd.3":
+		case "address", "server", "submission", "imap", "tsa", "ocsp", "mssp", "agents", "internet.1", "internet.2", "internet.3", "tslcd.1", "tslcd.2", "tslcd.3",
+			"server.1", "server.2", "server.3":
 			given[q.ID] = q.ID + ".test:443"
 		case "host", "sso_host", "name", "domain", "field":
 			given[q.ID] = "host.test"

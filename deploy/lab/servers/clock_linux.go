@@ -1,6 +1,7 @@
 package servers
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -13,11 +14,14 @@ import (
 
 // ClockConfig sets up a server of time.
 type ClockConfig struct {
-	Now func() time.Time // of the clock that is wrong; nil for the system's
+	Now            func() time.Time // of the clock that is wrong; nil for the system's
+	Stratum        int              // how far chrony says that it is from a reference clock, 1 to 15; 0 stands for 3
+	Unsynchronised bool             // chrony has no source and says so
+	Ahead          time.Duration    // how far chrony itself is ahead of this machine, in whole seconds
 }
 
-// A Clock is chrony at port 123, which serves this machine's time and leaves its clock alone. A wrong clock is served by a few
-// lines of ours in its place: chrony's own would be this machine's.
+// A Clock is chrony at port 123, which serves this machine's time and leaves its clock alone. A clock that goes wrong and right
+// again is served by a few lines of ours in its place: chrony keeps the time that it was started with.
 type Clock struct {
 	ctx    context.Context
 	p      Place
@@ -29,8 +33,7 @@ type Clock struct {
 	done  chan struct{}  // closed when wrong serves no more
 }
 
-const chronySettings = `local stratum 3
-allow all
+const chronySettings = `allow all
 port %d
 bindaddress %s
 cmdport 0
@@ -46,18 +49,41 @@ func StartClock(ctx context.Context, p Place, c ClockConfig) (*Clock, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
+	settings := fmt.Appendf(nil, chronySettings, p.port(123), p.IP, p.Dir)
+	if !c.Unsynchronised {
+		settings = fmt.Appendf(settings, "local stratum %d\n", cmp.Or(c.Stratum, 3))
+	}
 	path := filepath.Join(p.Dir, "chrony.conf")
-	if err := replace(path, fmt.Appendf(nil, chronySettings, p.port(123), p.IP, p.Dir), 0o644); err != nil {
+	if err := replace(path, settings, 0o644); err != nil {
+		return nil, err
+	}
+	args, err := chronyd(p, c.Ahead)
+	if err != nil {
 		return nil, err
 	}
 	k := &Clock{ctx: ctx, p: p, now: c.Now}
-	var err error
-	k.chrony, err = startDaemon(ctx, p, k.ticks, "chronyd", "-d", "-x", "-U", "-u", userName(), "-f", path)
+	k.chrony, err = startDaemon(ctx, p, k.ticks, append(args, "-d", "-x", "-U", "-u", userName(), "-f", path)...)
 	if err != nil {
 		return nil, err
 	}
 	context.AfterFunc(ctx, func() { _ = k.Stop() })
 	return k, nil
+}
+
+// chronyd is the command that runs chrony with a clock that is ahead of this machine's.
+func chronyd(p Place, ahead time.Duration) ([]string, error) {
+	if ahead == 0 {
+		return []string{"chronyd"}, nil
+	}
+	if err := Require("faketime"); err != nil {
+		return nil, err
+	}
+	path, err := find("chronyd")
+	if err != nil {
+		return nil, err
+	}
+	path, err = unconfined("/", p.Dir, path)
+	return []string{"faketime", "-f", fmt.Sprintf("%+ds", int64(ahead.Seconds())), path}, err
 }
 
 // ticks waits for an answer.
