@@ -95,6 +95,7 @@ type Journal struct {
 	Plan  string
 	// Cut is the latest change of plan or end. A result that ran before it and is recorded after it ends there.
 	Cut   int64
+	Off   int64           // since when its machine is switched off in order, as its end says; 0 while it is not
 	Tails map[string]Tail // by check
 }
 
@@ -143,6 +144,7 @@ func (j *Journal) Observe(o Observation) (closed, late []Run) {
 // Start takes a begin. A start within the journal cuts nothing: the slot that is running may have its result already. Where
 // it has none, its result speaks from the begin on, and what of the slot was before that is returned.
 func (j *Journal) Start(at time.Time) []Rest {
+	j.Off = 0
 	if !j.Begun {
 		j.Begun, j.Begin = true, at.Unix()
 		return nil
@@ -169,10 +171,14 @@ func (j *Journal) Apply(p Plan) bool {
 }
 
 // Stop takes an end. It returns what is left of the slots under way, and the slots after them: the agent may be back in the
-// middle of these, and its results speak from then on. A result or a range record that speaks of these seconds holds.
+// middle of these, and its results speak from then on. A result or a range record that speaks of these seconds holds. A
+// machine that was switched off in order stays so until it is heard of again; an agent that was stopped is to be back soon.
 func (j *Journal) Stop(e End) []Rest {
 	at := e.At.Unix()
 	var rest []Rest
+	if e.Reason == check.MissedShutdown {
+		j.Off = at
+	}
 	if e.Reason != "" {
 		rest = j.rest(func(t Tail) Run {
 			if t.Last.From >= at || at >= t.Last.To {
@@ -211,6 +217,7 @@ func (j *Journal) cut(at int64) {
 type Layer struct {
 	Begun  bool
 	Begin  int64
+	Off    int64 // as in the Journal
 	Closed []Run // results
 	Tail   Tail  // the results' open end; zero where there are none
 	All    []Run // ranges for all checks
@@ -221,6 +228,9 @@ type Layer struct {
 // check in s. Seconds of which nothing is said are left out.
 func Settle(layers []Layer, s Span) []Run {
 	var out []Run
+	for i, l := range layers {
+		out = Over(out, Clip(Append(nil, l.off(layers[i+1:], s.To)), s))
+	}
 	for _, l := range layers {
 		out = Over(Over(out, Clip(l.All, s)), Clip(l.Ranges, s))
 	}
@@ -234,4 +244,18 @@ func Settle(layers []Layer, s Span) []Run {
 		out = Over(out, Clip(Append(Clip(l.Closed, s), open), s))
 	}
 	return out
+}
+
+// off returns the stretch in which the machine was switched off in order, of a check whose slot was under way then: up to the
+// second end, or to the begin of a later journal.
+func (l Layer) off(later []Layer, end int64) Run {
+	if l.Off == 0 || l.Tail.Last.To != l.Off {
+		return Run{}
+	}
+	for _, n := range later {
+		if n.Begun && n.Begin > l.Off {
+			end = min(end, n.Begin)
+		}
+	}
+	return Run{Span{l.Off, end}, check.MissedShutdown}
 }

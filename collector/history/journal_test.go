@@ -209,3 +209,43 @@ func TestEpochs(t *testing.T) {
 		t.Errorf("-want +got\n%s", d)
 	}
 }
+
+// TestSwitchedOff: a machine that was switched off in order stays so until it is heard of again, and no longer.
+func TestSwitchedOff(t *testing.T) {
+	const off = check.MissedShutdown
+	seen := func(j *Journal, from int64) {
+		j.Observe(Observation{Check: "c", Start: unix(from), From: unix(from), To: unix(from + 60), Reason: check.OK})
+	}
+	for _, c := range []struct {
+		name string
+		do   func(j *Journal) (later []Layer)
+		want []Run
+	}{
+		{"it is still off", func(j *Journal) []Layer { j.Stop(End{unix(130), off}); return nil }, []Run{{Span{130, 2000}, off}}},
+		{"it is back, and measures", func(j *Journal) []Layer {
+			j.Stop(End{unix(130), off})
+			j.Start(unix(500))
+			seen(j, 520)
+			return nil
+		}, []Run{{Span{520, 580}, check.OK}}},
+		{"it is back, and has not measured yet", func(j *Journal) []Layer { j.Stop(End{unix(130), off}); j.Start(unix(500)); return nil }, nil},
+		{"it is back in another journal", func(j *Journal) []Layer {
+			j.Stop(End{unix(130), off})
+			return []Layer{{}, {Begun: true, Begin: 100}, {Begun: true, Begin: 500}}
+		}, []Run{{Span{130, 500}, off}}},
+		{"only the agent was stopped", func(j *Journal) []Layer { j.Stop(End{unix(130), check.MissedStopped}); return nil }, nil},
+		{"the agent goes on in another journal", func(j *Journal) []Layer { j.Stop(End{At: unix(130)}); return nil }, nil},
+		{"the check was not measured for long", func(j *Journal) []Layer { j.Stop(End{unix(700), off}); return nil }, nil},
+		{"a clock far in the past", func(j *Journal) []Layer { j.Stop(End{unix(5), off}); return nil }, nil},
+	} {
+		j := &Journal{}
+		j.Start(unix(10))
+		seen(j, 100)
+		later := c.do(j)
+		layers := append([]Layer{{Begun: true, Begin: 10, Off: j.Off, Tail: j.Tails["c"]}}, later...)
+		after := Span{160, 2000}
+		if d := cmp.Diff(Clip(c.want, after), Clip(Settle(layers, Span{0, 2000}), after)); d != "" {
+			t.Errorf("%s: -want +got\n%s", c.name, d)
+		}
+	}
+}

@@ -68,7 +68,7 @@ func TestCloned(t *testing.T) {
 // A file of an earlier version is filled again from the beginning of the log.
 func TestFromEarlierVersions(t *testing.T) {
 	batch := history.Batch{Machine: "pc", Unit: "u", Journal: "a", Events: []history.Event{begin(0, ""), told(0, "p", "s.http 60"), obs("s.http", 0, 60, check.OK)}}
-	for version, change := range map[int]string{1: "DROP TABLE cloned", 2: "DELETE FROM runs"} {
+	for version, change := range map[int]string{1: "DROP TABLE cloned", 2: "DELETE FROM runs", 3: "UPDATE journals SET state = NULL"} {
 		path := filepath.Join(t.TempDir(), "history.db")
 		var want, got bytes.Buffer
 		for _, dump := range []*bytes.Buffer{&want, &got} {

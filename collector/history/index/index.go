@@ -21,7 +21,7 @@ import (
 var schema string
 
 // schemaVersion is PRAGMA user_version of a file that schema made.
-const schemaVersion = 3
+const schemaVersion = 4
 
 // emptied takes everything out of a file of an earlier version, which knew less of a batch. The cursor of the new one is at
 // the beginning of the log, so that it is read again.
@@ -97,7 +97,7 @@ func (x *Index) prepare() error {
 	switch version {
 	case schemaVersion:
 		return nil
-	case 0, 1, 2:
+	case 0, 1, 2, 3:
 		_, err := x.write.Exec(fmt.Sprintf("BEGIN IMMEDIATE; %s; %s; PRAGMA user_version = %d; COMMIT", emptied, schema, schemaVersion))
 		return err
 	default:

@@ -482,6 +482,53 @@ func causes(pairs ...any) map[check.Reason]int64 {
 	return m
 }
 
+// TestSwitchedOff: the seconds of a machine that was switched off in order have that reason until it is back, also in a file that
+// was opened anew; those of an agent that was stopped, and is not back, do not.
+func TestSwitchedOff(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "history.db")
+	x, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var leaf int64
+	add := func(b history.Batch) {
+		t.Helper()
+		b.Leaf = leaf
+		leaf++
+		if err := x.Add(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for machine, r := range map[string]check.Reason{"a": check.MissedShutdown, "b": check.MissedStopped, "c": check.MissedShutdown} {
+		add(batch(machine, "j1", begin(0, ""), told(0, "p", "s.web 60"), obs("s.web", 0, 60, check.OK), history.Event{End: &history.End{At: at(30), Reason: r}}))
+	}
+	if err := x.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if x, err = Open(path); err != nil {
+		t.Fatal(err)
+	}
+	defer x.Close()
+	add(batch("c", "j1", begin(600, ""), missed("*", 60, 600, check.MissedShutdown), obs("s.web", 600, 60, check.OK)))
+	s := history.Span{From: at(0).Unix(), To: at(900).Unix()}
+	got, err := x.Machines(t.Context(), []string{"a", "b", "c"}, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for machine, want := range map[string][]history.Run{
+		"a": {run(0, 30, check.OK), run(30, 900, check.MissedShutdown)},
+		"b": {run(0, 30, check.OK), run(30, 120, check.MissedStopped), run(120, 900, check.Silent)},
+		"c": {run(0, 30, check.OK), run(30, 600, check.MissedShutdown), run(600, 660, check.OK), run(660, 900, check.Silent)},
+	} {
+		for i := range want {
+			want[i].From, want[i].To = want[i].From+s.From, want[i].To+s.From
+		}
+		if d := cmp.Diff(want, got[machine].Observed("s.web", s)); d != "" {
+			t.Errorf("machine %s: -want +got\n%s", machine, d)
+		}
+	}
+}
+
 func TestNow(t *testing.T) {
 	x := opened(t)
 	feed(t, x, twoDesks()...)

@@ -93,6 +93,7 @@ func packJournal(j *history.Journal, ids []string) []byte {
 	b = binary.AppendUvarint(b, begun)
 	b = binary.AppendVarint(b, j.Begin)
 	b = binary.AppendVarint(b, j.Cut)
+	b = binary.AppendVarint(b, j.Off)
 	b = appendString(b, j.Plan)
 	var t table
 	for _, id := range ids {
@@ -117,7 +118,7 @@ func unpackJournal(b []byte) (*history.Journal, error) {
 	if v := r.byte(); v != packVersion {
 		r.fail(fmt.Errorf("version %d, want %d", v, packVersion))
 	}
-	j := &history.Journal{Begun: r.uvarint() == 1, Begin: r.varint(), Cut: r.varint(), Plan: r.string()}
+	j := &history.Journal{Begun: r.uvarint() == 1, Begin: r.varint(), Cut: r.varint(), Off: r.varint(), Plan: r.string()}
 	reasons := r.table()
 	n := r.count(6)
 	j.Tails = make(map[string]history.Tail, n)

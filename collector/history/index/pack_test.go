@@ -101,7 +101,7 @@ func FuzzUnpack(f *testing.F) {
 }
 
 func FuzzUnpackJournal(f *testing.F) {
-	j := &history.Journal{Begun: true, Begin: 1e9, Cut: -1, Plan: "ab", Tails: map[string]history.Tail{
+	j := &history.Journal{Begun: true, Begin: 1e9, Cut: -1, Off: 1e9 + 30, Plan: "ab", Tails: map[string]history.Tail{
 		"s.web": {Open: run(1e9, 1e9+600, check.OK), Last: history.Span{From: 1e9 + 540, To: 1e9 + 600}}}}
 	f.Add(packJournal(j, []string{"s.web"}))
 	f.Add([]byte{1})

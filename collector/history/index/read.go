@@ -265,7 +265,7 @@ func (d *dossier) checks() []string {
 func (d *dossier) layers(id string) []history.Layer {
 	out := make([]history.Layer, len(d.journals))
 	for i, f := range d.journals {
-		out[i] = history.Layer{Begun: f.state.Begun, Begin: f.state.Begin, Tail: f.state.Tails[id]}
+		out[i] = history.Layer{Begun: f.state.Begun, Begin: f.state.Begin, Off: f.state.Off, Tail: f.state.Tails[id]}
 		if r := f.runs[id]; r != nil {
 			out[i].Closed, out[i].Ranges = r[results], r[ranges]
 		}
@@ -343,7 +343,7 @@ func (x *Index) Dump(ctx context.Context, w io.Writer) error {
 
 func (f *filed) dump(ctx context.Context, tx *sql.Tx, w io.Writer, machine string) error {
 	j := f.state
-	if _, err := fmt.Fprintf(w, "journal %s %d %s begin %d cut %d plan %s\n", machine, f.place, f.name, j.Begin, j.Cut, cmp.Or(j.Plan, "-")); err != nil {
+	if _, err := fmt.Fprintf(w, "journal %s %d %s begin %d cut %d off %d plan %s\n", machine, f.place, f.name, j.Begin, j.Cut, j.Off, cmp.Or(j.Plan, "-")); err != nil {
 		return err
 	}
 	d := &dossier{}
