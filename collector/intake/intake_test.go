@@ -51,6 +51,7 @@ type centre struct {
 	stop  func()
 	mu    sync.Mutex
 	clock time.Time
+	since time.Time // when the clock began to run; zero while it stands
 	got   []Accepted
 	moved string // a machine that every unit may have
 }
@@ -58,7 +59,17 @@ type centre struct {
 func (c *centre) now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if !c.since.IsZero() {
+		return c.clock.Add(time.Since(c.since))
+	}
 	return c.clock
+}
+
+// run lets the clock go.
+func (c *centre) run() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.since = time.Now()
 }
 
 func (c *centre) set(t time.Time) {

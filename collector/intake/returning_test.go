@@ -1,36 +1,50 @@
 package intake
 
 import (
-	"bytes"
+	"bufio"
 	"context"
+	"encoding/gob"
+	"encoding/json"
 	"flag"
 	"fmt"
-	"io"
-	"math/rand/v2"
-	"net/http"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"runtime"
-	"strconv"
+	"runtime/debug"
+	"runtime/metrics"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"crypto/x509"
+
 	"egovmon/agent/wire"
 )
 
 var (
-	returning = flag.Int("returning", 10, "how many machines come back at once in TestReturningFleet; 10000 is the national case")
+	returning = flag.Int("returning", 12, "how many machines come back at once in TestReturningFleet; 10000 is the national case")
 	spread    = flag.Duration("spread", 0, "over which their first tries lie: agents back off up to 5m")
 )
 
+// The most that the collector's heap may grow while a fleet of n comes back: what the requests under way may take, and
+// for each machine its open connection, its plan and what is remembered of its journal.
+func mostHeap(n int) int64 { return 192<<20 + int64(n)*(96<<10) }
+
 // TestReturningFleet lets a fleet come back after an hour away: each machine has an hour of twenty checks a minute to
-// send. Who finds no place is told to come later and does. It takes
+// send, in real batches with its own keys, slots and chain. All is measured and signed before the clock starts, and sent
+// by another process, so that what is counted of memory is the collector's; the processors are shared. Who finds no
+// place is told to come later, and does. It takes
 //
-//	go test ./collector/intake -run TestReturningFleet -returning 10000 -spread 5m -timeout 30m -v
+//	go test ./collector/intake -run TestReturningFleet -returning 10000 -spread 5m -timeout 60m -v
 //
-// to see the national case; the machines' own work (making and signing the batches, TLS) is done by the same processors.
+// to see the national case, and 1 GB in the temporary folder for what is sent, as much again for the archive.
 func TestReturningFleet(t *testing.T) {
-	c := newBusyCentre(t, Limits{Requests: 4, Enrolments: 1 << 20})
+	c := newBusyCentre(t, Limits{Enrolments: 1 << 20})
 	c.close()
 	var events, rejected atomic.Int64
 	c.opts.Consumers = []Consumer{{Name: "count", Accept: func(_ context.Context, a Accepted) error {
@@ -41,100 +55,177 @@ func TestReturningFleet(t *testing.T) {
 	c.open(t)
 	first := c.busy(t, "xa-0", true)
 	first.takes(t, first.offered(t))
-	fleet := make([]*busy, *returning)
-	for i := range fleet {
-		fleet[i] = c.busy(t, fmt.Sprintf("xa-%d", i+1), false)
-		fleet[i].dict = first.dict
+	dir := t.TempDir()
+	c.measureFleet(t, dir, *returning, first.dict)
+	c.set(c.now().Add(time.Hour))
+	first.flush(t)
+	before := events.Load()
+
+	debug.FreeOSMemory()
+	second := time.Second
+	if *returning <= 20 {
+		second = time.Millisecond
 	}
+	m := watchMemory()
+	c.run()
+	began := time.Now()
+	got := drive(t, dir, fleetOrder{URL: c.url, CA: c.keys.CA.Raw, Now: c.now(), Spread: *spread, Second: second})
+	first.flush(t)
+	judged := time.Since(began)
+	heap, rss := m.stop()
+
+	results := *returning * 60 * 20
+	load, _ := os.ReadFile("/proc/loadavg")
+	t.Logf("%d machines over %s, %d results: all acknowledged after %s, judged after %s; %.0f results/s; longest wait of a machine %s, half of them at most %s",
+		*returning, *spread, results, got.Drained.Round(time.Millisecond), judged.Round(time.Millisecond), float64(results)/got.Drained.Seconds(),
+		got.Longest.Round(time.Millisecond), got.Median.Round(time.Millisecond))
+	t.Logf("heap at most %d MiB, %d MiB above what it was; resident %s; asked to come later: %s; load %.14s", heap.peak>>20, (heap.peak-heap.base)>>20, rss, said(got.Refused), load)
+	for _, e := range got.Failed {
+		t.Error(e)
+	}
+	if n := int(events.Load() - before); n != results+2**returning || rejected.Load() > 0 {
+		t.Errorf("%d events, want %d results and %d that begin; %d reasons to reject", n, results, 2**returning, rejected.Load())
+	}
+	if grown := heap.peak - heap.base; grown > mostHeap(*returning) {
+		t.Errorf("the heap grew by %d MiB, at most %d are allowed", grown>>20, mostHeap(*returning)>>20)
+	}
+}
+
+// said lists how often what was said.
+func said(n map[string]int) string {
+	var out []string
+	for _, why := range slices.Sorted(maps.Keys(n)) {
+		out = append(out, fmt.Sprintf("%d × %s", n[why], why))
+	}
+	if out == nil {
+		return "none"
+	}
+	return strings.Join(out, ", ")
+}
+
+// measureFleet enrols n machines, and writes to dir what each has to send after an hour.
+func (c *centre) measureFleet(t *testing.T, dir string, n int, dict []byte) {
+	t.Helper()
+	f, err := os.Create(filepath.Join(dir, sentFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	roll, err := os.Create(filepath.Join(dir, rollFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer roll.Close()
+	out, enc, end := bufio.NewWriterSize(f, 1<<20), gob.NewEncoder(roll), int64(0)
 	from := c.now()
-	c.set(from.Add(time.Hour))
-	var baseline runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&baseline)
-	var refused, peak atomic.Int64
-	stop := make(chan struct{})
-	var watching sync.WaitGroup
-	watching.Go(func() {
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	todo := make(chan int)
+	for range runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for i := range todo {
+				b := c.busy(t, fmt.Sprintf("xa-%d", i+1), false)
+				b.client.CloseIdleConnections()
+				b.dict = dict
+				body := frames(b.opens(t))
+				for i := range 60 {
+					x := b.measured(t, from.Add(time.Duration(i)*time.Minute), time.Minute)
+					body = wire.AppendBatch(body, x.Note, x.Body)
+				}
+				key, err := x509.MarshalPKCS8PrivateKey(b.id.TLS.PrivateKey)
+				mu.Lock()
+				if err == nil {
+					_, err = out.Write(body)
+				}
+				if err == nil {
+					err = enc.Encode(returner{b.id.Machine, b.id.TLS.Certificate[0], key, end, len(body)})
+				}
+				end += int64(len(body))
+				mu.Unlock()
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	for i := range n {
+		todo <- i
+	}
+	close(todo)
+	wg.Wait()
+	if err := out.Flush(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// drive lets another process be the fleet.
+func drive(t *testing.T, dir string, o fleetOrder) (got fleetReport) {
+	t.Helper()
+	data, err := json.Marshal(o)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, orderFile), data, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), exe, "-test.run", "^TestFleetProcess$", "-test.timeout", "0")
+	cmd.Env = append(os.Environ(), fleetFolder+"="+dir)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("the fleet: %v\n%.2000s", err, out)
+	}
+	if data, err = os.ReadFile(filepath.Join(dir, reportFile)); err == nil {
+		err = json.Unmarshal(data, &got)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+// A memory is the bytes of the heap in use: at the beginning, and at most.
+type memory struct{ base, peak int64 }
+
+// A memoryWatch looks at this process five times a second.
+type memoryWatch struct{ stop func() (memory, string) }
+
+func watchMemory() memoryWatch {
+	os.WriteFile("/proc/self/clear_refs", []byte("5"), 0) // the peak of resident memory starts anew (Linux)
+	m := memory{base: heapInUse()}
+	quit := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
 		tick := time.NewTicker(200 * time.Millisecond)
 		defer tick.Stop()
 		for {
-			var m runtime.MemStats
-			runtime.ReadMemStats(&m)
-			peak.Store(max(peak.Load(), int64(m.HeapInuse)))
+			m.peak = max(m.peak, heapInUse())
 			select {
-			case <-stop:
+			case <-quit:
 				return
 			case <-tick.C:
 			}
 		}
 	})
-	start := time.Now()
-	work := make(chan struct{}, runtime.NumCPU()) // each machine has a processor of its own; here they share a few
-	var wg sync.WaitGroup
-	for _, m := range fleet {
-		wg.Go(func() {
-			if *spread > 0 {
-				time.Sleep(time.Duration(rand.Int64N(int64(*spread))))
+	return memoryWatch{func() (memory, string) {
+		close(quit)
+		wg.Wait()
+		rss := "unknown"
+		status, _ := os.ReadFile("/proc/self/status")
+		for line := range strings.Lines(string(status)) {
+			if v, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+				rss = "at most " + strings.TrimSpace(v)
 			}
-			if err := m.returns(t, from, work, &refused); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	wg.Wait()
-	drained := time.Since(start)
-	close(stop)
-	watching.Wait()
-	first.flush(t)
-	judged := time.Since(start)
-	results := len(fleet) * 60 * 20
-	t.Logf("%d machines, %d results: all acknowledged after %s, judged after %s; %.0f results/s; %d asked to come later; heap %d MiB above %d MiB",
-		len(fleet), results, drained.Round(time.Second), judged.Round(time.Second), float64(results)/drained.Seconds(), refused.Load(),
-		(peak.Load()-int64(baseline.HeapInuse))>>20, baseline.HeapInuse>>20)
-	if n, opening := int(events.Load()), 2*(len(fleet)+1); n < results+opening || rejected.Load() > 0 {
-		t.Errorf("%d events, want %d results and %d that begin; %d reasons to reject", n, results, opening, rejected.Load())
-	}
+		}
+		return m, rss
+	}}
 }
 
-// returns sends an hour in one request, and comes again when it is told to.
-func (b *busy) returns(t *testing.T, from time.Time, work chan struct{}, refused *atomic.Int64) error {
-	defer b.client.CloseIdleConnections()
-	work <- struct{}{}
-	body := frames(b.opens(t))
-	for i := range 60 {
-		x := b.measured(t, from.Add(time.Duration(i)*time.Minute), time.Minute)
-		body = wire.AppendBatch(body, x.Note, x.Body)
-	}
-	<-work
-	for {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, b.url+wire.PathBatches, bytes.NewReader(body))
-		if err != nil {
-			return err
-		}
-		req.Header.Set("Content-Type", wire.TypeBatches)
-		res, err := b.client.Do(req)
-		if err != nil {
-			return err
-		}
-		data, err := io.ReadAll(res.Body)
-		res.Body.Close()
-		switch {
-		case err != nil:
-			return err
-		case res.StatusCode == http.StatusOK:
-			return nil
-		case res.StatusCode != http.StatusTooManyRequests:
-			return fmt.Errorf("%s: %s", res.Status, data)
-		}
-		refused.Add(1)
-		after, err := strconv.Atoi(res.Header.Get("Retry-After"))
-		if err != nil || after < 1 || after > 11 {
-			return fmt.Errorf("Retry-After %q", res.Header.Get("Retry-After"))
-		}
-		unit := time.Millisecond // the collector's clock stands
-		if *spread > 0 {
-			unit = time.Second
-		}
-		time.Sleep(time.Duration(after) * unit)
-	}
+// heapInUse is the memory of the heap's objects, dead ones that are not collected yet included.
+func heapInUse() int64 {
+	s := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/unused:bytes"}}
+	metrics.Read(s)
+	return int64(s[0].Value.Uint64() + s[1].Value.Uint64())
 }

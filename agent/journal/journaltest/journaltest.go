@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"egovmon/agent/check"
@@ -105,14 +106,20 @@ func index(id string) (n int) {
 
 // Results returns what the machine measures in [from, from+d), in the order of time.
 func (m *Machine) Results(from time.Time, d time.Duration) []check.Result {
-	var out []check.Result
-	for at := from.UTC().Truncate(time.Second); at.Before(from.Add(d)); at = at.Add(time.Second) {
-		for _, c := range m.Checks {
-			pc := plan.Check{ID: c.ID, Every: time.Minute}
-			if plan.SlotAt(m.Name, pc, at).Equal(at) {
-				out = append(out, m.result(c, at))
-			}
+	type run struct {
+		at    time.Time
+		check Check
+	}
+	var runs []run
+	for _, c := range m.Checks {
+		for at := range plan.Slots(m.Name, plan.Check{ID: c.ID, Every: time.Minute}, from.Truncate(time.Second), from.Add(d)) {
+			runs = append(runs, run{at, c})
 		}
+	}
+	slices.SortStableFunc(runs, func(a, b run) int { return a.at.Compare(b.at) })
+	out := make([]check.Result, 0, len(runs))
+	for _, r := range runs {
+		out = append(out, m.result(r.check, r.at))
 	}
 	return out
 }
