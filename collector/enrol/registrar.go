@@ -68,8 +68,10 @@ type Registrar struct {
 	opts   Options
 	server serverCert
 
-	writing sync.Mutex // one change at a time; guards tokens
+	writing sync.Mutex // one change at a time; guards tokens, nextSave
 	tokens  *tokens
+	// nextSave is before when the cache is not written again: it grows with the fleet, and a fleet enrols in a row.
+	nextSave time.Time
 
 	mu       sync.RWMutex
 	registry registry
@@ -199,11 +201,20 @@ func (r *Registrar) record(ctx context.Context, es []evidence.Entry) error {
 	return nil
 }
 
-// saveCache writes the file after a change; the change itself is in the log already.
+// saveCost is how many times as long as it takes to write the cache there is none written: 1/saveCost of the time.
+const saveCost = 20
+
+// saveCache writes the file after a change, unless it was written just before; the change itself is in the log already,
+// and the next start reads from there what the file lacks. The caller holds r.writing.
 func (r *Registrar) saveCache() {
+	began := time.Now()
+	if began.Before(r.nextSave) {
+		return
+	}
 	if err := r.writeCache(); err != nil {
 		r.opts.Logger.Warn("enrol: the next start will read more leaves", "err", err)
 	}
+	r.nextSave = time.Now().Add(saveCost * time.Since(began))
 }
 
 // Machine returns an identity by its id.

@@ -81,7 +81,10 @@ func (s *Server) known(h func(w http.ResponseWriter, r *http.Request, m enrol.Ma
 }
 
 func (s *Server) enrol(w http.ResponseWriter, r *http.Request) {
-	if !s.enrolling.AllowN(s.opts.Now(), 1) {
+	s.mu.Lock()
+	allowed := s.enrolling.allow(r.RemoteAddr, s.opts.Now())
+	s.mu.Unlock()
+	if !allowed {
 		w.Header().Set("Retry-After", "30")
 		s.fail(w, r, &enrol.Refusal{Code: wire.CodeBusy, Text: "too many machines enrol at once: try again in half a minute"})
 		return

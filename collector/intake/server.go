@@ -36,14 +36,16 @@ type Limits struct {
 	// Of one machine, each minute: bytes of batches (default 32 MiB), results (120,000) and new journals (6). A machine
 	// that was idle may send twice as much, and 30 journals, at once.
 	Bytes, Results, Journals int
-	// Enrolments of all together each minute, with and without a good token; default 120.
-	Enrolments int
+	// Enrolments of all together each minute, with and without a good token; default 120. EnrolmentsOfOne are those from
+	// one address; default a quarter of them.
+	Enrolments, EnrolmentsOfOne int
 }
 
 func (l Limits) complete() Limits {
+	enrolments := cmp.Or(l.Enrolments, 120)
 	return Limits{
 		Requests: cmp.Or(l.Requests, 32), Bytes: cmp.Or(l.Bytes, 32<<20), Results: cmp.Or(l.Results, 120_000),
-		Journals: cmp.Or(l.Journals, 6), Enrolments: cmp.Or(l.Enrolments, 120),
+		Journals: cmp.Or(l.Journals, 6), Enrolments: enrolments, EnrolmentsOfOne: cmp.Or(l.EnrolmentsOfOne, max(1, enrolments/4)),
 	}
 }
 
@@ -62,13 +64,13 @@ type Options struct {
 
 // A Server takes in what agents send. Its methods may be called at the same time.
 type Server struct {
-	opts      Options
-	limits    Limits
-	slots     chan struct{} // one for each batches request under way
-	enrolling *rate.Limiter
-	planning  sync.Mutex // one SetPlan at a time
+	opts     Options
+	limits   Limits
+	slots    chan struct{} // one for each batches request under way
+	planning sync.Mutex    // one SetPlan at a time
 
 	mu          sync.Mutex
+	enrolling   enrolling
 	machines    map[string]*machine
 	recoveryKey knownKey
 	claimed     time.Time // see Claimed
@@ -107,7 +109,7 @@ func Open(ctx context.Context, o Options) (*Server, error) {
 	s := &Server{
 		opts: o, limits: limits, machines: map[string]*machine{}, waking: make(chan struct{}, 1),
 		slots:     make(chan struct{}, limits.Requests),
-		enrolling: perMinute(limits.Enrolments, limits.Enrolments),
+		enrolling: newEnrolling(limits),
 	}
 	if err := s.openFeed(); err != nil {
 		return nil, fmt.Errorf("intake: %w", err)
