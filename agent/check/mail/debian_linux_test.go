@@ -44,7 +44,7 @@ func startMailServer(t *testing.T) (*servers.Mail, *servers.PKI) {
 	must(err)
 	place := servers.Loopback(dir, netip.MustParseAddr("127.0.0.1"), io.Discard)
 	m, err := servers.StartMail(t.Context(), place, servers.MailConfig{PKI: pki, Host: "mail.test", Domains: []string{"xa.test"},
-		Boxes: map[string]string{userName: password, fullBox: password}, Quotas: map[string]string{userName: "1M", fullBox: "2K"}})
+		Boxes: map[string]string{userName: password, fullBox: password, peerName: password}, Quotas: map[string]string{userName: "1M", fullBox: "2K"}})
 	must(err)
 	t.Cleanup(func() {
 		must(m.Stop())

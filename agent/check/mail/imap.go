@@ -52,6 +52,18 @@ func newIMAP(o check.Options, env check.Env) (check.Func, error) {
 
 // talk goes through the conversation up to the quota. RFC 9051, and RFC 3501 for servers from before.
 func (c *imapCheck) talk(s *session) *reach.Fault {
+	caps, bad := c.open(s)
+	if bad == nil && c.server.password != nil {
+		bad = c.quota(s, caps)
+	}
+	if caps != nil {
+		report(s, caps)
+	}
+	return bad
+}
+
+// open goes up to the login, where there is one, and returns what the server can do then; nil when it did not tell.
+func (c *imapCheck) open(s *session) (caps []string, bad *reach.Fault) {
 	begin := time.Now()
 	greeting, bad := s.response("the greeting")
 	s.add(phaseGreeting, begin)
@@ -59,11 +71,10 @@ func (c *imapCheck) talk(s *session) *reach.Fault {
 		bad = c.greeted(s, greeting)
 	}
 	if bad != nil {
-		return bad
+		return nil, bad
 	}
-	caps, bad := s.capabilities("a")
-	if bad != nil {
-		return bad
+	if caps, bad = s.capabilities("a"); bad != nil {
+		return nil, bad
 	}
 	if !s.secure {
 		s.facts.Add("starttls_code", truth(slices.Contains(caps, "STARTTLS")))
@@ -71,27 +82,27 @@ func (c *imapCheck) talk(s *session) *reach.Fault {
 	}
 	if c.server.starttls == tlsRequired {
 		if !slices.Contains(caps, "STARTTLS") {
-			report(s, caps)
-			return reach.Failf(check.STARTTLSMissing, "the server does not offer STARTTLS")
+			return caps, reach.Failf(check.STARTTLSMissing, "the server does not offer STARTTLS")
 		}
 		if bad = s.imapTLS(); bad != nil {
-			return bad
+			return nil, bad
 		}
 		// What was said in the open is forgotten. RFC 9051, section 6.2.1.
 		if caps, bad = s.capabilities("c"); bad != nil {
-			return bad
+			return nil, bad
 		}
 	}
-	bad = c.server.lacks(loginMechanisms(caps))
-	if bad == nil && c.server.password != nil {
-		if bad = c.login(s, caps); bad == nil {
-			if caps, bad = s.capabilities("e"); bad == nil {
-				bad = c.quota(s, caps)
-			}
-		}
+	if bad = c.server.lacks(loginMechanisms(caps)); bad != nil || c.server.password == nil {
+		return caps, bad
 	}
-	report(s, caps)
-	return bad
+	if bad = c.login(s, caps); bad != nil {
+		return caps, bad
+	}
+	after, bad := s.capabilities("e")
+	if bad != nil {
+		return caps, bad
+	}
+	return after, nil
 }
 
 // greeted judges the greeting.
@@ -157,6 +168,10 @@ func (c *imapCheck) login(s *session, caps []string) *reach.Fault {
 	if err != nil {
 		return reach.Failf(check.NotConfigured, "%s", err)
 	}
+	if bad := c.server.lockout.holds(password, c.server.now()); bad != nil {
+		s.facts.Add("login_code", 0)
+		return bad
+	}
 	begin := time.Now()
 	defer func() { s.add(phaseLogin, begin) }()
 	var parts []string // each but the last waits until the server asks for more
@@ -181,7 +196,12 @@ func (c *imapCheck) login(s *session, caps []string) *reach.Fault {
 		return nil
 	case "NO":
 		// Only the code: the words may repeat the account's name.
-		return reach.Failf(check.Auth, "the monitoring account was refused%s", responseCode(end.rest))
+		switch code := responseCode(end.rest); code {
+		case "UNAVAILABLE", "INUSE", "SERVERBUG", "CONTACTADMIN": // no word about the password
+			return reach.Failf(check.Auth, "the monitoring account was refused: %s", code)
+		default:
+			return c.server.lockout.refuse(password, code, c.server.now())
+		}
 	default:
 		return reach.Failf(check.Protocol, "login is answered %s", end.word)
 	}

@@ -145,6 +145,6 @@ func FuzzIMAP(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, said []byte) {
 		fuzzSession(t, imapKind(), said, (&imapCheck{server: &server{starttls: tlsNone}}).talk)
-		fuzzSession(t, imapKind(), said, (&imapCheck{quotaWarn: 0.9, server: &server{starttls: tlsNone, user: userName, password: func() (string, error) { return password, nil }}}).talk)
+		fuzzSession(t, imapKind(), said, (&imapCheck{quotaWarn: 0.9, server: &server{starttls: tlsNone, user: userName, password: func() (string, error) { return password, nil }, lockout: &lockout{}, now: checktest.Epoch}}).talk)
 	})
 }

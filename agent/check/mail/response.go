@@ -48,7 +48,7 @@ func (s *session) response(to string) (response, *reach.Fault) {
 			b.Write(line)
 			return parseResponse(b.String()), nil
 		}
-		if n > maxHeard || s.heard+int(n) > maxHeard {
+		if most := s.server.bounds.or().heard; n > uint64(most) || s.heard+int(n) > most {
 			return response{}, reach.Failf(check.Protocol, "%s: a literal of %d bytes, more than fit", to, n)
 		}
 		b.Write(line[:at])
@@ -145,7 +145,7 @@ func responseCode(rest string) string {
 	if !ok || !strings.HasPrefix(code, "[") || strings.ContainsFunc(code[1:], func(r rune) bool { return r < 'A' || r > 'Z' }) {
 		return ""
 	}
-	return ": " + told(code[1:])
+	return told(code[1:])
 }
 
 // A usage is how full a mailbox is.

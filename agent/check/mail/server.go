@@ -30,6 +30,7 @@ func serverOptions(starttls check.Option) []check.Option {
 			Help: "Mechanisms of login that must all be offered once TLS is on, e.g. [PLAIN]; one that is not is auth."},
 		{Name: "user", Type: check.TypeString, Help: "The monitoring account to log in with, never a person's own; without it nobody logs in."},
 		{Name: "password", Type: check.TypeSecret, Help: "The password of the monitoring account; it is sent through verified TLS only."},
+		pauseOption(),
 		{Name: "slow", Type: check.TypeDuration, Min: 0.001, Max: 3600, Help: "A run that takes longer than this is slow; without it none is."},
 		reach.FamilyOption(),
 	}, reach.TLSOptions())
@@ -55,12 +56,19 @@ type server struct {
 	mechanisms    []string // in capital letters
 	user          string
 	password      func() (string, error) // nil for no login
+	lockout       *lockout
+	now           func() time.Time
+	bounds        bounds // zero for the usual ones
 	slow, timeout time.Duration
 	egress        egress
 }
 
 func newServer(o check.Options, env check.Env) (*server, error) {
-	s := &server{address: o.String("address"), starttls: o.String("starttls"), user: o.String("user"), slow: o.Duration("slow"), timeout: env.Timeout}
+	s := &server{address: o.String("address"), starttls: o.String("starttls"), user: o.String("user"), slow: o.Duration("slow"), timeout: env.Timeout,
+		lockout: &lockout{pause: o.Duration("login_pause")}, now: env.Now}
+	if s.now == nil {
+		s.now = time.Now
+	}
 	host, port, err := net.SplitHostPort(s.address)
 	if err != nil || host == "" {
 		return nil, fmt.Errorf("option \"address\": %q is no host:port: write e.g. mail.example.vn:587", s.address)
@@ -163,7 +171,7 @@ func (s *server) meet(ctx context.Context, ses *session, goodbye string, talk fu
 	if v := reach.IPFamily(conn); v != 0 {
 		ses.facts.Add("ip_family_code", v)
 	}
-	ses.conn, ses.in = conn, bufio.NewReaderSize(conn, maxLine)
+	ses.conn, ses.in = conn, bufio.NewReaderSize(conn, s.bounds.or().line)
 	if s.starttls == tlsImplicit {
 		if bad := ses.shake(); bad != nil {
 			return bad

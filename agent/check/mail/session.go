@@ -24,10 +24,18 @@ const (
 // leaveWithin is how long a server may take to say goodbye; what it does then is not judged.
 const leaveWithin = time.Second
 
-var (
-	errLongLine = fmt.Errorf("a line of more than %d bytes", maxLine)
-	errFlood    = fmt.Errorf("more than %d bytes", maxHeard)
-)
+// bounds are what a server may send in one conversation. The zero value is maxLine and maxHeard.
+type bounds struct {
+	line, heard int // bytes
+}
+
+// or fills in the usual bounds.
+func (b bounds) or() bounds {
+	if b.line == 0 {
+		return bounds{maxLine, maxHeard}
+	}
+	return b
+}
 
 // The phases of a conversation.
 const (
@@ -72,11 +80,12 @@ func (s *session) add(phase string, since time.Time) {
 func (s *session) line() ([]byte, error) {
 	b, err := s.in.ReadSlice('\n')
 	s.heard += len(b)
+	most := s.server.bounds.or()
 	switch {
-	case s.heard > maxHeard:
-		return nil, errFlood
+	case s.heard > most.heard:
+		return nil, fmt.Errorf("more than %d bytes", most.heard)
 	case errors.Is(err, bufio.ErrBufferFull):
-		return nil, errLongLine
+		return nil, fmt.Errorf("a line of more than %d bytes", most.line)
 	case err != nil:
 		return nil, err
 	}

@@ -168,6 +168,10 @@ func (c *smtpCheck) login(s *session, offered []string) *reach.Fault {
 	if err != nil {
 		return reach.Failf(check.NotConfigured, "%s", err)
 	}
+	if bad := c.server.lockout.holds(password, c.server.now()); bad != nil {
+		s.facts.Add("login_code", 0)
+		return bad
+	}
 	begin := time.Now()
 	defer func() { s.add(phaseLogin, begin) }()
 	var r reply
@@ -194,9 +198,11 @@ func (c *smtpCheck) login(s *session, offered []string) *reach.Fault {
 		return nil
 	case r.code == 421:
 		return reach.Failf(check.MailRejected, "login: the server closes: %s", r.numbers())
-	case r.code/100 == 4, r.code/100 == 5:
-		// Only the numbers: the words may repeat the account's name.
+	// Only the numbers: the words may repeat the account's name.
+	case r.code/100 == 4:
 		return reach.Failf(check.Auth, "the monitoring account was refused: %s", r.numbers())
+	case r.code/100 == 5:
+		return c.server.lockout.refuse(password, r.numbers(), c.server.now())
 	default:
 		return reach.Failf(check.Protocol, "login: %s where 235 belongs", r.numbers())
 	}

@@ -289,6 +289,6 @@ func FuzzSMTP(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, said []byte) {
 		fuzzSession(t, smtpKind(), said, (&smtpCheck{server: &server{starttls: tlsNone}, ehlo: "x"}).talk)
-		fuzzSession(t, smtpKind(), said, (&smtpCheck{server: &server{starttls: tlsNone, user: userName, password: func() (string, error) { return password, nil }}, ehlo: "x"}).talk)
+		fuzzSession(t, smtpKind(), said, (&smtpCheck{server: &server{starttls: tlsNone, user: userName, password: func() (string, error) { return password, nil }, lockout: &lockout{}, now: checktest.Epoch}, ehlo: "x"}).talk)
 	})
 }
