@@ -14,6 +14,7 @@ func Kinds() check.Table {
 		uplinkKind(),
 		captiveKind(),
 
+		neighboursKind(),
 		ntpKind(),
 	}
 }

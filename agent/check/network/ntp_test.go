@@ -5,6 +5,7 @@ package network
 import (
 	"context"
 	"encoding/binary"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -185,9 +186,7 @@ func TestNTP(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			o := check.Options{"servers": tc.servers}
-			for k, v := range tc.o {
-				o[k] = v
-			}
+			maps.Copy(o, tc.o)
 			limit := 20 * time.Second
 			if tc.want == check.Timeout || tc.want == check.Partial || slices.Contains(tc.servers, dead) || strings.Contains(tc.detail, "none to our") {
 				limit = 2 * time.Second
@@ -255,7 +254,7 @@ func TestNTPOwnClock(t *testing.T) {
 		if !strings.Contains(r.Detail, tc.word) {
 			t.Errorf("detail %q lacks %q", r.Detail, tc.word)
 		}
-		if s, _ := r.Facts.Get("offset_s"); (s - tc.ahead.Seconds()) > 30 || (s-tc.ahead.Seconds()) < -30 {
+		if s, _ := r.Facts.Get("offset_s"); (s-tc.ahead.Seconds()) > 30 || (s-tc.ahead.Seconds()) < -30 {
 			t.Errorf("offset %v s, want %v", s, tc.ahead.Seconds())
 		}
 	}

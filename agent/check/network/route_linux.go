@@ -1,7 +1,6 @@
 package network
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -9,7 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"syscall"
+	"slices"
 )
 
 // maxRouteText bounds what is read of a route table: about 10,000 routes.
@@ -48,44 +47,11 @@ func readTable(name string, parse func([]byte) ([]route, error)) ([]route, error
 // host of our own network is alive. It asks the kernel's table of neighbours, which holds ARP and IPv6 alike, and
 // trusts the state REACHABLE alone: the others may describe a host that is long gone.
 func neighbourReachable(a netip.Addr) bool {
-	family := syscall.AF_INET
-	if a.Is6() {
-		family = syscall.AF_INET6
-	}
-	table, err := syscall.NetlinkRIB(syscall.RTM_GETNEIGH, family)
-	if err != nil {
-		return false
-	}
-	return parseNeighbours(table, a.WithZone(""))
+	table, err := neighbourTable()
+	return err == nil && reachable(table, a.WithZone(""))
 }
 
-// parseNeighbours looks for an address in state REACHABLE in netlink messages. See rtnetlink(7), RTM_GETNEIGH.
-func parseNeighbours(table []byte, want netip.Addr) bool {
-	const (
-		ndmsgBytes   = 12
-		stateAt      = 8
-		nudReachable = 0x02
-		ndaDst       = 1
-	)
-	messages, err := syscall.ParseNetlinkMessage(table)
-	if err != nil {
-		return false
-	}
-	for _, m := range messages {
-		if m.Header.Type != syscall.RTM_NEWNEIGH || len(m.Data) < ndmsgBytes ||
-			binary.NativeEndian.Uint16(m.Data[stateAt:])&nudReachable == 0 {
-			continue
-		}
-		for attrs := m.Data[ndmsgBytes:]; len(attrs) >= 4; {
-			n, kind := int(binary.NativeEndian.Uint16(attrs)), binary.NativeEndian.Uint16(attrs[2:])
-			if n < 4 || n > len(attrs) {
-				break
-			}
-			if a, ok := netip.AddrFromSlice(attrs[4:n]); ok && kind == ndaDst && a == want {
-				return true
-			}
-			attrs = attrs[min(len(attrs), (n+3)&^3):]
-		}
-	}
-	return false
+// reachable looks for an address that the kernel has had proof of.
+func reachable(table []neighbour, a netip.Addr) bool {
+	return slices.ContainsFunc(table, func(n neighbour) bool { return n.addr == a && n.nearness == proven })
 }

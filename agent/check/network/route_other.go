@@ -14,3 +14,8 @@ func defaultRoutes() ([]route, error) {
 
 // neighbourReachable knows no table of neighbours here.
 func neighbourReachable(netip.Addr) bool { return false }
+
+// neighbourTable fails: this system's table of neighbours is not known to us.
+func neighbourTable() ([]neighbour, error) {
+	return nil, errors.ErrUnsupported
+}
