@@ -228,7 +228,7 @@ func TestNTPFacts(t *testing.T) {
 	wantFact(t, r, "leap_code", 1)
 	wantFact(t, r, "agreeing_count", 1)
 	wantFact(t, r, "falsetickers_count", 0)
-	if d, _ := r.Facts.Get("root_distance_s"); d < 0.06 || d > 10.1 {
+	if d, _ := r.Facts.Get("root_distance_s"); d < 0.0599 || d > 10.1 {
 		t.Errorf("root distance %v s, want half of 20 ms and of the way, and 50 ms", d)
 	}
 }
