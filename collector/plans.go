@@ -68,7 +68,7 @@ func (c *center) builtins() map[string]string {
 func (c *center) follow(ctx context.Context) error {
 	t := time.NewTicker(newEvery)
 	defer t.Stop()
-	next, seen := c.district().NextChange(c.now()), enrolments(c.registry.Machines())
+	next, seen := c.district().NextPlan(c.now()), enrolments(c.registry.Machines())
 	for {
 		select {
 		case <-ctx.Done():
@@ -83,7 +83,7 @@ func (c *center) follow(ctx context.Context) error {
 		if err := c.planMachines(ctx); err != nil && ctx.Err() == nil {
 			c.log.Error("not every machine has a new plan", "err", err)
 		}
-		next = c.district().NextChange(c.now())
+		next = c.district().NextPlan(c.now())
 	}
 }
 

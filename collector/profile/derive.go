@@ -117,7 +117,7 @@ func (p *Profile) decide(s *Service, m *Machine, chooser chooser, params map[str
 	}
 	var ds []decision
 	for _, c := range s.Checks {
-		e := &expander{p: p, machine: m, at: at, given: params}
+		e := &expander{p: p, machine: m, at: at, given: params, loop: loop{s, &c, chooser}}
 		d := decision{Why: Why{s.ID, s.ID + "." + c.ID, BecausePlanned, "watch: " + s.Watch.String()}, service: s.ID, check: c}
 		switch {
 		case slices.Contains(atCollector, c.Kind):
@@ -300,7 +300,7 @@ func (p *Profile) NotConfigured(service, unit string, t time.Time) []Lack {
 			if slices.Contains(atCollector, x.Kind) || !p.hasPath(&m, x.Path, t) {
 				continue
 			}
-			e := &expander{p: p, machine: &m, at: t, given: builtin}
+			e := &expander{p: p, machine: &m, at: t, given: builtin, loop: loop{s, &x, c}}
 			e.value(x.With, x.Path)
 			id := s.ID + "." + x.ID
 			missing[id] = append(missing[id], e.missing...)

@@ -48,13 +48,14 @@ func placeholders(v any) []string {
 	return names
 }
 
-// broken reports whether a string of the value has a ${ that is not closed, or line.anchors beside other text.
+// broken reports whether a string of the value has a ${ that is not closed, or line.anchors or loop.peers beside other text.
 func broken(v any) bool {
 	bad := false
 	eachString(v, func(s string) {
 		rest := formPlaceholder.ReplaceAllString(s, "")
 		bad = bad || strings.Contains(rest, "${") ||
-			strings.Contains(s, "${"+lineAnchors+"}") && s != "${"+lineAnchors+"}"
+			strings.Contains(s, "${"+lineAnchors+"}") && s != "${"+lineAnchors+"}" ||
+			strings.Contains(s, "${"+loopPeers+"}") && s != "${"+loopPeers+"}"
 	})
 	return bad
 }
@@ -65,6 +66,7 @@ type expander struct {
 	machine *Machine
 	at      time.Time
 	given   map[string]string // what the program fills in; it goes before the profile
+	loop    loop              // the check whose options these are
 	missing []string          // names that nobody has filled in, each once
 }
 
@@ -100,6 +102,9 @@ func (e *expander) value(v any, path plan.Path) any {
 	case string:
 		if v == "${"+lineAnchors+"}" {
 			return e.anchors(path)
+		}
+		if v == "${"+loopPeers+"}" {
+			return e.peers()
 		}
 		return e.text(v)
 	case []any:

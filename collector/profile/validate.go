@@ -190,10 +190,13 @@ func (v *validator) services() {
 		for _, c := range s.Checks {
 			for _, o := range c.With {
 				if broken(o.Value) {
-					v.wrong(s.Record, o.Line, "write ${NAME}; ${line.anchors} stands alone", "%s: check %q: %s: a ${ that cannot be filled in", place, c.ID, o.Name)
+					v.wrong(s.Record, o.Line, "write ${NAME}; ${line.anchors} and ${loop.peers} stand alone", "%s: check %q: %s: a ${ that cannot be filled in", place, c.ID, o.Name)
 				}
 				for _, name := range placeholders(o.Value) {
-					if name != lineAnchors {
+					if name == loopPeers && (o.Name == loopMailbox || !slices.ContainsFunc(c.With, func(x Option) bool { return x.Name == loopMailbox })) {
+						v.wrong(s.Record, o.Line, "name each machine's own mailbox in the option mailbox", "%s: check %q: %s: ${loop.peers} without mailbox", place, c.ID, o.Name)
+					}
+					if !standsAlone(name) {
 						v.known(s.Record, o.Line, fmt.Sprintf("%s: check %q: %s: parameter", place, c.ID, o.Name), name, parameters)
 					}
 				}
@@ -229,7 +232,7 @@ func (v *validator) machines() {
 		place := fmt.Sprintf("line %q", l.ID)
 		v.known(l.Record, 0, place+": unit", l.Unit, units)
 		for _, a := range l.Anchors {
-			if broken(a) || a == "${"+lineAnchors+"}" {
+			if broken(a) || a == "${"+lineAnchors+"}" || a == "${"+loopPeers+"}" {
 				v.wrong(l.Record, 0, "write ${NAME}", "%s: anchor %q cannot be filled in", place, a)
 				continue
 			}
@@ -299,6 +302,9 @@ func (v *validator) parameters() {
 		}
 		if q.ID == lineAnchors || strings.HasPrefix(q.ID, "line.") {
 			v.wrong(q.Record, 0, "choose another name", "%s: names that begin with line. come from lines.yaml", place)
+		}
+		if q.ID == loopPeers {
+			v.wrong(q.Record, 0, "choose another name", "%s: the collector fills it in", place)
 		}
 	}
 }
