@@ -112,6 +112,8 @@ func TestSampleFilledInParses(t *testing.T) {
 		case "address", "server", "submission", "imap", "tsa", "ocsp", "mssp", "agents", "internet.1", "internet.2", "internet.3", "tslcd.1", "tslcd.2", "tslcd.3",
 			"server.1", "server.2", "server.3":
 			given[q.ID] = q.ID + ".test:443"
+		case "probe":
+			given[q.ID] = "probe@host.test"
 		case "known":
 			given[q.ID] = "00:1b:a9:00:00:01 3c:52:82:00:00:02"
 		case "host", "sso_host", "name", "domain", "field":
