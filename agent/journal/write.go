@@ -432,8 +432,8 @@ func (j *Journal) MoveClock(by time.Duration, now time.Time) {
 	if j.clock == nil || j.closed {
 		return
 	}
-	if j.begun && j.seal.results > 0 {
-		if err := j.sealNow(now); err != nil {
+	if j.begun {
+		if err := j.sealNow(now.Add(-by)); err != nil {
 			j.complain("batch cannot be sealed before the clock that was set", err)
 		} else {
 			j.publish()

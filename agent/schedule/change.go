@@ -75,7 +75,11 @@ func (s *Scheduler) clockStep(st step, now time.Time) {
 		s.flush()
 		s.stepped(st, now)
 	case st.reason != "":
+		s.write()
 		s.mu.Lock()
+		if st.by != 0 {
+			s.cutAllLocked()
+		}
 		s.missAllLocked(st.reason, st.from, now)
 		s.mu.Unlock()
 		s.moved(st)
@@ -91,27 +95,38 @@ func (s *Scheduler) moved(st step) {
 
 func (s *Scheduler) stepped(st step, now time.Time) {
 	s.log.Warn("the clock went back: a new journal begins", "from", st.from, "to", now)
+	s.moved(st) // so that the end of the old one stands in a batch of the new time
 	if err := s.o.Sink.Stepped(now); err != nil {
 		s.log.Error("cannot begin a new journal", "err", err)
 	}
-	s.moved(st)
 }
 
 // rewindLocked puts all checks back to the slot that runs at now, for a new journal. What is under way is given up: its
 // slot comes again, or, where it does not, is named as missed.
 func (s *Scheduler) rewindLocked(now time.Time) {
-	for i, it := range s.order {
+	for _, it := range s.order {
 		s.missedLocked(it)
-		first, current := it.pending(), it.slotAt(now)
-		s.nameLocked(check.MissedClockJump, it, first, current, now)
-		if it.busy {
-			s.cutLocked(it)
-			it = s.newItem(s.plan, it.c)
-			s.items[it.c.ID], s.order[i] = it, it
-		}
-		it.next, it.notBefore, it.done = current, time.Time{}, nil
+		s.nameLocked(check.MissedClockJump, it, it.pending(), it.slotAt(now), now)
+	}
+	s.cutAllLocked()
+	for _, it := range s.order {
+		it.next, it.notBefore, it.done = it.slotAt(now), time.Time{}, nil
 	}
 	clear(s.done)
+}
+
+// cutAllLocked gives up every run under way, as the clock that its slot was told by is no more: its check is due again.
+func (s *Scheduler) cutAllLocked() {
+	for i, it := range s.order {
+		if !it.busy {
+			continue
+		}
+		s.missedLocked(it)
+		s.cutLocked(it)
+		again := s.newItem(s.plan, it.c)
+		again.next, again.done = it.slot, it.done
+		s.items[it.c.ID], s.order[i] = again, again
+	}
 }
 
 // missAllLocked records one range for all checks, whose slots from now on go on as if nothing had been due before.

@@ -102,9 +102,6 @@ func (w *watch) observe(now time.Time) step {
 	wall, ran := now.Sub(w.wall), mono.Sub(w.mono)
 	st := judge(wall, ran, slept-w.suspended)
 	st.from = w.wall
-	if st.back || st.reason == check.MissedClockJump {
-		st.by = wall - ran
-	}
 	w.wall, w.mono, w.suspended = now, mono, slept
 	return st
 }
@@ -112,14 +109,23 @@ func (w *watch) observe(now time.Time) step {
 // judge says what happened between two ticks that lie wall apart by the wall clock and mono apart by the monotonic one,
 // slept of which the machine was suspended. The monotonic clock stands still during that on some systems and not on
 // others.
-func judge(wall, mono, slept time.Duration) step {
-	switch jump := wall - mono; {
-	case slept > stepLimit:
-		return step{reason: check.MissedSuspended}
-	case jump < -stepLimit:
-		return step{back: true}
-	case jump > stepLimit:
-		return step{reason: check.MissedClockJump}
+func judge(wall, mono, slept time.Duration) (st step) {
+	jump := wall - mono
+	if slept > stepLimit {
+		st.reason = check.MissedSuspended
+		if mono < slept { // it stood still
+			jump -= slept
+		}
 	}
-	return step{}
+	if jump.Abs() <= stepLimit {
+		return st
+	}
+	st.by = jump
+	switch {
+	case wall < -stepLimit || jump < 0 && slept <= stepLimit:
+		return step{back: true, by: jump}
+	case st.reason == "":
+		st.reason = check.MissedClockJump
+	}
+	return st
 }

@@ -474,10 +474,14 @@ func TestJudge(t *testing.T) {
 	}{
 		{"a tick", time.Second, time.Second, 0, step{}},
 		{"a slow machine", time.Minute, time.Minute, 0, step{}},
-		{"forward", time.Hour, time.Second, 0, step{reason: check.MissedClockJump}},
-		{"back", -time.Hour, time.Second, 0, step{back: true}},
+		{"forward", time.Hour, time.Second, 0, step{reason: check.MissedClockJump, by: time.Hour - time.Second}},
+		{"back", -time.Hour, time.Second, 0, step{back: true, by: -time.Hour - time.Second}},
 		{"asleep, monotonic clock stands (Linux)", time.Hour, time.Second, time.Hour, step{reason: check.MissedSuspended}},
 		{"asleep, monotonic clock goes on (Windows)", time.Hour, time.Hour, time.Hour, step{reason: check.MissedSuspended}},
+		{"asleep, and an hour forward", 2 * time.Hour, time.Second, time.Hour, step{reason: check.MissedSuspended, by: time.Hour - time.Second}},
+		{"asleep, and an hour forward (Windows)", 2 * time.Hour, time.Hour, time.Hour, step{reason: check.MissedSuspended, by: time.Hour}},
+		{"asleep, and a minute back", time.Hour - time.Minute, 0, time.Hour, step{reason: check.MissedSuspended, by: -time.Minute}},
+		{"asleep, and back beyond that", -6 * time.Hour, time.Second, time.Hour, step{back: true, by: -7*time.Hour - time.Second}},
 	} {
 		if got := judge(tt.wall, tt.mono, tt.slept); got != tt.want {
 			t.Errorf("%s: %+v, want %+v", tt.name, got, tt.want)

@@ -171,38 +171,6 @@ func TestSuspended(t *testing.T) {
 	}, atLeast(1, check.MissedSuspended))
 }
 
-// TestClock steps the machine's clock, with and without a collector to measure it against, and sets it right half an hour
-// later. What was run meanwhile is never taken for something that was seen at the time which the clock showed.
-func TestClock(t *testing.T) {
-	t.Parallel()
-	for _, tt := range []struct {
-		name string
-		step time.Duration
-		away bool
-		want []check.Reason
-	}{
-		{"an hour ahead", time.Hour, false, []check.Reason{check.Silent}},
-		{"an hour behind", -time.Hour, false, []check.Reason{check.ClockUnproven, check.MissedClockJump}},
-		{"an hour ahead, alone", time.Hour, true, []check.Reason{check.MissedClockJump}},
-		{"an hour behind, alone", -time.Hour, true, []check.Reason{check.ClockUnproven, check.MissedClockJump}},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			disturb(t, nil, func(r *rig) {
-				time.Sleep(2 * time.Hour)
-				if tt.away {
-					r.line.cut()
-				}
-				r.a.shift.Add(int64(tt.step))
-				time.Sleep(30 * time.Minute)
-				r.a.shift.Add(-int64(tt.step))
-				time.Sleep(time.Hour)
-				r.line.mend()
-				r.rejected = []string{"slot_future", "range_impossible"}
-			}, atLeast(0.8, tt.want...))
-		})
-	}
-}
-
 // TestBootIn2010 starts the machine with an empty clock battery.
 func TestBootIn2010(t *testing.T) {
 	t.Parallel()

@@ -53,6 +53,12 @@ func keyOf(r check.Result) key {
 	return key{r.Check, r.Slot.UnixMilli(), r.Start.UnixMilli(), r.Detail}
 }
 
+// ahead is the key of what the machine recorded, where its clock was wrong.
+func (k key) ahead(o intake.Observation) key {
+	k.slot, k.start = k.slot+o.Ahead.Milliseconds(), k.start+o.StartAhead.Milliseconds()
+	return k
+}
+
 func (k key) String() string {
 	return fmt.Sprintf("%s of %s, run at %s", k.check, time.UnixMilli(k.slot).UTC().Format("02T15:04:05"), time.UnixMilli(k.start).UTC().Format("02T15:04:05.000"))
 }
@@ -173,7 +179,7 @@ func (r remains) readLog(t *testing.T, store *evidence.Store, s *story) {
 		for _, e := range a.Events {
 			switch {
 			case e.Observation != nil:
-				k := keyOf(e.Observation.Result)
+				k := keyOf(e.Observation.Result).ahead(*e.Observation)
 				// A journal whose end was lost is carried over as far as it can be read, and that may be there already.
 				if before, twice := s.archived[k]; twice && (!r.damaged || before.Reason != e.Observation.Reason) {
 					t.Errorf("the log has %v twice", k)
@@ -362,7 +368,7 @@ func firstDifference(a, b string) string {
 	x, y := strings.Split(a, "\n"), strings.Split(b, "\n")
 	for i := range min(len(x), len(y)) {
 		if x[i] != y[i] {
-			return fmt.Sprintf("line %d is %.120q, and %.120q", i+1, x[i], y[i])
+			return fmt.Sprintf("line %d is %.420q, and %.420q", i+1, x[i], y[i])
 		}
 	}
 	return fmt.Sprintf("%d lines, and %d", len(x), len(y))

@@ -329,6 +329,8 @@ func (w *town) rest() {
 		}
 		if left.Batches == 0 {
 			w.collector.stop(w.T)
+			today := time.Now().In(time.FixedZone("", 7*3600)).Format("2006-01-02")
+			w.figures(span{today, today}) // brings the index to the end of the log, if the stop came before that
 			return
 		}
 		w.start() // the goodbye came too late for what was recorded last

@@ -39,7 +39,8 @@ type PlanChange struct {
 	Plan *plan.Plan
 }
 
-// An Observation is a Result with the stretch that it speaks for.
+// An Observation is a Result with the stretch that it speaks for. Where the machine's clock was known to be wrong, Slot and
+// Start are when the collector's clock showed them, and what Ahead and StartAhead say was taken off those in the Result.
 type Observation struct {
 	check.Result
 	Service string // of the check in the plan
@@ -50,4 +51,7 @@ type Observation struct {
 	From, To time.Time
 	// ClockUnproven: the agent's clock differed by more than every/2, so that in every account this counts as unknown.
 	ClockUnproven bool
+	// Ahead is by how much Slot was moved, a whole number of Every: to the slot at which it ran, which for half an Every to
+	// either side is the one that the plan calls for. StartAhead is the same of Start. 0 where the clock was right.
+	Ahead, StartAhead time.Duration
 }

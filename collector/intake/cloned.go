@@ -74,9 +74,6 @@ func (f *Fold) twins(m *foldMachine, key string, h journal.Header, received time
 	return &Cloned{From: c.From}
 }
 
-// sealedAt is when a batch was sealed, by the collector's clock as far as the difference is known.
-func sealedAt(h journal.Header) time.Time { return h.Sealed.Add(-clockOffset(h)) }
-
 // earliest is the first second that a journal speaks for.
 func (j *journalInForce) earliest() time.Time {
 	if j.First.IsZero() || j.Start.Before(j.First) {

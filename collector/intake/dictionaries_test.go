@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"os"
@@ -309,7 +310,7 @@ func TestSnapshotOfVersionOne(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	data = bytes.Replace(data, []byte(`"version":2`), []byte(`"version":1`), 1)
+	data = bytes.Replace(data, fmt.Appendf(nil, `"version":%d`, snapshotVersion), []byte(`"version":1`), 1)
 	data = regexp.MustCompile(`"dictionaries":\{[^}]*\}`).ReplaceAll(data, []byte(`"dictionaries":{}`))
 	if err := os.WriteFile(path, data, 0o600); err != nil {
 		t.Fatal(err)

@@ -20,7 +20,7 @@ import (
 
 const (
 	snapshotFile    = "state.json"
-	snapshotVersion = 2
+	snapshotVersion = 3
 	// Two older snapshots are kept, snapshotApart leaves apart at least, so that a consumer which begins some way
 	// behind the end of the log can begin at one of them.
 	snapshotBefore = "state-1.json"

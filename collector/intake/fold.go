@@ -18,7 +18,6 @@ const (
 	lateAfter  = 5 * time.Minute // from sealing to receipt, by one clock
 	keptPast   = 24 * time.Hour  // a slot may lie so far before its journal's start
 	keptFuture = 2 * time.Minute // and so far after the receipt
-	clockFresh = 24 * time.Hour  // an older measurement of a clock proves nothing
 	maxFolded  = 8               // journals of one machine that can still go on
 	maxApplied = 8               // plans of one journal by which a result may be judged
 )
@@ -48,9 +47,11 @@ type foldState struct {
 type foldMachine struct {
 	Unit  string    `json:"unit"`
 	First time.Time `json:"first"` // when it first had an identity: nothing it says is older
-	// Sealed is when its last archived batch was, by its own clock. What is still to come was recorded after that.
+	// Sealed is when its last archived batch was. What is still to come was recorded after that.
 	Sealed time.Time `json:"sealed,omitzero"`
-	Order  []string  `json:"journals"` // keys of its journals, the newest at the end
+	// Ahead is how far its clock was ahead by that batch; see ahead.
+	Ahead time.Duration `json:"ahead,omitzero"`
+	Order []string      `json:"journals"` // keys of its journals, the newest at the end
 	// Enrolled is when it last came by a token, Places where it has stood since it is known, Clone what says that it is two.
 	Enrolled time.Time `json:"enrolled,omitzero"`
 	Places   []place   `json:"places,omitempty"`
@@ -199,15 +200,17 @@ func (f *Fold) batch(s evidence.Stored) (Accepted, error) {
 		a.Rejected[RejectedUnreadable] += max(n, 1)
 	}
 	j := judge{
-		Fold: f, a: &a, m: m, j: f.journal(h.Machine, h.Journal), clock: clockOffset(h).Abs(), last: received.Add(keptFuture),
+		Fold: f, a: &a, m: m, j: f.journal(h.Machine, h.Journal), clock: clockOffset(h), last: received.Add(keptFuture),
+		ahead: ahead(h), before: m.Ahead,
 	}
 	for _, r := range records {
 		j.record(r)
 	}
 	j.j.Sealed = sealedAt(h)
-	if sealed := j.within(h.Sealed); sealed.After(m.Sealed) {
+	if sealed := j.within(j.at(h.Sealed)); sealed.After(m.Sealed) {
 		m.Sealed = sealed
 	}
+	m.Ahead = j.ahead
 	return a, f.broken
 }
 
@@ -218,14 +221,6 @@ func readHeader(note []byte) (journal.Header, error) {
 		return journal.Header{}, errors.New("the header is no signed note")
 	}
 	return journal.ParseHeader(string(note[:i+1]))
-}
-
-// clockOffset is how far the machine was ahead when it sealed, 0 when nobody has measured it of late.
-func clockOffset(h journal.Header) time.Duration {
-	if h.Clock == nil || h.Sealed.Sub(h.Clock.Measured).Abs() > clockFresh {
-		return 0
-	}
-	return h.Clock.Offset
 }
 
 // plan returns the plan with this hash if the log has it, it can be read and it is for the machine.

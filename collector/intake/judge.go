@@ -34,8 +34,11 @@ type judge struct {
 	a     *Accepted
 	j     *journalInForce
 	m     *foldMachine
-	clock time.Duration // how far the machine's clock was off
+	clock time.Duration // how far the machine's clock was ahead
 	last  time.Time     // the latest instant that a slot may have
+
+	ahead  time.Duration // what is taken off the instants of the batch; see ahead
+	before time.Duration // that of the machine's batch before
 }
 
 func (g *judge) reject(why string) { g.a.Rejected[why]++ }
@@ -45,7 +48,9 @@ func (g *judge) emit(e Event) { g.a.Events = append(g.a.Events, e) }
 func (g *judge) record(r journal.Record) {
 	switch {
 	case r.Begin != nil:
-		at := g.within(r.Begin.At)
+		b := *r.Begin
+		b.At = g.at(b.At)
+		at := g.within(b.At)
 		if g.j.Start.IsZero() {
 			g.j.Start, g.j.Floor = at, at
 			if s := g.m.Sealed; !s.IsZero() && s.Before(at) {
@@ -53,27 +58,32 @@ func (g *judge) record(r journal.Record) {
 			}
 		}
 		g.j.Begin = at
-		if !at.Equal(r.Begin.At) {
+		if !at.Equal(b.At) {
 			g.reject(RejectedTime)
 			return
 		}
-		g.emit(Event{Begin: r.Begin})
+		g.emit(Event{Begin: &b})
 	case r.End != nil:
-		if !g.within(r.End.At).Equal(r.End.At) {
+		e := *r.End
+		e.At = g.at(e.At)
+		if !g.within(e.At).Equal(e.At) {
 			g.reject(RejectedTime)
 			return
 		}
-		g.emit(Event{End: r.End})
+		g.emit(Event{End: &e})
 	case r.Plan != nil:
 		g.applied(r.Plan)
 	case g.j.Start.IsZero():
 		g.reject(RejectedNoBegin)
 	case r.Range != nil:
-		if why := g.missed(*r.Range); why != "" {
+		m, why := g.missed(*r.Range)
+		if why != "" {
 			g.reject(why)
 			return
 		}
-		g.emit(Event{Range: r.Range})
+		if m.From.Before(m.To) {
+			g.emit(Event{Range: &m})
+		}
 	case r.Result != nil:
 		o, why := g.result(*r.Result)
 		if why != "" {
@@ -107,8 +117,8 @@ func (g *judge) applied(r *journal.PlanApplied) {
 		g.reject(RejectedPlan)
 		return
 	}
-	at := g.within(r.At)
-	if !at.Equal(r.At) {
+	at := g.within(g.at(r.At))
+	if !at.Equal(g.at(r.At)) {
 		g.reject(RejectedTime)
 	}
 	if ps := g.j.Plans; len(ps) == 0 || ps[len(ps)-1].SHA256 != r.SHA256 {
@@ -169,18 +179,20 @@ func (g *judge) result(r check.Result) (o Observation, why string) {
 	if len(g.j.Plans) == 0 {
 		return o, RejectedNoPlan
 	}
-	c, ok := g.check(r.Check, r.Start)
+	slot := r.Slot
+	c, ok := g.check(r.Check, g.at(r.Start))
 	if !ok {
 		return o, RejectedCheck
 	}
+	r.Start, r.Slot = g.at(r.Start), g.slot(slot, c.Every)
 	switch {
 	case !r.Reason.Valid() || r.Reason.Missed() || r.Reason.AccountOnly():
 		return o, RejectedReason
 	case r.Slot.Before(g.earliest()):
 		return o, RejectedEarly
-	case r.Slot.After(g.last):
+	case g.at(slot).After(g.last):
 		return o, RejectedFuture
-	case !plan.SlotAt(g.a.Machine, c, r.Slot).Equal(r.Slot):
+	case !plan.SlotAt(g.a.Machine, c, slot).Equal(slot):
 		return o, RejectedGrid
 	}
 	k, _ := g.kinds.Lookup(c.Kind)
@@ -188,7 +200,7 @@ func (g *judge) result(r check.Result) (o Observation, why string) {
 		return o, why
 	}
 	seen := g.j.Slots[r.Check]
-	if !seen.add(r.Slot.Unix(), int64(c.Every/time.Second)) {
+	if !seen.add(slot.Unix(), int64(c.Every/time.Second)) {
 		return o, RejectedTwice
 	}
 	g.j.Slots[r.Check] = seen
@@ -198,7 +210,7 @@ func (g *judge) result(r check.Result) (o Observation, why string) {
 	}
 	return Observation{
 		Result: r, Service: c.Service, Kind: c.Kind, Path: c.Path, Every: c.Every,
-		From: from, To: r.Slot.Add(c.Every), ClockUnproven: g.clock > c.Every/2,
+		From: from, To: r.Slot.Add(c.Every), ClockUnproven: g.unproven(c.Every), Ahead: slot.Sub(r.Slot), StartAhead: g.ahead,
 	}, ""
 }
 
@@ -221,17 +233,27 @@ func declared(k check.Kind, r check.Result) (why string) {
 	return ""
 }
 
-func (g *judge) missed(r check.Range) (why string) {
+// missed places a range. One that lies between two states of the clock begins by the one and ends by the other: where the
+// clock was set forward from the right time, or back to it, nothing may be left of it.
+func (g *judge) missed(r check.Range) (placed check.Range, why string) {
 	if !r.Reason.Missed() {
-		return RejectedReason
+		return r, RejectedReason
 	}
+	if !r.From.Before(r.To) || r.Slots < 0 {
+		return r, RejectedRange
+	}
+	from := g.ahead
+	if r.Check == "*" && r.Reason != check.DataLost {
+		from = g.before
+	}
+	r.From, r.To = r.From.Add(-from), g.at(r.To)
 	if r.Check != "*" {
 		if _, ok := g.check(r.Check, r.To); !ok {
-			return RejectedCheck
+			return r, RejectedCheck
 		}
 	}
-	if !r.From.Before(r.To) || !g.within(r.To).Equal(r.To) || !g.within(r.From).Equal(r.From) || r.Slots < 0 {
-		return RejectedRange
+	if !g.within(r.To).Equal(r.To) || r.From.Before(r.To) && !g.within(r.From).Equal(r.From) {
+		return r, RejectedRange
 	}
-	return ""
+	return r, ""
 }

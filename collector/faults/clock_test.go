@@ -1,0 +1,81 @@
+package faults
+
+import (
+	"testing"
+	"time"
+
+	"egovmon/agent/check"
+)
+
+// wrongFor is how long a clock is wrong in these tests, before it is set right.
+const wrongFor = 30 * time.Minute
+
+// TestClock steps the machine's clock, with and without a collector to measure it against, and sets it right half an hour
+// later. What was run meanwhile is in the history where it was run, as clock_unproven; no second is silent, or of another
+// time.
+func TestClock(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		step time.Duration
+		away bool
+	}{
+		{"an hour ahead", time.Hour, false},
+		{"an hour behind", -time.Hour, false},
+		{"an hour ahead, alone", time.Hour, true},
+		{"an hour behind, alone", -time.Hour, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var wrong stretch
+			disturb(t, nil, func(r *rig) {
+				time.Sleep(2 * time.Hour)
+				if tt.away {
+					r.line.cut()
+				}
+				wrong.from = r.now()
+				r.a.shift.Add(int64(tt.step))
+				time.Sleep(wrongFor)
+				r.a.shift.Add(-int64(tt.step))
+				wrong.to = r.now()
+				time.Sleep(time.Hour)
+				r.line.mend()
+			}, func(r *rig, u, s *story, share float64) { wrong.judge(r, u, s) })
+		})
+	}
+}
+
+// A stretch is when a machine's clock was wrong, in true time.
+type stretch struct{ from, to time.Time }
+
+// judge asks that the stretch, and no more than a slot beyond either end, is clock_unproven, that every result of it
+// stands where it was run, and that all else is as if nothing had been.
+func (w stretch) judge(r *rig, undisturbed, disturbed *story) {
+	r.Helper()
+	edge := int64(2 * r.every / time.Second)
+	for id, runs := range disturbed.observed {
+		for _, run := range runs {
+			switch {
+			case measured(run.Reason):
+			case run.Reason != check.ClockUnproven:
+				r.Errorf("%s: %d seconds from %s are %s", id, run.Seconds(), time.Unix(run.From, 0).UTC().Format("02T15:04:05"), run.Reason)
+			case run.From < w.from.Unix()-edge || run.To > w.to.Unix()+edge:
+				r.Errorf("%s: %d seconds from %s are %s, and the clock was wrong from %s to %s", id, run.Seconds(), time.Unix(run.From, 0).UTC().Format("02T15:04:05"),
+					run.Reason, w.from.Format("02T15:04:05"), w.to.Format("02T15:04:05"))
+			}
+		}
+	}
+	n := 0
+	for _, o := range disturbed.archived {
+		if !o.ClockUnproven {
+			continue
+		}
+		n++
+		if want := reasonAt(undisturbed.observed[o.Check], o.Start.Unix()); o.Reason != want || (o.Slot.Sub(o.Start)).Abs() > r.every {
+			r.Errorf("a result of %s, slot %s, run at %s is %s, and was %s then", o.Check, o.Slot.Format("02T15:04:05"), o.Start.Format("02T15:04:05"), o.Reason, want)
+			return
+		}
+	}
+	if want := len(r.checks) * int(w.to.Sub(w.from)/r.every-2); n < want {
+		r.Errorf("%d results were run by the wrong clock, want %d at least", n, want)
+	}
+}
