@@ -182,6 +182,7 @@ type Run struct {
 	Times int           // how often; 0 is once
 	Limit time.Duration // of each time; 0 is 20 s
 	User  int           // user id to become first; 0 stays root
+	Gate  string        // a named pipe that the child reads to its end before the second time; "" for none
 }
 
 // Check runs a check in a site, in a process of its own. The test program must call [Child] in its TestMain.
@@ -253,7 +254,12 @@ func runChild(text string, kinds check.Table) ([]check.Result, error) {
 		return nil, err
 	}
 	var rs []check.Result
-	for range max(1, r.Times) {
+	for i := range max(1, r.Times) {
+		if i == 1 && r.Gate != "" {
+			if _, err := os.ReadFile(r.Gate); err != nil {
+				return nil, err
+			}
+		}
 		ctx, cancel := context.WithTimeout(context.Background(), r.Limit)
 		rs = append(rs, f(ctx))
 		cancel()

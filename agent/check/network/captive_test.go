@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -28,9 +29,7 @@ func TestMain(m *testing.M) {
 func says(t *testing.T, status int, head http.Header, body string) string {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		for k, v := range head {
-			w.Header()[k] = v
-		}
+		maps.Copy(w.Header(), head)
 		w.WriteHeader(status)
 		_, _ = io.WriteString(w, body)
 	}))
@@ -79,9 +78,7 @@ func TestCaptiveOverHTTP(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			o := check.Options{"url": says(t, tc.status, tc.head, tc.body)}
-			for k, v := range tc.o {
-				o[k] = v
-			}
+			maps.Copy(o, tc.o)
 			r := captiveRun(t, o, check.Env{})
 			want(t, r, tc.want)
 			if !strings.Contains(r.Detail, tc.detail) {
@@ -147,7 +144,9 @@ func TestCaptiveOverTLS(t *testing.T) {
 	name := func(c *x509.Certificate) { c.DNSNames, c.IPAddresses = []string{"wifi.test"}, nil }
 	both := checktest.WritePEM(t, "both.pem", "CERTIFICATE", ca.Cert.Raw, box.Cert.Raw)
 	known, portal := says(t, 204, nil, ""), says(t, 200, nil, "log in")
-	plain := checktest.Serve(t, func(c net.Conn) { _, _ = io.WriteString(c, "HTTP/1.1 302 Found\r\nLocation: http://wifi.test/\r\n\r\n") })
+	plain := checktest.Serve(t, func(c net.Conn) {
+		_, _ = io.WriteString(c, "HTTP/1.1 302 Found\r\nLocation: http://wifi.test/\r\n\r\n")
+	})
 	with := func(leaf tls.Certificate) string {
 		return checktest.ServeTLS(t, &tls.Config{Certificates: []tls.Certificate{leaf}}, nil)
 	}
@@ -174,9 +173,7 @@ func TestCaptiveOverTLS(t *testing.T) {
 	} {
 		t.Run(tc.title, func(t *testing.T) {
 			o := check.Options{"url": tc.url, "address": tc.address, "server_name": host, "roots": ca.Roots()}
-			for k, v := range tc.o {
-				o[k] = v
-			}
+			maps.Copy(o, tc.o)
 			r := captiveRun(t, o, tc.env)
 			want(t, r, tc.want)
 			if !strings.Contains(r.Detail, tc.detail) {

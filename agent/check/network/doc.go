@@ -12,6 +12,7 @@ func Kinds() check.Table {
 		tcpKind(),
 		gatewayKind(),
 		uplinkKind(),
+		pathKind(),
 		captiveKind(),
 
 		neighboursKind(),
