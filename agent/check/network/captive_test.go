@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"flag"
 	"io"
 	"maps"
 	"net"
@@ -22,6 +23,11 @@ import (
 
 func TestMain(m *testing.M) {
 	checktest.Child(Kinds())
+	// Most of these tests wait for what does not come.
+	flag.Parse()
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
+	}
 	os.Exit(m.Run())
 }
 

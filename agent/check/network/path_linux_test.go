@@ -50,6 +50,7 @@ func drop(rule string) string {
 
 // Every protocol and IP version sees the same way, root or not.
 func TestPathIsFollowed(t *testing.T) {
+	t.Parallel()
 	w := chain(t)
 	for _, tc := range []struct {
 		name, host, more string
@@ -102,6 +103,7 @@ func TestPathIsFollowed(t *testing.T) {
 
 // Where a way breaks.
 func TestPathBreaks(t *testing.T) {
+	t.Parallel()
 	const quick = "wait: 500ms, mtu: false"
 	for _, tc := range []struct {
 		name, site, rules string
@@ -165,6 +167,7 @@ func TestPathBreaks(t *testing.T) {
 
 // The largest packet that passes, and what happens to larger ones.
 func TestPathMTU(t *testing.T) {
+	t.Parallel()
 	silent := "table inet t {\nchain c {\ntype filter hook output priority 0\nicmp type destination-unreachable icmp code frag-needed drop\nicmpv6 type packet-too-big drop\n}\n}"
 	for _, tc := range []struct {
 		name, host, more, rules string
@@ -209,6 +212,7 @@ func TestPathMTU(t *testing.T) {
 
 // The way changes between two runs, and back.
 func TestPathChanges(t *testing.T) {
+	t.Parallel()
 	w := chain(t)
 	w.Site("isp2", true)
 	w.Join("gw", []string{"10.0.12.2/24"}, "isp2", []string{"10.0.12.1/24"})
@@ -240,6 +244,7 @@ func TestPathChanges(t *testing.T) {
 
 // No more than 30 packets leave in any second, whatever a run looks for. The first router counts them.
 func TestPathSparesTheLine(t *testing.T) {
+	t.Parallel()
 	w := chain(t)
 	w.IP("isp", "link set core mtu 1400")
 	for _, tc := range []struct {
@@ -267,6 +272,7 @@ func TestPathSparesTheLine(t *testing.T) {
 // Messages of strangers, while the check runs: from a host on the way that sees nothing of it, with quotations of other
 // packets and guesses at ours.
 func TestPathIsNotFooledByStrangers(t *testing.T) {
+	t.Parallel()
 	w := chain(t)
 	for _, more := range []string{"protocol: icmp", "protocol: udp", "protocol: tcp"} {
 		var stop atomic.Bool
