@@ -42,10 +42,25 @@ type config struct {
 	Series seriesConfig `yaml:"series"`
 	// Alert says how people are told of incidents: a mail relay, webhooks. Without it incidents are shown on the board only.
 	Alert alert.Config `yaml:"alert"`
+	// Incidents says how long things must last. Every key may be left out.
+	Incidents incidentConfig `yaml:"incidents"`
 	// Nomad is asked which machines run an agent, for `collector fleet`. Without addresses there is none.
 	Nomad nomadConfig `yaml:"nomad"`
 	// RemoteWrite sends every sample on to other systems that speak Prometheus remote write.
 	RemoteWrite []remoteWrite `yaml:"remote_write"`
+}
+
+type incidentConfig struct {
+	// FlapWindow is how soon after its closing a fault comes back as the same trouble, whose incident then takes longer to
+	// close. Default 1h; a drill, in which one fault follows another, takes a shorter one. From 10s to 24h.
+	FlapWindow time.Duration `yaml:"flap_window"`
+}
+
+func (c incidentConfig) check() error {
+	if c.FlapWindow != 0 && (c.FlapWindow < 10*time.Second || c.FlapWindow > 24*time.Hour) {
+		return fmt.Errorf("configuration: incidents.flap_window %s: want 10s to 24h", c.FlapWindow)
+	}
+	return nil
 }
 
 type seriesConfig struct {
@@ -92,6 +107,9 @@ func loadConfig(dir, file string) (config, error) {
 	}
 	if err := plan.Settings(path, text, &c); err != nil {
 		return c, fmt.Errorf("configuration: %w", err)
+	}
+	if err := c.Incidents.check(); err != nil {
+		return c, err
 	}
 	for _, p := range []*string{&c.WebConfig, &c.Profile} {
 		if *p != "" && !filepath.IsAbs(*p) {

@@ -185,7 +185,7 @@ func (m *Manager) Observe(ctx context.Context, now time.Time, standings []verdic
 	if len(standings) == 0 {
 		return nil
 	}
-	findings := verdict.Judge(standings, m.opts.Model(now))
+	findings := verdict.Judge(standings, m.opts.Model(now), verdict.Moment{Now: now, Lateness: m.opts.Policy.Lateness}).Findings
 	m.writing.Lock()
 	defer m.writing.Unlock()
 	if m.machine == nil {

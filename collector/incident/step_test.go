@@ -74,7 +74,7 @@ func (w *world) observe(all []verdict.Standing) {
 	w.t.Helper()
 	w.why = nil
 	at := w.now.Add(3 * time.Second)
-	events, waiting := w.m.Step(&w.book, verdict.Judge(all, w.model), at)
+	events, waiting := w.m.Step(&w.book, verdict.Judge(all, w.model, verdict.Moment{}).Findings, at)
 	for _, e := range events {
 		if err := w.book.Apply(e); err != nil {
 			w.t.Fatal(err)

@@ -1,9 +1,11 @@
 package verdict
 
 import (
+	"maps"
 	"slices"
 	"time"
 
+	"egovmon/agent/plan"
 	"egovmon/collector/profile"
 )
 
@@ -12,6 +14,21 @@ type Service struct {
 	Every   time.Duration // from slot to slot of its slowest deciding check
 	Depends []string      // ids of services without which it cannot work
 	Line    bool          // its deciding checks judge a unit's own line or network: `lan`, `inet`, `tslcd`
+
+	// What its votes pass through. All of it may be empty: then less can be told apart.
+	Path     plan.Path // the line that they go over
+	Local    bool      // they stay on the machine
+	Web      bool      // they speak HTTP
+	TLS      bool      // the other side shows a certificate
+	PerUnit  bool      // each unit has a target of its own
+	Resolver string    // the service that judges what resolves its names
+	Host     string    // the host that is asked
+	Zone     string    // the zone of that host
+
+	// Learned from the facts of results, see Learn.
+	Address  string
+	Issuer   string
+	Networks []string
 }
 
 // A Unit is what a verdict has to know of one unit.
@@ -19,6 +36,10 @@ type Unit struct {
 	// Expected: something of this unit is to be heard now: it has a machine that is always on, or its office is open. Of
 	// a unit whose desktops are off for the night, silence says nothing.
 	Expected bool
+
+	Machines  []string             // those that measure
+	Carriers  map[plan.Path]string // who runs its lines
+	Resolvers map[string]string    // its resolvers, by the service that judges them
 }
 
 // A Model says through what the votes pass. The zero Model knows no lines and explains nothing.
@@ -37,31 +58,100 @@ func FromProfile(p *profile.Profile, now time.Time) Model {
 	if c, ok := p.CollectorMachine(now); ok {
 		m.Home = c.Unit
 	}
-	for _, s := range p.ServicesAt(now) {
-		m.Services[s.ID] = serviceOf(&s)
-	}
 	machines := p.MachinesAt(now)
+	f := filler{p: p, now: now}
 	for _, u := range p.UnitsAt(now) {
-		always := slices.ContainsFunc(machines, func(c profile.Machine) bool { return c.Unit == u.ID && c.Role != profile.RoleWorkstation })
-		open := len(p.ServiceHours(officeHours, u.ID, now, now.Add(time.Second))) > 0
-		m.Units[u.ID] = Unit{Expected: always || open}
+		f.units = append(f.units, u.ID)
+	}
+	for _, s := range p.ServicesAt(now) {
+		m.Services[s.ID] = f.service(&s)
+	}
+	resolver := f.resolver()
+	for id, s := range m.Services {
+		if s.Resolver = ""; s.Host != "" || s.Zone != "" {
+			s.Resolver = resolver
+		}
+		m.Services[id] = s
+	}
+	for _, id := range f.units {
+		always := slices.ContainsFunc(machines, func(c profile.Machine) bool { return c.Unit == id && c.Role != profile.RoleWorkstation })
+		open := len(p.ServiceHours(officeHours, id, now, now.Add(time.Second))) > 0
+		u := Unit{Expected: always || open, Carriers: map[plan.Path]string{}, Resolvers: map[string]string{}}
+		for _, c := range machines {
+			if c.Unit == id {
+				u.Machines = append(u.Machines, c.ID)
+			}
+		}
+		for _, l := range p.Lines {
+			if l.Unit == id && l.Carrier != "" && l.Valid.CoversTime(now) && u.Carriers[l.Path] == "" {
+				u.Carriers[l.Path] = l.Carrier
+			}
+		}
+		if resolver != "" {
+			u.Resolvers[resolver] = f.server(resolver, id)
+		}
+		m.Units[id] = u
 	}
 	return m
 }
 
-func serviceOf(s *profile.Service) Service {
-	out := Service{Depends: s.Depends}
-	for i, c := range s.Checks {
-		if !c.Decides && (i > 0 || slices.ContainsFunc(s.Checks, func(c profile.ServiceCheck) bool { return c.Decides })) {
-			continue
+// A Learned is what a result told of the way to a service, beyond what the profile says.
+type Learned struct {
+	Service, Unit string
+	Address       string   // that answered
+	Issuer        string   // of the certificate that it showed
+	Networks      []string // on the way, from the unit on
+}
+
+// Learn adds to the model what results told: what more than half of the units that know it agree on. It changes nothing
+// of m, and is the same for any order of the list.
+func (m Model) Learn(list []Learned) Model {
+	type told struct {
+		all      int
+		address  map[string]int
+		issuer   map[string]int
+		networks map[string]int
+	}
+	by := map[string]*told{}
+	for _, l := range list {
+		t := by[l.Service]
+		if t == nil {
+			t = &told{address: map[string]int{}, issuer: map[string]int{}, networks: map[string]int{}}
+			by[l.Service] = t
 		}
-		out.Every = max(out.Every, c.Every)
-		switch c.Kind {
-		case "gateway", "uplink", "path", "line", "captive", "neighbours", "throughput":
-			out.Line = true
+		t.all++
+		t.address[l.Address]++
+		t.issuer[l.Issuer]++
+		for i, n := range l.Networks {
+			if !slices.Contains(l.Networks[:i], n) {
+				t.networks[n]++
+			}
 		}
 	}
-	return out
+	most := func(t *told, counts map[string]int) string {
+		for v, n := range counts {
+			if 2*n > t.all {
+				return v
+			}
+		}
+		return ""
+	}
+	services := maps.Clone(m.Services)
+	for id, t := range by {
+		s, ok := services[id]
+		if !ok {
+			continue
+		}
+		s.Address, s.Issuer, s.Networks = most(t, t.address), most(t, t.issuer), nil
+		for _, n := range slices.Sorted(maps.Keys(t.networks)) {
+			if 2*t.networks[n] > t.all {
+				s.Networks = append(s.Networks, n)
+			}
+		}
+		services[id] = s
+	}
+	m.Services = services
+	return m
 }
 
 // dependsOn reports whether a service needs another one, be it over several steps.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"egovmon/agent/check"
+	"egovmon/agent/plan"
 )
 
 // A Standing is how a service is by rule votes/1, as a whole or as one unit has it.
@@ -16,23 +17,6 @@ type Standing struct {
 	Since   time.Time     // it has had this state, whatever the reasons, since then
 	Last    time.Time     // the slot of the latest result of a deciding check; zero without any
 	Every   time.Duration // from slot to slot of the deciding checks; 0 takes the model's
-}
-
-// A Kind says what sort of thing a component is.
-type Kind string
-
-// The kinds of component.
-const (
-	OfService Kind = "service" // a service as a whole
-	OfLine    Kind = "line"    // a unit's own line or network
-	OfFleet   Kind = "fleet"   // most units at once: it is us, or what all of them share, not each of them
-)
-
-// A Component is what can be broken. It is comparable.
-type Component struct {
-	Kind    Kind
-	Service string // of a service
-	Unit    string // of a line
 }
 
 // Votes counts the units that watch a service, by what they have of it.
@@ -64,6 +48,10 @@ type Finding struct {
 	Units    []string  // where
 	Muted    string    // why it opens no incident; "" when it may
 	By       Component // what mutes it
+
+	// Cause is what is broken, as far as the votes tell; nil where no cause explains the fault. Several findings of one
+	// cause are one incident.
+	Cause *Cause
 }
 
 // Good reports whether the component serves its users.
@@ -75,17 +63,25 @@ func (f *Finding) Fault() bool { return f.State == check.Down || f.Silent }
 // shortest is taken for Every where neither a standing nor the model says it.
 const shortest = 10 * time.Second
 
+// A Verdict is how everything is, and what is broken.
+type Verdict struct {
+	Findings []Finding
+	Location
+}
+
 // Judge returns how the components that the standings speak of are: the fleet, the lines by unit, the services, each in
-// the order in which they first come.
-func Judge(standings []Standing, m Model) []Finding {
+// the order in which they first come, and what is broken.
+func Judge(standings []Standing, m Model, at Moment) Verdict {
 	j := judge{m: m, whole: map[string]Standing{}, byUnit: map[string][]Standing{}, byService: map[string][]Standing{}, lines: map[string]*Finding{}}
 	for _, s := range standings {
 		j.add(s)
 	}
+	v := Verdict{Location: Locate(standings, m, at)}
 	for _, u := range j.units {
 		f := j.line(u)
 		j.lines[u] = &f
 	}
+	j.access(v.Causes)
 	services := make([]Finding, len(j.services))
 	for i, id := range j.services {
 		services[i] = j.service(id)
@@ -93,12 +89,94 @@ func Judge(standings []Standing, m Model) []Finding {
 	fleet := j.fleet()
 	j.muteServices(services)
 	j.muteLines(services, &fleet)
-	out := make([]Finding, 0, 1+len(j.units)+len(services))
-	out = append(out, fleet)
+	v.Findings = make([]Finding, 0, 1+len(j.units)+len(services))
+	v.Findings = append(v.Findings, fleet)
 	for _, u := range j.units {
-		out = append(out, *j.lines[u])
+		v.Findings = append(v.Findings, *j.lines[u])
 	}
-	return append(out, services...)
+	v.Findings = append(v.Findings, services...)
+	blame(v.Findings, v.Causes)
+	return v
+}
+
+// access takes a unit's line as down when what stands between it and the web is to blame, though the line itself carries.
+func (j *judge) access(causes []Cause) {
+	through := j.m.lineServices()[plan.Internet]
+	for _, c := range causes {
+		f := j.lines[c.Unit]
+		if c.Kind != OfAccess || f == nil || f.Fault() || len(c.Services) < leastAccess {
+			continue
+		}
+		f.State, f.Reason, f.Through, f.Services = check.Down, c.Reason, through, c.Services
+		f.Since, f.Every = time.Time{}, 0
+		first := true
+		for _, s := range j.byUnit[c.Unit] {
+			if s.State != check.Down || !slices.Contains(c.Services, s.Service) {
+				continue
+			}
+			if s.Since.After(f.Since) {
+				f.Since = s.Since
+			}
+			if first || s.Last.Before(f.Last) {
+				f.Last = s.Last
+			}
+			first, f.Every = false, max(f.Every, s.Every)
+		}
+	}
+}
+
+// leastAccess is how many services of the web must fail for one unit before what stands between is a finding.
+const leastAccess = 3
+
+// blame tells every fault its cause: the one that explains the unit's own line, or most of the units in which a service
+// is down.
+func blame(findings []Finding, causes []Cause) {
+	services, units := map[string][]*Cause{}, map[string][]*Cause{}
+	for i := range causes {
+		c := &causes[i]
+		for _, s := range c.Services {
+			services[s] = append(services[s], c)
+		}
+		for _, u := range c.Units {
+			units[u] = append(units[u], c)
+		}
+	}
+	for i := range findings {
+		f := &findings[i]
+		switch {
+		case f.State != check.Down:
+		case f.Kind == OfLine:
+			for _, c := range units[f.Unit] {
+				if (c.Kind == OfAccess || slices.Contains(c.Services, f.Through)) && (f.Cause == nil || len(c.Units) > len(f.Cause.Units)) {
+					f.Cause = c
+				}
+			}
+		case f.Kind == OfService:
+			most := 0
+			for _, c := range services[f.Service] {
+				if n := common(c.Units, f.Units); n > most {
+					f.Cause, most = c, n
+				}
+			}
+			if 2*most < len(f.Units) {
+				f.Cause = nil
+			}
+		}
+	}
+}
+
+// common counts what two sorted or unsorted lists share.
+func common(a, b []string) (n int) {
+	in := make(map[string]bool, len(a))
+	for _, s := range a {
+		in[s] = true
+	}
+	for _, s := range b {
+		if in[s] {
+			n++
+		}
+	}
+	return n
 }
 
 type judge struct {

@@ -64,7 +64,7 @@ func TestJudge(t *testing.T) {
 			map[string]string{"service:inet timeout": "", "line:a timeout": MutedByService, "line:b timeout": MutedByService, "line:c silent": MutedByService}},
 	}
 	for _, tt := range tests {
-		if diff := cmp.Diff(tt.want, faults(Judge(tt.in, model()))); diff != "" {
+		if diff := cmp.Diff(tt.want, faults(Judge(tt.in, model(), Moment{}).Findings)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
 		}
 	}
@@ -73,7 +73,7 @@ func TestJudge(t *testing.T) {
 func TestDependenciesInACircleMuteNobody(t *testing.T) {
 	m := Model{Services: map[string]Service{"x": {Depends: []string{"y"}}, "y": {Depends: []string{"x"}}}}
 	want := map[string]string{"service:x timeout": "", "service:y timeout": ""}
-	if diff := cmp.Diff(want, faults(Judge([]Standing{standing("x", "", check.Timeout), standing("y", "", check.Timeout)}, m))); diff != "" {
+	if diff := cmp.Diff(want, faults(Judge([]Standing{standing("x", "", check.Timeout), standing("y", "", check.Timeout)}, m, Moment{}).Findings)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
