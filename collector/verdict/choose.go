@@ -136,19 +136,6 @@ func (l *locator) shown(cl *class, c int32) float64 {
 	return oddShare * l.costs[c][cl.layer] * float64(len(cl.votes))
 }
 
-func (l *locator) cost(g group, in func(c int32) bool) (sum float64) {
-	for _, c := range g.cands {
-		if in(c) {
-			sum += l.prior(c)
-		}
-	}
-	for _, cl := range g.classes {
-		n, _ := l.least(cl, in)
-		sum += n
-	}
-	return sum
-}
-
 // exact looks at every set. Of equal ones the first wins, in the order of the candidates.
 func (l *locator) exact(g group) []int32 {
 	slices.Sort(g.cands)
