@@ -2,62 +2,56 @@ package dns
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	mdns "github.com/miekg/dns"
 
 	"egovmon/agent/check"
 	"egovmon/agent/check/lookup"
+	"egovmon/agent/check/reach"
 )
-
-// The values of the option match.
-const (
-	matchAll   = "all"
-	matchAny   = "any"
-	matchExact = "exact"
-)
-
-// maxServers bounds how many servers one check asks.
-const maxServers = lookup.MaxServers
 
 func dnsKind() check.Kind {
 	return check.Kind{
 		Name:    "dns",
 		Family:  "dns",
-		Summary: "Asks name servers for a record and compares what they answer with what is expected and with one another.",
-		Options: []check.Option{
+		Summary: "Asks name servers for a record and compares what they answer with what is expected, with one another, with a reference and with the zone's own servers, and proves it by DNSSEC.",
+		Options: slices.Concat([]check.Option{
 			{Name: "name", Type: check.TypeString, Required: true, Help: "Domain name to ask for; for type PTR an IP address will do."},
 			{Name: "type", Type: check.TypeString, Default: "A", Help: "Record type by name or as TYPEnnn."},
-			{Name: "server", Type: check.TypeAddress, Help: "Name server to ask; without server and servers it is those of the system."},
-			{Name: "servers", Type: check.TypeAddrs, Min: 1, Max: maxServers, Help: "Name servers to ask, all at once."},
+			serverOption(),
+			serversOption(),
 			{Name: "answers", Type: check.TypeStrings, Min: 1, Max: 64, Help: "Contents that are expected, as a zone file writes them; without it any record of the type will do."},
-			{Name: "match", Type: check.TypeString, Default: matchAll, Enum: []string{matchAll, matchAny, matchExact},
-				Help: "Which of the expected contents must be there: all of them, any of them, or exactly these and no other."},
+			matchOption(),
 			{Name: "agree", Type: check.TypeBool, Default: "false", Help: "The state is degraded when the servers' records differ, also where no contents are expected."},
-			{Name: "protocol", Type: check.TypeString, Default: "udp", Enum: []string{"udp", "tcp"}, Help: "Transport; an answer that does not fit UDP is fetched by TCP."},
+			{Name: "reference", Type: check.TypeAddress, Help: "Another resolver, whose answer must share a record with the servers' (dns_inconsistent); one that is silent is no fault of theirs."},
+			{Name: "authority", Type: check.TypeBool, Default: "false", Help: "Compare in the same way with what the zone's own servers say; they are found through reference, else through the servers."},
+			{Name: "ipv6", Type: check.TypeBool, Default: "false", Help: "The name must have an IPv6 address (AAAA) too, as a state portal must; without one it is partial."},
 			{Name: "recursion", Type: check.TypeBool, Default: "true", Help: "Ask the server to find the answer elsewhere if need be; false asks for its own data only."},
 			{Name: "dnssec", Type: check.TypeBool, Default: "false", Help: "Ask for DNSSEC data and report whether the server says that it validated the answer."},
-			{Name: "tries", Type: check.TypeInt, Default: "2", Min: 1, Max: 5, Unit: "datagrams", Help: "How often a question is sent by UDP within the timeout while no answer comes."},
+			anchorsOption(), signedOption(), signatureWarnOption(),
+			triesOption(),
 			{Name: "slow", Type: check.TypeDuration, Min: 0.0001, Max: 60, Help: "The state is degraded when the answer takes longer; without it nothing is too slow."},
-		},
+			{Name: "protocol", Type: check.TypeString, Default: protocolUDP, Enum: []string{protocolUDP, protocolTCP, protocolTLS, protocolHTTPS},
+				Help: "Transport; an answer that does not fit UDP is fetched by TCP. tls is DNS over TLS (port 853), https DNS over HTTPS (port 443)."},
+			{Name: "doh_path", Type: check.TypeString, Default: "/dns-query", Help: "Path of DNS over HTTPS at the server."},
+		}, reach.TLSOptions()),
 		Facts:  facts(),
 		Phases: phases(),
 		Target: targets,
 		New: func(o check.Options, env check.Env) (check.Func, error) {
-			return newDNS(o, env, lookup.SystemServers)
+			return newDNS(o, env, theInternet())
 		},
 	}
 }
 
 func facts() []check.FactDef {
-	return []check.FactDef{
+	return slices.Concat([]check.FactDef{
 		{Name: "answers_count", Help: "records of the type asked in the answer", Min: 0, Max: lookup.MaxAnswers},
 		{Name: "ttl_min_s", Help: "shortest time to live of these records", Min: 0, Max: 1<<32 - 1},
 		{Name: "rcode_code", Help: "response code: 0 no error, 2 server failure, 3 no such name, 5 refused", Min: 0, Max: 4095},
@@ -68,74 +62,73 @@ func facts() []check.FactDef {
 		{Name: "sent_count", Help: "how often the question was sent to the server", Min: 1, Max: 20},
 		{Name: "servers_count", Help: "servers asked", Min: 0, Max: maxServers},
 		{Name: "servers_ok_count", Help: "servers that gave the answer that was expected", Min: 0, Max: maxServers},
-	}
+		{Name: "compared_count", Help: "others (reference, the zone's own servers) that answered and were compared with", Max: 2},
+		{Name: "consistent_code", Help: "1 when those others say the same, else 0", Max: 1},
+		{Name: "aaaa_count", Help: "IPv6 addresses of the name; only with ipv6", Max: lookup.MaxAnswers},
+	}, proofFacts(), reach.TLSFacts())
 }
 
 // phases are dns, the exchange with the server whose answer counts; dns_1 to dns_8, with each one of several servers in
-// the order of the plan; and total.
+// the order of the plan; dnssec, the proof; compare, asking the others; and total.
 func phases() []string {
 	names := []string{"dns"}
 	for i := range maxServers {
 		names = append(names, serverPhase(i))
 	}
-	return append(names, "total")
+	return append(names, phaseDNSSEC, "compare", "total")
 }
 
 func serverPhase(i int) string { return "dns_" + strconv.Itoa(i+1) }
 
-// named lists the servers that the options name.
-func named(o check.Options) []string {
-	if s := o.String("server"); s != "" {
-		return []string{s}
-	}
-	return o.Strings("servers")
-}
-
-func targets(o check.Options) []string {
-	var hosts []string
-	for _, s := range named(o) {
-		if host, _, err := net.SplitHostPort(s); err == nil {
-			hosts = append(hosts, host)
-		}
-	}
-	return hosts
-}
-
 // A checker is a check of kind dns.
 type checker struct {
-	query   lookup.Query
-	servers []string // host:port; none means the system's
-	want    []string // as data writes them
-	match   string
-	agree   bool
-	slow    time.Duration
-	dnssec  bool
-	asker   lookup.Asker
-	system  func() ([]netip.AddrPort, error)
+	place
+	query  lookup.Query
+	want   expectation
+	agree  bool
+	slow   time.Duration
+	dnssec bool // what the server says of its own validation is a fact
+	rd     bool
+	asker  lookup.Asker
+	prover prover
+	others others
+	ipv6   *lookup.Query
 }
 
-func newDNS(o check.Options, env check.Env, system func() ([]netip.AddrPort, error)) (check.Func, error) {
-	if o.Has("server") && o.Has("servers") {
-		return nil, errors.New(`option "server": it excludes servers: write one of the two`)
-	}
-	c := &checker{servers: named(o), match: o.String("match"), agree: o.Bool("agree"), slow: o.Duration("slow"), dnssec: o.Bool("dnssec"), system: system}
-	for i, s := range c.servers {
-		if _, _, err := net.SplitHostPort(s); err != nil {
-			return nil, fmt.Errorf("option %q: %q is no host:port: write e.g. 10.20.1.1:53", "server", s)
-		}
-		if slices.Contains(c.servers[:i], s) {
-			return nil, fmt.Errorf("option %q: %s stands twice: name different servers", "servers", s)
-		}
-	}
+func newDNS(o check.Options, env check.Env, net internet) (check.Func, error) {
+	c := &checker{agree: o.Bool("agree"), slow: o.Duration("slow"), dnssec: o.Bool("dnssec"), rd: o.Bool("recursion")}
 	var err error
-	if c.query, err = lookup.NewQuery(o.String("name"), o.String("type"), o.Bool("recursion"), c.dnssec); err != nil {
+	if c.place, err = newPlace(o, env, net); err != nil {
 		return nil, err
 	}
-	if c.want, err = expected(c.query, o.Strings("answers")); err != nil {
+	if c.query, err = lookup.NewQuery(o.String("name"), o.String("type"), c.rd, c.dnssec || o.Has("anchors")); err != nil {
 		return nil, err
 	}
-	c.asker = lookup.Asker{Query: c.query, TCP: o.String("protocol") == "tcp", Tries: max(1, int(o.Int("tries"))), Source: env.Source}
-	return c.check, nil
+	if c.prover, err = newProver(o, env, c.query.Name); err != nil {
+		return nil, err
+	}
+	if c.prover.anchors != nil && (c.query.Type == mdns.TypeANY || c.query.Type == mdns.TypeRRSIG) {
+		return nil, fmt.Errorf("option %q: answers of type %s cannot be proven: name another type", "anchors", mdns.Type(c.query.Type))
+	}
+	if c.want, err = newExpectation(c.query, o); err != nil {
+		return nil, err
+	}
+	if c.others, err = newOthers(o, c.query); err != nil {
+		return nil, err
+	}
+	if o.Bool("ipv6") {
+		if c.query.Type != mdns.TypeA {
+			return nil, fmt.Errorf("option %q: it goes with type A: for AAAA alone write type: AAAA without it", "ipv6")
+		}
+		q, err := lookup.NewQuery(o.String("name"), "AAAA", c.rd, false)
+		if err != nil {
+			return nil, err
+		}
+		c.ipv6 = &q
+	}
+	c.asker = lookup.Asker{Query: c.query, TCP: o.String("protocol") == protocolTCP, Tries: max(1, int(o.Int("tries"))), Source: env.Source}
+	c.asker.Secure, err = newSecure(o, env)
+	return c.check, err
 }
 
 func (c *checker) check(ctx context.Context) check.Result {
@@ -145,81 +138,53 @@ func (c *checker) check(ctx context.Context) check.Result {
 		bad.Phases.Add("total", time.Since(begin))
 		return *bad
 	}
-	outcomes := c.askAll(ctx, servers)
-	for i := range outcomes {
-		c.compare(&outcomes[i])
-	}
-	r := c.verdict(outcomes)
+	all := c.askAll(ctx, servers)
+	r := c.verdict(ctx, servers, all)
 	r.Phases.Add("total", time.Since(begin))
 	return r
 }
 
-// resolvers lists the servers to ask, those of the system in its order.
-func (c *checker) resolvers() ([]string, *check.Result) {
-	if len(c.servers) > 0 {
-		return c.servers, nil
-	}
-	system, err := c.system()
-	switch {
-	case err != nil:
-		return nil, new(check.Because(check.NotSupported, "the system's name servers cannot be found: %s; name them with the option servers", err))
-	case len(system) == 0:
-		return nil, new(check.Because(check.NotConfigured, "the system has no name servers; name them with the option servers"))
-	}
-	var all []string
-	for _, s := range system[:min(len(system), maxServers)] {
-		all = append(all, s.String())
-	}
-	return all, nil
+// A seen is what one server said, and what became of it.
+type seen struct {
+	lookup.Outcome
+	proof proof
+	aaaa  *lookup.Outcome // of the name's IPv6 addresses, where they were asked for
 }
+
+// speaks reports whether the server said something about the name, whatever it is worth.
+func (s seen) speaks() bool { return s.Replied() || s.Reason == check.DNSBogus }
 
 // askAll asks one server from here and several each from a goroutine of its own, which ends when ctx does.
-func (c *checker) askAll(ctx context.Context, servers []string) []lookup.Outcome {
-	outcomes := make([]lookup.Outcome, len(servers))
+func (c *checker) askAll(ctx context.Context, servers []string) []seen {
+	all := make([]seen, len(servers))
 	if len(servers) == 1 {
-		outcomes[0] = c.asker.AskNamed(ctx, servers[0])
-		return outcomes
+		all[0] = c.ask(ctx, servers[0])
+		return all
 	}
-	done := make(chan struct{})
+	var wg sync.WaitGroup
 	for i, s := range servers {
-		go func() {
-			a := c.asker.Clone()
-			outcomes[i] = a.AskNamed(ctx, s)
-			done <- struct{}{}
-		}()
+		wg.Go(func() { all[i] = c.ask(ctx, s) })
 	}
-	for range servers {
-		<-done
-	}
-	return outcomes
+	wg.Wait()
+	return all
 }
 
-// compare turns an answer without the expected contents into dns_mismatch.
-func (c *checker) compare(o *lookup.Outcome) {
-	if o.Reason != check.OK || len(c.want) == 0 {
-		return
+// ask asks one server all that is to be known from it.
+func (c *checker) ask(ctx context.Context, server string) seen {
+	a := askerAt(&c.asker, server)
+	defer a.Close()
+	s := seen{Outcome: a.AskNamed(ctx, server)}
+	c.want.compare(&s.Outcome)
+	if s.Reason == check.DNSServfail && c.rd {
+		c.prover.whyServfail(ctx, a, &s)
+	} else if s.Replied() {
+		c.prover.prove(ctx, a, &s, s.Message)
 	}
-	got := contents(o.Found)
-	missing, extra := "", ""
-	hits := 0
-	for _, w := range c.want {
-		if slices.Contains(got, w) {
-			hits++
-		} else if missing == "" {
-			missing = w
-		}
+	if c.ipv6 != nil && s.Reason == check.OK {
+		a.Query = *c.ipv6
+		s.aaaa = new(a.AskNamed(ctx, server))
 	}
-	for _, g := range got {
-		if !slices.Contains(c.want, g) && extra == "" {
-			extra = g
-		}
-	}
-	switch {
-	case c.match == matchAny && hits == 0, c.match != matchAny && missing != "":
-		o.Reason, o.Detail = check.DNSMismatch, fmt.Sprintf("%s is missing, got %s", short(missing), short(strings.Join(got, ", ")))
-	case c.match == matchExact && extra != "":
-		o.Reason, o.Detail = check.DNSMismatch, fmt.Sprintf("%s is not expected", short(extra))
-	}
+	return s
 }
 
 // short keeps a detail readable: the whole of it is cut too, but the end would be lost.
@@ -243,56 +208,85 @@ func contents(rrs []mdns.RR) []string {
 
 // verdict makes one result of what the servers said. All as expected is ok; none is the reason of the server that counts
 // (see counting); some is dns_inconsistent when the others say something else about the name, and partial when they
-// failed to answer.
-func (c *checker) verdict(outcomes []lookup.Outcome) check.Result {
+// failed to answer. The others are compared with the server that counts.
+func (c *checker) verdict(ctx context.Context, servers []string, all []seen) check.Result {
 	good, differ := 0, 0
-	for _, o := range outcomes {
+	for _, s := range all {
 		switch {
-		case o.Reason == check.OK:
+		case s.Reason == check.OK:
 			good++
-		case o.Replied():
+		case s.speaks():
 			differ++
 		}
 	}
-	best := counting(outcomes)
-	o := outcomes[best]
+	best := counting(all)
+	s := all[best]
+	begin := time.Now()
+	opinions := c.others.ask(ctx, c, servers[best], s)
+	comparing := time.Since(begin)
 	var r check.Result
 	switch {
 	case good == 0:
-		r = check.Because(o.Reason, "%s", naming(outcomes, o))
-	case good < len(outcomes):
-		bad := outcomes[slices.IndexFunc(outcomes, func(x lookup.Outcome) bool { return x.Reason != check.OK && (differ == 0 || x.Replied()) })]
+		r = check.Because(s.Reason, "%s%s", naming(all, s), opinions.contradicting())
+	case good < len(all):
+		bad := all[slices.IndexFunc(all, func(x seen) bool { return x.Reason != check.OK && (differ == 0 || x.speaks()) })]
 		reason := check.Partial
 		if differ > 0 {
 			reason = check.DNSInconsistent
 		}
-		r = check.Because(reason, "%d of %d servers answered as expected; %s", good, len(outcomes), naming(outcomes, bad))
-	case c.agree && !alike(outcomes):
-		r = check.Because(check.DNSInconsistent, "the servers' records differ: %s", difference(outcomes))
-	case c.slow > 0 && o.Took > c.slow:
-		r = check.Because(check.Slow, "answered in %s, limit %s", o.Took.Round(time.Microsecond), c.slow)
+		r = check.Because(reason, "%d of %d servers answered as expected; %s", good, len(all), naming(all, bad))
+	case c.agree && !alike(all):
+		r = check.Because(check.DNSInconsistent, "the servers' records differ: %s", difference(all))
+	case opinions.contradicting() != "":
+		r = check.Because(check.DNSInconsistent, "%s has %s%s", s.Server, said(s.Outcome), opinions.contradicting())
 	default:
-		r = check.Because(check.OK, "")
+		r = c.shortcomings(s).Result()
 	}
-	c.report(&r, o)
-	r.Facts.Add("servers_count", float64(len(outcomes)))
+	c.report(&r, s)
+	opinions.facts(&r.Facts)
+	r.Facts.Add("servers_count", float64(len(all)))
 	r.Facts.Add("servers_ok_count", float64(good))
-	r.Phases.Add("dns", o.Took)
-	if len(outcomes) > 1 {
-		for i, o := range outcomes[:min(len(outcomes), maxServers)] {
-			r.Phases.Add(serverPhase(i), o.Took)
+	r.Phases.Add("dns", s.Took)
+	if len(all) > 1 {
+		for i, s := range all[:min(len(all), maxServers)] {
+			r.Phases.Add(serverPhase(i), s.Took)
 		}
+	}
+	if s.proof.took > 0 {
+		r.Phases.Add(phaseDNSSEC, s.proof.took)
+	}
+	if c.others.any() {
+		r.Phases.Add("compare", comparing)
 	}
 	return r
 }
 
+// shortcomings are what is not as it should be about a good answer; nil for nothing.
+func (c *checker) shortcomings(s seen) *reach.Fault {
+	if s.aaaa != nil && s.aaaa.Reason != check.OK {
+		return reach.Failf(check.Partial, "no IPv6 address (AAAA): %s", s.aaaa.Detail)
+	}
+	if f := c.prover.shortcomings(s.proof); f != nil {
+		return f
+	}
+	if s.TLS != nil {
+		if f := c.asker.Secure.Policy.Degraded(s.TLS); f != nil {
+			return f
+		}
+	}
+	if c.slow > 0 && s.Took > c.slow {
+		return reach.Failf(check.Slow, "answered in %s, limit %s", s.Took.Round(time.Microsecond), c.slow)
+	}
+	return nil
+}
+
 // counting is the outcome whose reason and numbers stand for all: the first good one; else the first that says something
 // about the name, since users' machines go on to the next server until one does; else the first that answered at all.
-func counting(outcomes []lookup.Outcome) int {
-	for _, counts := range []func(lookup.Outcome) bool{
-		func(o lookup.Outcome) bool { return o.Reason == check.OK },
-		lookup.Outcome.Replied,
-		func(o lookup.Outcome) bool { return o.Message != nil },
+func counting(outcomes []seen) int {
+	for _, counts := range []func(seen) bool{
+		func(s seen) bool { return s.Reason == check.OK },
+		seen.speaks,
+		func(s seen) bool { return s.Message != nil },
 	} {
 		if i := slices.IndexFunc(outcomes, counts); i >= 0 {
 			return i
@@ -302,19 +296,19 @@ func counting(outcomes []lookup.Outcome) int {
 }
 
 // naming puts the server in front of what it said, where there are several.
-func naming(outcomes []lookup.Outcome, o lookup.Outcome) string {
+func naming(outcomes []seen, o seen) string {
 	if len(outcomes) < 2 || !o.Server.IsValid() {
 		return o.Detail
 	}
 	return fmt.Sprintf("%s: %s", o.Server, o.Detail)
 }
 
-func alike(outcomes []lookup.Outcome) bool {
+func alike(outcomes []seen) bool {
 	first := contents(outcomes[0].Found)
-	return !slices.ContainsFunc(outcomes[1:], func(o lookup.Outcome) bool { return !slices.Equal(first, contents(o.Found)) })
+	return !slices.ContainsFunc(outcomes[1:], func(o seen) bool { return !slices.Equal(first, contents(o.Found)) })
 }
 
-func difference(outcomes []lookup.Outcome) string {
+func difference(outcomes []seen) string {
 	first := contents(outcomes[0].Found)
 	for _, o := range outcomes[1:] {
 		if got := contents(o.Found); !slices.Equal(first, got) {
@@ -325,7 +319,14 @@ func difference(outcomes []lookup.Outcome) string {
 }
 
 // report adds the numbers of one outcome.
-func (c *checker) report(r *check.Result, o lookup.Outcome) {
+func (c *checker) report(r *check.Result, o seen) {
+	o.proof.facts(&r.Facts)
+	if o.TLS != nil {
+		o.TLS.Facts(&r.Facts)
+	}
+	if o.aaaa != nil && o.aaaa.Message != nil {
+		r.Facts.Add("aaaa_count", float64(len(o.aaaa.Found)))
+	}
 	if o.Sent > 0 {
 		r.Facts.Add("sent_count", float64(o.Sent))
 	}

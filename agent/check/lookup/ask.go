@@ -16,6 +16,7 @@ import (
 	mdns "github.com/miekg/dns"
 
 	"egovmon/agent/check"
+	"egovmon/agent/check/reach"
 )
 
 // MaxForeign ends a run in which somebody floods us with answers to other questions.
@@ -32,7 +33,8 @@ type Outcome struct {
 	Message *mdns.Msg    // nil when no answer could be read
 	Found   []mdns.RR    // the records that answer the question
 	Took    time.Duration
-	Sent    int // how often the question was sent
+	Sent    int         // how often the question was sent
+	TLS     *reach.View // what the server showed over TLS; nil when it was not asked so
 }
 
 // Replied reports whether the server gave an answer about the name, whatever it says.
@@ -48,15 +50,17 @@ func (o Outcome) Replied() bool {
 type Asker struct {
 	Query  Query
 	TCP    bool       // ask by TCP from the start
+	Secure *Secure    // ask over TLS or HTTPS; nil asks in the clear
 	Tries  int        // how often it is sent by UDP within the time while no answer comes; at least 1
 	Source netip.Addr // the local address to send from; the zero Addr leaves that to the system
 
-	out []byte // the question as it is sent
+	out  []byte // the question as it is sent
+	held held   // what stays open from one question to the next
 }
 
 // Clone returns an Asker of the same question for another goroutine.
 func (a *Asker) Clone() *Asker {
-	return &Asker{Query: a.Query, TCP: a.TCP, Tries: a.Tries, Source: a.Source}
+	return &Asker{Query: a.Query, TCP: a.TCP, Secure: a.Secure.clone(), Tries: a.Tries, Source: a.Source}
 }
 
 // Ask puts the question to one server and judges what comes back, as far as that needs no expectation.
@@ -82,15 +86,22 @@ func (a *Asker) Ask(ctx context.Context, server netip.AddrPort) Outcome {
 // exchange fills in the message, or the reason why there is none.
 func (a *Asker) exchange(ctx context.Context, o *Outcome, packed []byte) {
 	var id [2]byte
-	rand.Read(id[:])
+	if a.Secure == nil || a.Secure.Path == "" {
+		rand.Read(id[:]) // over HTTPS it is 0, so that answers can be kept. RFC 8484, section 4.1
+	}
 	a.out = append(append(a.out[:0], 0, 0), packed...) // two bytes of room for the length that TCP puts in front
 	copy(a.out[2:], id[:])
 	step, err := check.StepExchange, error(nil)
 	var truncated bool
-	if !a.TCP {
+	switch {
+	case a.Secure != nil && a.Secure.Path != "":
+		err = a.byHTTPS(ctx, o)
+	case a.Secure != nil:
+		step, err = a.byTLS(ctx, o, binary.BigEndian.Uint16(id[:]))
+	case !a.TCP:
 		truncated, err = a.byUDP(ctx, o, binary.BigEndian.Uint16(id[:]))
 	}
-	if a.TCP || truncated {
+	if a.Secure == nil && (a.TCP || truncated) {
 		step, err = a.byTCP(ctx, o, binary.BigEndian.Uint16(id[:]))
 		if err != nil && truncated {
 			err = fmt.Errorf("the answer does not fit UDP, and by TCP: %w", err)
@@ -104,6 +115,9 @@ func (a *Asker) exchange(ctx context.Context, o *Outcome, packed []byte) {
 
 // reasonOf names an error. Silence is dns_timeout at every step: the server, not a connection, is what is judged.
 func reasonOf(ctx context.Context, step check.Step, err error) check.Reason {
+	if f, ok := errors.AsType[*faulted](err); ok && !errors.Is(ctx.Err(), context.Canceled) {
+		return f.fault.Reason
+	}
 	switch r := check.Classify(step, err); {
 	case errors.Is(ctx.Err(), context.Canceled):
 		return check.Internal
@@ -174,46 +188,55 @@ func (a *Asker) byUDP(ctx context.Context, o *Outcome, id uint16) (truncated boo
 
 // byTCP asks over a connection of its own. RFC 7766.
 func (a *Asker) byTCP(ctx context.Context, o *Outcome, id uint16) (check.Step, error) {
+	c, err := a.dial(ctx, o.Server)
+	if err != nil {
+		return check.StepConnect, plain(err)
+	}
+	defer c.Close()
+	return check.StepExchange, a.talk(ctx, c, o, id)
+}
+
+func (a *Asker) dial(ctx context.Context, server netip.AddrPort) (net.Conn, error) {
 	d := net.Dialer{KeepAlive: -1}
 	var from netip.AddrPort
 	if a.Source.IsValid() {
 		from = netip.AddrPortFrom(a.Source, 0)
 	}
-	c, err := d.DialTCP(ctx, "tcp", from, o.Server)
-	if err != nil {
-		return check.StepConnect, plain(err)
-	}
-	defer c.Close()
+	return d.DialTCP(ctx, "tcp", from, server)
+}
+
+// talk sends the question over a stream and reads until the answer to it arrives. RFC 1035, section 4.2.2.
+func (a *Asker) talk(ctx context.Context, c net.Conn, o *Outcome, id uint16) error {
 	defer context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })()
 	binary.BigEndian.PutUint16(a.out, uint16(len(a.out)-2))
 	o.Sent++
 	if _, err := c.Write(a.out); err != nil {
-		return check.StepExchange, plain(err)
+		return plain(err)
 	}
 	for range MaxForeign {
 		var size [2]byte
 		if _, err := io.ReadFull(c, size[:]); err != nil {
-			return check.StepExchange, plain(err)
+			return plain(err)
 		}
 		answer := make([]byte, binary.BigEndian.Uint16(size[:]))
 		if _, err := io.ReadFull(c, answer); err != nil {
 			if err == io.EOF {
 				err = io.ErrUnexpectedEOF
 			}
-			return check.StepExchange, plain(err)
+			return plain(err)
 		}
 		head, err := a.Query.head(answer, id)
 		switch {
 		case errors.Is(err, errForeign):
 			continue
 		case err != nil:
-			return check.StepExchange, err
+			return err
 		case head.truncated:
-			return check.StepExchange, fmt.Errorf("%w: cut short although it came by TCP", errMalformed)
+			return fmt.Errorf("%w: cut short although it came by TCP", errMalformed)
 		}
-		return check.StepExchange, o.unpack(answer)
+		return o.unpack(answer)
 	}
-	return check.StepExchange, fmt.Errorf("%w, more than %d times", errForeign, MaxForeign)
+	return fmt.Errorf("%w, more than %d times", errForeign, MaxForeign)
 }
 
 // plain drops the addresses from an error of package net.

@@ -56,6 +56,17 @@ func NewQuery(name, typ string, recursion, dnssec bool) (Query, error) {
 	return q, nil
 }
 
+// Unvalidated returns the question with a request to leave validation to the asker (CD). RFC 4035, section 3.2.2.
+func (q Query) Unvalidated() Query {
+	const checkingDisabled = 1 << 4
+	for _, packed := range []*[]byte{&q.packed, &q.plain} {
+		b := slices.Clone(*packed)
+		b[3] |= checkingDisabled
+		*packed = b
+	}
+	return q
+}
+
 // parseType reads the name of a record type or TYPEnnn (RFC 3597). Types that are no records to ask for are refused: a
 // whole zone is not ours to fetch.
 func parseType(s string) (uint16, error) {

@@ -23,17 +23,21 @@ type ZoneConfig struct {
 	Name    string   // e.g. "tuky.lab"
 	Records []string // as a zone file writes them; names without a dot at the end are below the zone
 	Signed  bool     // with DNSSEC; the zone above, if it is signed too, vouches for it
+	NSEC3   bool     // what does not exist is denied by NSEC3 in place of NSEC
+	OptOut  bool     // with NSEC3: unsigned delegations are left out of the denials
 }
 
 // NamesConfig sets up an authority of names.
 type NamesConfig struct {
-	Zones []ZoneConfig
+	Zones    []ZoneConfig
+	Transfer bool // anybody may copy the zones
 }
 
 // A Names is BIND as the authority of zones, at port 53. Records live for 5 seconds, so that faults show soon.
 type Names struct {
-	p     Place
-	named *daemon
+	p        Place
+	named    *daemon
+	transfer bool
 
 	mu    sync.Mutex
 	zones []*zone // those below before those above
@@ -46,6 +50,7 @@ type zone struct {
 	key                   *dns.DNSKEY
 	serial                uint32
 	bogus, servfail, lame bool
+	expired               bool
 }
 
 const namedSettings = `options {
@@ -60,7 +65,7 @@ const namedSettings = `options {
 	dnssec-validation no;
 	notify no;
 	allow-query { any; };
-	allow-transfer { none; };
+	allow-transfer { %s; };
 };
 controls { };
 `
@@ -76,7 +81,7 @@ func StartNames(ctx context.Context, p Place, c NamesConfig) (*Names, error) {
 	if err := p.ownAddress(); err != nil {
 		return nil, err
 	}
-	n := &Names{p: p}
+	n := &Names{p: p, transfer: c.Transfer}
 	if err := os.MkdirAll(filepath.Join(p.Dir, "zones"), 0o755); err != nil {
 		return nil, err
 	}
@@ -185,8 +190,17 @@ func (n *Names) write(ctx context.Context, z *zone) error {
 	if z.key == nil {
 		return os.Rename(plain, final)
 	}
-	if _, err := runTool(ctx, n.p, "dnssec-signzone", "-S", "-z", "-K", n.p.Dir, "-d", filepath.Join(n.p.Dir, "zones"), "-O", "full",
-		"-o", z.name, "-f", plain+".signed", plain); err != nil {
+	args := []string{"-S", "-z", "-K", n.p.Dir, "-d", filepath.Join(n.p.Dir, "zones"), "-O", "full", "-o", z.name, "-f", plain + ".signed"}
+	if z.c.NSEC3 {
+		args = append(args, "-3", "ab", "-H", "0")
+	}
+	if z.c.OptOut {
+		args = append(args, "-A")
+	}
+	if z.expired {
+		args = append(args, "-s", "20200101000000", "-e", "20200201000000", "-P")
+	}
+	if _, err := runTool(ctx, n.p, "dnssec-signzone", append(args, plain)...); err != nil {
 		return err
 	}
 	signed, err := os.ReadFile(plain + ".signed")
@@ -267,7 +281,11 @@ func (n *Names) configure() error {
 		four, six = six, four
 	}
 	port := n.p.port(53)
-	text := fmt.Appendf(nil, namedSettings, n.p.Dir, port, four, port, six)
+	who := "none"
+	if n.transfer {
+		who = "any"
+	}
+	text := fmt.Appendf(nil, namedSettings, n.p.Dir, port, four, port, six, who)
 	for _, z := range n.zones {
 		switch {
 		case z.lame: // delegated here, to a server that does not want to know it
@@ -356,6 +374,11 @@ func (n *Names) SetRecords(zoneName string, records []string) error {
 // Bogus spoils the signatures of a zone's data.
 func (n *Names) Bogus(zoneName string, on bool) error {
 	return n.change(zoneName, func(z *zone) { z.bogus = on })
+}
+
+// Expired lets the signatures of a zone's data and keys be those of a month long past.
+func (n *Names) Expired(zoneName string, on bool) error {
+	return n.change(zoneName, func(z *zone) { z.expired = on })
 }
 
 // Servfail lets the authority fail at a zone, as one whose copy was never fetched.

@@ -67,7 +67,7 @@ func TestNames(t *testing.T) {
 			{"unsigned", nil, resolved("plain.lab", check.OK)},
 			{"no such name", nil, resolved("no.tuky.lab", check.DNSNXDomain)},
 			{"not ours", nil, resolved("other.example", check.DNSRefused)},
-			{"bogus", fault(n.Bogus, "tuky.lab", true), resolved("tuky.lab", check.DNSServfail)},
+			{"bogus", fault(n.Bogus, "tuky.lab", true), resolved("tuky.lab", check.DNSBogus)},
 			{"its authority answers all the same", nil, authority("tuky.lab", check.OK)},
 			{"the zone above is well", nil, resolved("tinh.lab", check.OK)},
 			{"not bogus", fault(n.Bogus, "tuky.lab", false), resolved("tuky.lab", check.OK)},

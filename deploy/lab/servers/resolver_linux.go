@@ -19,6 +19,9 @@ import (
 type ResolverConfig struct {
 	Zones   map[string]string // the host:port of the authority for each zone; names in none of them are refused
 	Anchors []string          // keys to trust, as a zone file writes them
+
+	// Certificate and Key are PEM files; with them it also answers over TLS and HTTPS, at ports 853 and 443.
+	Certificate, Key string
 }
 
 // A Resolver is Unbound at port 53, which follows delegations and validates DNSSEC. It keeps nothing for longer than 5 seconds.
@@ -93,6 +96,10 @@ func ResolverFor(n *Names) ResolverConfig {
 func (r *Resolver) configure() error {
 	r.generation++
 	text := fmt.Appendf(nil, unboundSettings, r.p.Dir, r.p.IP, r.p.port(53), r.generation)
+	if r.c.Certificate != "" {
+		text = fmt.Appendf(text, "\tinterface: %[1]s@%[2]d\n\tinterface: %[1]s@%[3]d\n\ttls-port: %[2]d\n\thttps-port: %[3]d\n\ttls-service-pem: %[4]q\n\ttls-service-key: %[5]q\n",
+			r.p.IP, r.p.port(853), r.p.port(443), r.c.Certificate, r.c.Key)
+	}
 	for _, key := range r.c.Anchors {
 		text = fmt.Appendf(text, "\ttrust-anchor: \"%s\"\n", strings.ReplaceAll(key, "\t", " "))
 	}
@@ -169,3 +176,9 @@ func (r *Resolver) Stop() error { return r.unbound.stop() }
 
 // Addr is its host:port.
 func (r *Resolver) Addr() string { return r.p.at(53) }
+
+// TLSAddr is its host:port for DNS over TLS.
+func (r *Resolver) TLSAddr() string { return r.p.at(853) }
+
+// HTTPSAddr is its host:port for DNS over HTTPS, whose path is /dns-query.
+func (r *Resolver) HTTPSAddr() string { return r.p.at(443) }

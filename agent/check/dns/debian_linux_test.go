@@ -1,0 +1,362 @@
+package dns
+
+import (
+	"context"
+	"io"
+	"maps"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"egovmon/agent/check"
+	"egovmon/agent/check/checktest"
+	"egovmon/deploy/lab/servers"
+)
+
+// The addresses that zones name for their servers; the tests lead them to where those listen.
+var (
+	firstAddress  = netip.MustParseAddr("127.0.0.1")
+	secondAddress = netip.MustParseAddr("192.0.2.53")
+)
+
+// A debian is BIND with a hierarchy of zones, a second BIND that copied it, and two resolvers: one that validates and speaks
+// TLS, and one that believes everything.
+type debian struct {
+	t          *testing.T
+	names      *servers.Names
+	copy       *servers.Copy
+	validating *servers.Resolver
+	believing  *servers.Resolver
+	pki        *servers.PKI
+	anchor     string
+	lies       map[netip.Addr]netip.AddrPort // other servers' addresses
+}
+
+// secondServer is what a zone and the one above it say of its second server.
+const secondServer = "@ NS ns2\nns2 A 192.0.2.53"
+
+func debianZones() []servers.ZoneConfig {
+	return []servers.ZoneConfig{
+		{Name: "lab", Signed: true, Records: []string{"www A 192.0.2.1", "tuky NS ns2.tuky", "ns2.tuky A 192.0.2.53"}},
+		{Name: "tuky.lab", Signed: true, Records: []string{secondServer, "www A 192.0.2.2", "portal A 192.0.2.2", "portal AAAA 2001:db8::2", "m CNAME www", "out CNAME a.plain.lab.",
+			"*.wild A 192.0.2.7", "deep.b A 192.0.2.8"}},
+		{Name: "x.tuky.lab", Signed: true, NSEC3: true, Records: []string{"www A 192.0.2.3", "*.wild A 192.0.2.7", "deep.b A 192.0.2.8"}},
+		{Name: "opt.lab", Signed: true, NSEC3: true, OptOut: true, Records: []string{"www A 192.0.2.3"}},
+		{Name: "un.opt.lab", Records: []string{"www A 192.0.2.5"}},
+		{Name: "plain.lab", Records: []string{"a A 192.0.2.4"}},
+	}
+}
+
+// startDebian starts them, or skips the test and says what is missing.
+func startDebian(t *testing.T) *debian {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("starts BIND and Unbound: left out by -short")
+	}
+	if err := servers.Require("named", "dnssec-keygen", "dnssec-signzone", "unbound"); err != nil {
+		t.Skip(err)
+	}
+	dir, err := os.MkdirTemp("/tmp", "egovmon-dns-") // not t.TempDir: the programs' own users must get in
+	must(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	must(t, os.Chmod(dir, 0o755))
+	place := func(name string) servers.Place {
+		p := filepath.Join(dir, name)
+		must(t, os.Mkdir(p, 0o755))
+		return servers.Loopback(p, firstAddress, io.Discard)
+	}
+	d := &debian{t: t}
+	d.names, err = servers.StartNames(t.Context(), place("names"), servers.NamesConfig{Zones: debianZones(), Transfer: true})
+	must(t, err)
+	t.Cleanup(func() { _ = d.names.Stop() })
+	d.copy, err = servers.StartCopy(t.Context(), place("copy"), d.names)
+	must(t, err)
+	t.Cleanup(func() { _ = d.copy.Stop() })
+	d.pki, err = servers.NewPKI(filepath.Join(dir, "pki"), servers.PKIConfig{Now: time.Now()})
+	must(t, err)
+	id, err := d.pki.Server([]string{"dns.test"}, firstAddress)
+	must(t, err)
+	c := servers.ResolverFor(d.names)
+	c.Certificate, c.Key = id.CertFile(servers.Good), id.KeyFile
+	d.validating, err = servers.StartResolver(t.Context(), place("validating"), c)
+	must(t, err)
+	t.Cleanup(func() { _ = d.validating.Stop() })
+	c.Anchors, c.Certificate = nil, ""
+	d.believing, err = servers.StartResolver(t.Context(), place("believing"), c)
+	must(t, err)
+	t.Cleanup(func() { _ = d.believing.Stop() })
+	d.anchor = strings.ReplaceAll(d.names.Anchors()[0], "\t", " ")
+	return d
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// internet is how checks find the zones' servers.
+func (d *debian) internet() internet {
+	known := map[netip.Addr]netip.AddrPort{
+		firstAddress:  netip.MustParseAddrPort(d.names.Addr()),
+		secondAddress: netip.MustParseAddrPort(d.copy.Addr()),
+	}
+	maps.Copy(known, d.lies)
+	n := theInternet()
+	n.at = func(a netip.Addr) netip.AddrPort {
+		if at, ok := known[a]; ok {
+			return at
+		}
+		return netip.AddrPortFrom(a, 1)
+	}
+	return n
+}
+
+// forget lets the resolvers ask anew.
+func (d *debian) forget() {
+	d.t.Helper()
+	must(d.t, d.validating.Flush())
+	must(d.t, d.believing.Flush())
+}
+
+// run runs a check of a kind with these options over its defaults.
+func (d *debian) run(k check.Kind, make func(check.Options, check.Env, internet) (check.Func, error), o check.Options, env check.Env) check.Result {
+	d.t.Helper()
+	env.Now = orNow(env.Now)
+	f, err := make(checktest.WithDefaults(d.t, k, o), checktest.WithEnv(env), d.internet())
+	must(d.t, err)
+	ctx, cancel := context.WithTimeout(d.t.Context(), 20*time.Second)
+	defer cancel()
+	r := f(ctx)
+	checktest.Declared(d.t, k, r)
+	return r
+}
+
+func orNow(now func() time.Time) func() time.Time {
+	if now == nil {
+		return time.Now
+	}
+	return now
+}
+
+// dns runs the kind dns with the anchor at the resolver that believes everything.
+func (d *debian) dns(name string, change check.Options) check.Result {
+	d.t.Helper()
+	o := check.Options{"name": name, "server": d.believing.Addr(), "anchors": []string{d.anchor}}
+	maps.Copy(o, change)
+	return d.run(dnsKind(), newDNS, o, check.Env{})
+}
+
+// TestDebian runs the kinds against real servers. Each part leaves them as they were.
+func TestDebian(t *testing.T) {
+	d := startDebian(t)
+	for name, part := range map[string]func(*testing.T, *debian){"proofs": debianProofs, "bogus": debianBogus, "encrypted": debianEncrypted, "others": debianOthers, "ipv6": debianIPv6} {
+		t.Run(name, func(t *testing.T) {
+			d.t = t
+			part(t, d)
+		})
+	}
+}
+
+func debianProofs(t *testing.T, d *debian) {
+	for _, tc := range []struct {
+		name   string
+		o      check.Options
+		want   check.Reason
+		secure float64
+		zones  float64
+	}{
+		{"www.lab", nil, check.OK, 1, 1},
+		{"www.tuky.lab", nil, check.OK, 1, 2},
+		{"www.x.tuky.lab", nil, check.OK, 1, 3},
+		{"m.tuky.lab", nil, check.OK, 1, 2},
+		{"any.wild.tuky.lab", nil, check.OK, 1, 2},
+		{"any.wild.x.tuky.lab", nil, check.OK, 1, 3},
+		{"tuky.lab", check.Options{"type": "DS"}, check.OK, 1, 1},
+		{"x.tuky.lab", check.Options{"type": "DNSKEY"}, check.OK, 1, 3},
+		{"no.tuky.lab", nil, check.DNSNXDomain, 1, 2},
+		{"no.x.tuky.lab", nil, check.DNSNXDomain, 1, 3},
+		{"a.no.x.tuky.lab", nil, check.DNSNXDomain, 1, 3},
+		{"www.tuky.lab", check.Options{"type": "MX"}, check.DNSEmpty, 1, 2},
+		{"www.x.tuky.lab", check.Options{"type": "MX"}, check.DNSEmpty, 1, 3},
+		{"b.tuky.lab", nil, check.DNSEmpty, 1, 2},
+		{"b.x.tuky.lab", nil, check.DNSEmpty, 1, 3},
+		{"any.wild.x.tuky.lab", check.Options{"type": "MX"}, check.DNSEmpty, 1, 3},
+		{"any.wild.tuky.lab", check.Options{"type": "MX"}, check.DNSEmpty, 1, 2},
+		{"a.plain.lab", nil, check.OK, 0, 1},
+		{"no.plain.lab", nil, check.DNSNXDomain, 0, 1},
+		{"out.tuky.lab", nil, check.OK, 0, 2},
+		{"www.un.opt.lab", nil, check.OK, 0, 2},
+		{"no.opt.lab", nil, check.DNSNXDomain, 0, 2},
+		{"a.plain.lab", check.Options{"signed": true}, check.Partial, 0, 1},
+		{"www.tuky.lab", check.Options{"signed": true}, check.OK, 1, 2},
+		{"www.tuky.lab", check.Options{"signature_warn": 60 * 24 * time.Hour}, check.SignatureExpiring, 1, 2},
+		{"www.tuky.lab", check.Options{"server": d.validating.Addr()}, check.OK, 1, 2},
+	} {
+		typ, _ := tc.o["type"].(string)
+		t.Run(tc.name+" "+typ, func(t *testing.T) {
+			r := d.dns(tc.name, tc.o)
+			want(t, r, tc.want)
+			wantFact(t, r, "secure_code", tc.secure)
+			wantFact(t, r, "zones_count", tc.zones)
+			if end, ok := r.Facts.Get("rrsig_not_after_unix"); tc.secure == 1 && (!ok || end < float64(time.Now().Unix())) {
+				t.Errorf("rrsig_not_after_unix %v", end)
+			}
+		})
+	}
+}
+
+func debianBogus(t *testing.T, d *debian) {
+	change := func(f func(string, bool) error, on bool) {
+		t.Helper()
+		must(t, f("tuky.lab", on))
+		d.forget()
+	}
+	own := func(reason check.Reason, o check.Options) {
+		t.Helper()
+		want(t, d.dns("www.tuky.lab", o), reason)
+	}
+	asUsers := func(reason check.Reason, name string) {
+		t.Helper()
+		want(t, d.run(dnsKind(), newDNS, check.Options{"name": name, "server": d.validating.Addr()}, check.Env{}), reason)
+	}
+
+	change(d.names.Bogus, true)
+	own(check.DNSBogus, nil)
+	own(check.DNSBogus, check.Options{"server": d.validating.Addr()})
+	asUsers(check.DNSBogus, "www.tuky.lab")
+	want(t, d.dns("no.tuky.lab", nil), check.DNSBogus)
+	want(t, d.dns("www.lab", nil), check.OK)
+	change(d.names.Bogus, false)
+	own(check.OK, nil)
+
+	change(d.names.Expired, true)
+	r := d.dns("www.tuky.lab", nil)
+	want(t, r, check.DNSBogus)
+	if !strings.Contains(r.Detail, "ended 2020-02-01T00:00:00Z") {
+		t.Errorf("detail %q", r.Detail)
+	}
+	asUsers(check.DNSBogus, "www.tuky.lab")
+	unproven := check.Env{ClockProven: func() bool { return false }}
+	o := check.Options{"name": "www.tuky.lab", "server": d.believing.Addr(), "anchors": []string{d.anchor}}
+	want(t, d.run(dnsKind(), newDNS, o, unproven), check.ClockUnproven)
+	change(d.names.Expired, false)
+	want(t, d.run(dnsKind(), newDNS, o, unproven), check.OK)
+
+	// A server that fails is no proof of anything.
+	change(d.names.Servfail, true)
+	own(check.DNSServfail, nil)
+	asUsers(check.DNSServfail, "www.tuky.lab")
+	change(d.names.Servfail, false)
+
+	other := "lab. DS 1 13 2 " + strings.Repeat("0", 64)
+	r = d.dns("www.tuky.lab", check.Options{"anchors": []string{other}})
+	want(t, r, check.DNSBogus)
+	if !strings.Contains(r.Detail, "no key of lab is the anchor") {
+		t.Errorf("detail %q", r.Detail)
+	}
+	want(t, d.dns("www.tuky.lab", check.Options{"anchors": []string{other, d.anchor}}), check.OK)
+}
+
+func debianEncrypted(t *testing.T, d *debian) {
+	for _, tc := range []struct {
+		name string
+		o    check.Options
+		want check.Reason
+	}{
+		{"tls", check.Options{"protocol": protocolTLS, "server": d.validating.TLSAddr()}, check.OK},
+		{"https", check.Options{"protocol": protocolHTTPS, "server": d.validating.HTTPSAddr()}, check.OK},
+		{"tls, by name", check.Options{"protocol": protocolTLS, "server": d.validating.TLSAddr(), "server_name": "dns.test"}, check.OK},
+		{"https, by name", check.Options{"protocol": protocolHTTPS, "server": d.validating.HTTPSAddr(), "server_name": "dns.test"}, check.OK},
+		{"both", check.Options{"protocol": protocolTLS, "servers": []string{d.validating.TLSAddr(), d.validating.TLSAddr() + "0"}}, check.Partial},
+		{"tls, another name", check.Options{"protocol": protocolTLS, "server": d.validating.TLSAddr(), "server_name": "other.test"}, check.TLSName},
+		{"https, another name", check.Options{"protocol": protocolHTTPS, "server": d.validating.HTTPSAddr(), "server_name": "other.test"}, check.TLSName},
+		{"tls, other roots", check.Options{"protocol": protocolTLS, "server": d.validating.TLSAddr(), "roots": checktest.NewAuthority(t, "x.test").Roots()}, check.TLSUntrusted},
+		{"https, other roots", check.Options{"protocol": protocolHTTPS, "server": d.validating.HTTPSAddr(), "roots": checktest.NewAuthority(t, "x.test").Roots()}, check.TLSUntrusted},
+		{"tls, no roots file", check.Options{"protocol": protocolTLS, "server": d.validating.TLSAddr(), "roots": "/nonexistent.pem"}, check.Misconfigured},
+		{"tls, ends soon", check.Options{"protocol": protocolTLS, "server": d.validating.TLSAddr(), "warn_days": int64(3650)}, check.CertExpiring},
+		{"tls, too old", check.Options{"protocol": protocolTLS, "server": d.validating.TLSAddr(), "min_version": "1.3"}, check.OK},
+		{"tls, another issuer", check.Options{"protocol": protocolTLS, "server": d.validating.TLSAddr(), "issuer": "nobody"}, check.TLSUntrusted},
+		{"https, another path", check.Options{"protocol": protocolHTTPS, "server": d.validating.HTTPSAddr(), "doh_path": "/other"}, check.HTTPStatus},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			o := check.Options{"name": "www.tuky.lab", "roots": d.pki.Roots, "answers": []string{"192.0.2.2"}}
+			maps.Copy(o, tc.o)
+			if tc.name == "both" {
+				o["servers"] = []string{d.validating.TLSAddr(), "127.0.0.1:1"}
+			}
+			r := d.run(dnsKind(), newDNS, o, check.Env{})
+			want(t, r, tc.want)
+			if tc.want == check.OK {
+				wantFact(t, r, "tls_version_code", 13)
+			}
+		})
+	}
+	// A proof's questions go the same way, over one connection.
+	for protocol, server := range map[string]string{protocolTLS: d.validating.TLSAddr(), protocolHTTPS: d.validating.HTTPSAddr()} {
+		r := d.dns("www.x.tuky.lab", check.Options{"protocol": protocol, "server": server, "roots": d.pki.Roots})
+		want(t, r, check.OK)
+		wantFact(t, r, "zones_count", 3)
+	}
+}
+
+func debianOthers(t *testing.T, d *debian) {
+	see := func(name string, o check.Options) check.Result {
+		t.Helper()
+		all := check.Options{"name": name, "server": d.believing.Addr(), "reference": d.validating.Addr(), "authority": true}
+		maps.Copy(all, o)
+		return d.run(dnsKind(), newDNS, all, check.Env{})
+	}
+	for _, name := range []string{"www.tuky.lab", "m.tuky.lab", "a.plain.lab", "out.tuky.lab"} {
+		r := see(name, nil)
+		want(t, r, check.OK)
+		wantFact(t, r, "consistent_code", 1)
+		wantFact(t, r, "compared_count", 2)
+	}
+	r := see("no.tuky.lab", nil)
+	want(t, r, check.DNSNXDomain)
+	wantFact(t, r, "consistent_code", 1)
+
+	lie := netip.MustParseAddr("198.51.100.66")
+	must(t, d.believing.Lies(map[string]netip.Addr{"www.tuky.lab": lie, "no.tuky.lab": lie, "m.tuky.lab": lie}))
+	for _, name := range []string{"www.tuky.lab", "no.tuky.lab", "m.tuky.lab"} {
+		r = see(name, nil)
+		want(t, r, check.DNSInconsistent)
+		wantFact(t, r, "consistent_code", 0)
+		if !strings.Contains(r.Detail, lie.String()) || !strings.Contains(r.Detail, "the reference") {
+			t.Errorf("detail %q", r.Detail)
+		}
+	}
+	// Each of the others sees it alone.
+	want(t, see("www.tuky.lab", check.Options{"authority": false}), check.DNSInconsistent)
+	// The lie leads astray only where the liar is asked for the way.
+	alone := check.Options{"name": "www.tuky.lab", "server": d.believing.Addr(), "authority": true}
+	want(t, d.run(dnsKind(), newDNS, alone, check.Env{}), check.DNSInconsistent)
+	// A forged answer has no signature.
+	want(t, d.dns("www.tuky.lab", nil), check.DNSBogus)
+	must(t, d.believing.Lies(nil))
+
+	// Others that are silent are no fault of the servers.
+	nowhere := netip.MustParseAddrPort("127.0.0.1:1")
+	d.lies = map[netip.Addr]netip.AddrPort{firstAddress: nowhere, secondAddress: nowhere}
+	defer func() { d.lies = nil }()
+	r = see("www.tuky.lab", check.Options{"reference": "127.0.0.1:1"})
+	want(t, r, check.OK)
+	if _, ok := r.Facts.Get("consistent_code"); ok {
+		t.Error("compared with nobody")
+	}
+}
+
+func debianIPv6(t *testing.T, d *debian) {
+	for name, reason := range map[string]check.Reason{"portal.tuky.lab": check.OK, "www.tuky.lab": check.Partial, "no.tuky.lab": check.DNSNXDomain} {
+		r := d.run(dnsKind(), newDNS, check.Options{"name": name, "server": d.validating.Addr(), "ipv6": true}, check.Env{})
+		want(t, r, reason)
+		if n, ok := r.Facts.Get("aaaa_count"); reason != check.DNSNXDomain && (!ok || (n == 1) != (reason == check.OK)) {
+			t.Errorf("%s: aaaa_count %v %v", name, n, ok)
+		}
+	}
+}
