@@ -58,6 +58,10 @@ func (c *center) attestHandler(w http.ResponseWriter, r *http.Request) {
 		answer(w, nil, fmt.Errorf("the request cannot be read: %w", err))
 		return
 	}
+	if unit := access.Of(r.Context()).Unit; unit != "" && unit != req.Form.Unit {
+		http.Error(w, "You enter documents of unit "+unit+" alone.", http.StatusForbidden)
+		return
+	}
 	a, err := c.attest(r.Context(), req, access.User(r.Context()))
 	answer(w, a, err)
 }

@@ -37,6 +37,7 @@ type command struct {
 func commands() []command {
 	return []command{
 		{"run", "[--data DIR] [--profile DIR] [--listen ADDR] [--agents ADDR]", "the centre itself, with everything embedded; also what happens without a command", runRun},
+		{"user", "add|list|role|disable|enable|reset|remove|token|end-token NAME …", "people who may use the board, and tokens for programs", runUser},
 		{"link", "[--data DIR]", "a fresh one-time link to the board", runLink},
 		{"token", "--unit ID [--machine NAME]", "a token with which one machine of the unit enrols", runToken},
 		{"revoke", "--machine NAME --why TEXT", "end a machine's identity, of one that was lost or stolen", runRevoke},

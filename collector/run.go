@@ -129,7 +129,7 @@ func serveCenter(ctx context.Context, s setup, stdout io.Writer) (err error) {
 		return fmt.Errorf("%s for the board: %w; name another address with --listen", s.config.Listen, err)
 	}
 	defer pages.Close()
-	acc, err := access.New(access.Options{Dir: s.dir, Now: s.now, Hosts: c.names(), Logger: s.log})
+	acc, err := access.New(access.Options{Dir: s.dir, Now: s.now, Hosts: c.names(), Logger: s.log, Log: c.store})
 	if err != nil {
 		return err
 	}

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"crypto/subtle"
 	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"egovmon/collector/access"
@@ -24,19 +26,69 @@ const (
 	pathAudit        = "/api/local/audit"
 	pathFleet        = "/api/local/fleet"
 	pathPlan         = "/api/local/plan"
+	pathUsers        = "/api/local/users"
 )
 
 // web makes the server of board, PromQL API and metrics on a listener.
 func (c *center) web(acc *access.Access, m *metrics, l net.Listener) (*http.Server, net.Listener, error) {
-	pages := board.NewHandler(&source{c: c}, board.Options{Now: c.now, Logger: c.log, User: access.User, Ack: c.incidents.Ack})
+	pages := board.NewHandler(&source{c: c}, board.Options{Now: c.now, Logger: c.log, User: acks, Ack: c.incidents.Ack, People: members{acc},
+		Unit: func(ctx context.Context) string { return access.Of(ctx).Unit }})
 	metrics := m.handler()
 	mux := http.NewServeMux()
-	mux.Handle("/", pages)
-	mux.Handle("/api/v1/", c.series.Handler())
-	mux.Handle("/metrics", metrics)
-	mux.Handle("/probe", metrics)
-	mux.HandleFunc("GET /api/sd", m.discover)
-	mux.Handle("/log/", http.StripPrefix("/log", c.store.Handler()))
+	mux.Handle("/", access.Need(access.ScopeBoard, pages))
+	mux.Handle("/api/v1/", access.Need(access.ScopeSeries, c.series.Handler()))
+	mux.Handle("/metrics", access.Need(access.ScopeMetrics, metrics))
+	mux.Handle("/probe", access.Need(access.ScopeMetrics, metrics))
+	mux.Handle("GET /api/sd", access.Need(access.ScopeMetrics, http.HandlerFunc(m.discover)))
+	mux.Handle("/log/", access.Need(access.ScopeLog, http.StripPrefix("/log", c.store.Handler())))
+	c.local(rightful{mux}, acc)
+	inner := acc.Middleware(mux)
+	s := &http.Server{Handler: asWebUser(inner), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute,
+		WriteTimeout: 5 * time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
+	secured, err := exporter.Secure(s, l, c.config.WebConfig)
+	s.Handler = exceptLocal(acc.LocalToken(), inner, s.Handler)
+	return s, secured, err
+}
+
+// acks names who may take note of incidents: people, never programs.
+func acks(ctx context.Context) string {
+	if w := access.Of(ctx); w.Person && w.May(access.ScopeAck) {
+		return w.Name
+	}
+	return ""
+}
+
+// members are the people of the board's pages.
+type members struct{ *access.Access }
+
+// Me names who has signed in.
+func (m members) Me(ctx context.Context) (name string, admin bool) {
+	w := access.Of(ctx)
+	if m.Any() {
+		name = w.Name
+	}
+	return name, w.May(access.ScopeUsers)
+}
+
+// A rightful mux answers the paths of subcommands to who has the right that each needs.
+type rightful struct{ *http.ServeMux }
+
+func (m rightful) HandleFunc(pattern string, f http.HandlerFunc) {
+	s := access.ScopeFigures
+	switch _, path, _ := strings.Cut(pattern, " "); path {
+	case pathLink, pathUsers, pathRecovery:
+		s = access.ScopeUsers
+	case pathToken, pathRevoke:
+		s = access.ScopeEnrol
+	case pathAttest:
+		s = access.ScopeAttest
+	}
+	m.Handle(pattern, access.Need(s, f))
+}
+
+// local answers this machine's own subcommands.
+func (c *center) local(mux rightful, acc *access.Access) {
+	mux.HandleFunc("POST "+pathUsers, c.usersHandler(acc))
 	mux.HandleFunc("POST "+pathLink, func(w http.ResponseWriter, r *http.Request) {
 		link, err := acc.Link(base(r))
 		answer(w, map[string]string{"link": link}, err)
@@ -85,12 +137,6 @@ func (c *center) web(acc *access.Access, m *metrics, l net.Listener) (*http.Serv
 		p, err := c.wouldPlan(req)
 		answer(w, p, err)
 	})
-	inner := acc.Middleware(mux)
-	s := &http.Server{Handler: asWebUser(inner), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute,
-		WriteTimeout: 5 * time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
-	secured, err := exporter.Secure(s, l, c.config.WebConfig)
-	s.Handler = exceptLocal(acc.LocalToken(), inner, s.Handler)
-	return s, secured, err
 }
 
 // asWebUser takes a user of the web configuration, whose password was right, for who acts.

@@ -1,7 +1,6 @@
 package access
 
 import (
-	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -13,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -54,9 +54,12 @@ type Options struct {
 	Hosts []string
 	// Logger takes what happened: sessions that began, requests that were refused. Nil discards it.
 	Logger *slog.Logger
+	// Log takes every change of users and tokens as a leaf. Without one there are no users.
+	Log Log
 }
 
-// An Access knows the sessions, the open links and the local token. Its methods may be called from several goroutines.
+// An Access knows the users, the sessions, the open links and the tokens. Its methods may be called from several
+// goroutines.
 type Access struct {
 	dir      string
 	now      func() time.Time
@@ -65,6 +68,9 @@ type Access struct {
 	token    string
 	failures *rate.Limiter
 	pages    *template.Template
+	people   people
+	locks    locks
+	hashing  chan struct{} // holds as many as passwords are being checked
 
 	mu       sync.Mutex
 	links    map[digest]time.Time // when each open link ends
@@ -86,6 +92,7 @@ func New(o Options) (*Access, error) {
 		failures: rate.NewLimiter(failuresASecond, failuresAtOnce),
 		links:    map[digest]time.Time{},
 		sessions: map[digest]session{},
+		hashing:  make(chan struct{}, maxHashing),
 	}
 	if a.now == nil {
 		a.now = time.Now
@@ -109,6 +116,10 @@ func New(o Options) (*Access, error) {
 		return nil, fmt.Errorf("access: %w", err)
 	}
 	if err := a.loadSessions(); err != nil {
+		return nil, fmt.Errorf("access: %w", err)
+	}
+	a.people.log, a.people.dir, a.people.now, a.people.changed = o.Log, a.dir, a.now, a.endSessions
+	if err := a.people.open(a.log); err != nil {
 		return nil, fmt.Errorf("access: %w", err)
 	}
 	return a, nil
@@ -153,16 +164,39 @@ func (a *Access) redeem(link string) (secret string, ok bool, err error) {
 	return secret, true, a.saveSessionsLocked()
 }
 
-// user returns who the secret of a session stands for, "" when for nobody.
-func (a *Access) user(secret string) string {
+// holder returns who the secret of a session stands for; ok is false when for nobody.
+func (a *Access) holder(secret string) (w Who, ok bool) {
 	d := digest(sha256.Sum256([]byte(secret)))
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	if s, ok := a.sessions[d]; ok && a.now().Before(s.ends) {
-		return s.user
+	s, ok := a.sessions[d]
+	ok = ok && a.now().Before(s.ends)
+	a.mu.Unlock()
+	if !ok {
+		return Who{}, false
 	}
-	return ""
+	return a.named(s.user)
 }
+
+// named returns what a user may do. The holder of a one-time link may do everything while there are no users; once there
+// are, it mends what they cannot, and takes note of nothing: that is for people with names.
+func (a *Access) named(user string) (w Who, ok bool) {
+	if user == Operator {
+		w = newWho(Operator, RoleAdmin, "")
+		if a.Any() {
+			w.Person = false
+			w.scopes = slices.DeleteFunc(w.scopes, func(s Scope) bool { return s == ScopeAck })
+		}
+		return w, true
+	}
+	u, ok := a.people.get(user)
+	if !ok || u.Disabled || u.Password == "" {
+		return Who{}, false
+	}
+	return newWho(u.ID, u.Role, u.Unit), true
+}
+
+// local is who sends the local token: a program of this machine.
+func local() Who { return newProgram(Program, newWho("", RoleAdmin, "").scopes) }
 
 // isToken compares in a time that tells nothing of the token.
 func (a *Access) isToken(s string) bool {
@@ -205,18 +239,4 @@ func dropOldest[V any](m map[digest]V, n int, at func(V) time.Time) {
 		}
 		delete(m, oldest)
 	}
-}
-
-type userKey struct{}
-
-// WithUser returns a context in which user is already known, for a layer before [Access.Middleware] that has
-// established who it is.
-func WithUser(ctx context.Context, user string) context.Context {
-	return context.WithValue(ctx, userKey{}, user)
-}
-
-// User returns who acts in a request that passed [Access.Middleware]; "" in any other context.
-func User(ctx context.Context) string {
-	u, _ := ctx.Value(userKey{}).(string)
-	return u
 }

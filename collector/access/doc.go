@@ -7,7 +7,19 @@
 // basic authentication; the first start writes one for local use into the data folder. What changes something must come
 // from the board's own pages, unless a bearer token comes with it, which no browser adds by itself.
 //
-// Secrets have 128 random bits or more, and only their SHA-256 is kept, the local token apart, which is a file that its
-// owner alone can read. So failures need no lock-out, which would shut out whoever has a right to enter: they are slowed
-// and logged at a bounded rate, and who has the right secret is never among them.
+// # People
+//
+// Once there are users, people enter by name: a password (Argon2id) and, for those who run the district's monitoring, a
+// one-time code (RFC 6238). A user has a role, which is a set of scopes, and may be bound to one unit. Nobody knows
+// another's password: who makes a user gets a link with which that person sets it. Taking note of an incident needs a
+// person; programs, and the holder of a link once there are users, cannot. Every change of users, roles and tokens is a
+// leaf of the log before it holds; secrets and display names are in users.json alone, and what the file says of roles
+// counts only as far as the leaves bear it out.
+//
+// # Guessing
+//
+// Links, tokens and session cookies have 128 random bits or more, and only their SHA-256 is kept, the local token apart,
+// which is a file that its owner alone can read. Failures with these need no lock-out: they are slowed and logged at a
+// bounded rate, and who has the right secret is never among them. Passwords are another matter: five wrong tries lock a
+// user for 15 minutes, tries of one address are limited, and an answer does not tell whether a name is known.
 package access

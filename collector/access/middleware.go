@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strings"
 	"time"
 )
@@ -29,8 +30,17 @@ func (a *Access) Middleware(next http.Handler) http.Handler {
 			a.openLink(w, r, secret)
 			return
 		}
-		user, bearer := a.who(r)
-		if user == "" {
+		if a.people.log != nil && (r.URL.Path == loginPath || strings.HasPrefix(r.URL.Path, setupPath)) {
+			if err := csrf.Check(r); err != nil {
+				a.refused(r, "cross-origin")
+				http.Error(w, "This request came from another site's page.", http.StatusForbidden)
+				return
+			}
+			a.entrance(w, r)
+			return
+		}
+		who, bearer := a.who(r)
+		if who.Name == "" {
 			a.unknown(w, r)
 			return
 		}
@@ -40,30 +50,53 @@ func (a *Access) Middleware(next http.Handler) http.Handler {
 			http.Error(w, "This request came from another site's page.", http.StatusForbidden)
 			return
 		}
-		next.ServeHTTP(w, r.WithContext(WithUser(r.Context(), user)))
+		if r.URL.Path == logoutPath && r.Method == http.MethodPost {
+			a.leave(w, r)
+			return
+		}
+		next.ServeHTTP(w, r.WithContext(With(r.Context(), who)))
 	})
 }
 
-// who returns who sent a request, "" for nobody known, and whether a bearer token said so.
-func (a *Access) who(r *http.Request) (user string, bearer bool) {
-	if u := User(r.Context()); u != "" {
-		return u, false
+// Need lets through to next who has a right. Others are told that they lack it.
+func Need(s Scope, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !Of(r.Context()).May(s) {
+			http.Error(w, "You have no right to this: it needs the scope "+string(s)+".", http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// who returns who sent a request, nobody for who is not known, and whether a bearer token said so.
+func (a *Access) who(r *http.Request) (w Who, bearer bool) {
+	if w := Of(r.Context()); w.Name != "" {
+		return w, false
 	}
 	if scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
-		if a.isToken(strings.TrimSpace(token)) {
-			return Program, true
-		}
-		return "", false
+		w, _ := a.holderOf(strings.TrimSpace(token))
+		return w, w.Name != ""
 	}
-	if _, password, ok := r.BasicAuth(); ok && a.isToken(password) {
-		return Program, false
+	if _, password, ok := r.BasicAuth(); ok {
+		if w, ok := a.holderOf(password); ok {
+			return w, false
+		}
 	}
 	for _, c := range r.CookiesNamed(cookieName(r)) {
-		if u := a.user(c.Value); u != "" {
-			return u, false
+		if w, ok := a.holder(c.Value); ok {
+			return w, false
 		}
 	}
-	return "", false
+	return Who{}, false
+}
+
+// holderOf returns the program that a token is of.
+func (a *Access) holderOf(token string) (Who, bool) {
+	if a.isToken(token) {
+		return local(), true
+	}
+	return a.people.program(token)
 }
 
 // unknown answers who has no session and no token: people with a page that says how to get in, programs in one line.
@@ -73,7 +106,13 @@ func (a *Access) unknown(w http.ResponseWriter, r *http.Request) {
 		tooMany(w)
 		return
 	}
-	if r.URL.Path == "/" && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+	looks := r.Method == http.MethodGet || r.Method == http.MethodHead
+	if looks && a.Any() && strings.Contains(r.Header.Get("Accept"), "text/html") {
+		w.Header().Set("Cache-Control", "no-store")
+		http.Redirect(w, r, loginPath+"?next="+url.QueryEscape(r.URL.RequestURI()), http.StatusSeeOther)
+		return
+	}
+	if r.URL.Path == "/" && looks {
 		a.page(w, http.StatusUnauthorized, pageEnter)
 		return
 	}
@@ -102,7 +141,7 @@ func (a *Access) openLink(w http.ResponseWriter, r *http.Request, link string) {
 		// The session is good until this program ends; only the next start will not know it.
 		a.log.Error("a session could not be written down; it ends with the program", "err", err)
 	case !ok && User(r.Context()) == "":
-		if user, _ := a.who(r); user == "" {
+		if who, _ := a.who(r); who.Name == "" {
 			if !a.refused(r, "link") {
 				tooMany(w)
 				return
@@ -113,10 +152,15 @@ func (a *Access) openLink(w http.ResponseWriter, r *http.Request, link string) {
 	}
 	if ok {
 		a.log.Info("a session began", "user", Operator, "remote", r.RemoteAddr)
-		http.SetCookie(w, &http.Cookie{Name: cookieName(r), Value: secret, Path: "/", MaxAge: int(SessionLife / time.Second),
-			HttpOnly: true, Secure: r.TLS != nil, SameSite: http.SameSiteLaxMode})
+		setSession(w, r, secret)
 	}
 	http.Redirect(w, r, "/", http.StatusSeeOther)
+}
+
+// setSession gives a browser the secret of its session.
+func setSession(w http.ResponseWriter, r *http.Request, secret string) {
+	http.SetCookie(w, &http.Cookie{Name: cookieName(r), Value: secret, Path: "/", MaxAge: int(SessionLife / time.Second),
+		HttpOnly: true, Secure: r.TLS != nil, SameSite: http.SameSiteLaxMode})
 }
 
 // ahead reports whether a browser or proxy loads something that nobody has asked for yet.
@@ -142,8 +186,10 @@ func (a *Access) refused(r *http.Request, why string) bool {
 		return false
 	}
 	path := r.URL.Path
-	if strings.HasPrefix(path, linkPath) {
-		path = linkPath
+	for _, p := range []string{linkPath, setupPath} { // what follows is a secret
+		if strings.HasPrefix(path, p) {
+			path = p
+		}
 	}
 	a.log.LogAttrs(r.Context(), slog.LevelWarn, "request refused", slog.String("reason", why), slog.String("remote", r.RemoteAddr),
 		slog.String("path", cut(path, 80)), slog.String("host", cut(r.Host, 80)))

@@ -32,6 +32,10 @@ type Options struct {
 	Ack func(ctx context.Context, id, user, note string) error
 	// User names who acts in a request. Who has no name, nobody has while it is nil, gets no buttons.
 	User func(ctx context.Context) string
+	// Unit is the only unit that who acts may see; "", and nil, is all.
+	Unit func(ctx context.Context) string
+	// People shows and changes who may enter. Nil: the board has no such page.
+	People People
 }
 
 // Names of what a browser keeps or sends.
@@ -50,6 +54,8 @@ type handler struct {
 	fresh  time.Duration
 	ack    func(ctx context.Context, id, user, note string) error
 	user   func(ctx context.Context) string
+	unit   func(ctx context.Context) string
+	people People
 	assets *assets
 	pages  *template.Template
 
@@ -65,11 +71,14 @@ type handler struct {
 //	/check/{machine}/{check}        what one check saw last
 //	/incident/{id}                  one incident
 //	/incident/{id}/ack              takes note of it (POST, form value note)
+//	/account                        who one is, and one's password
+//	/users                          who may enter, and programs' tokens; for administrators
 //	/api/board                      a View
 //	/api/check/{machine}/{check}    a Detail
 //	/assets/NAME                    style and script, named by their hash
 func NewHandler(src Source, o Options) http.Handler {
-	h := &handler{src: src, now: o.Now, log: o.Logger, fresh: o.Fresh, ack: o.Ack, user: o.User, assets: loadAssets(), pages: parsePages()}
+	h := &handler{src: src, now: o.Now, log: o.Logger, fresh: o.Fresh, ack: o.Ack, user: o.User, unit: o.Unit, people: o.People,
+		assets: loadAssets(), pages: parsePages()}
 	if h.now == nil {
 		h.now = time.Now
 	}
@@ -82,6 +91,9 @@ func NewHandler(src Source, o Options) http.Handler {
 	if h.user == nil {
 		h.user = func(context.Context) string { return "" }
 	}
+	if h.unit == nil {
+		h.unit = func(context.Context) string { return "" }
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", h.front)
 	mux.HandleFunc("GET /service/{service}", h.service)
@@ -91,6 +103,9 @@ func NewHandler(src Source, o Options) http.Handler {
 		mux.HandleFunc("GET /incident/{id}/ack", h.ackAddress)
 		mux.HandleFunc("POST /incident/{id}/ack", h.acknowledge)
 	}
+	if h.people != nil {
+		h.peoplePages(mux)
+	}
 	mux.HandleFunc("GET /api/board", h.apiBoard)
 	mux.HandleFunc("GET /api/check/{machine}/{check}", h.apiCheck)
 	mux.HandleFunc("GET /assets/{name}", h.assets.serve)
@@ -98,8 +113,17 @@ func NewHandler(src Source, o Options) http.Handler {
 	return mux
 }
 
-// current returns the View, at most fresh old.
+// current returns the View, at most fresh old, as far as who asks may see it.
 func (h *handler) current(ctx context.Context) (View, error) {
+	v, err := h.whole(ctx)
+	if unit := h.unit(ctx); err == nil && unit != "" {
+		v = v.of(unit)
+	}
+	return v, err
+}
+
+// whole returns the View for who may see all.
+func (h *handler) whole(ctx context.Context) (View, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	now := h.now()
@@ -150,7 +174,7 @@ func (h *handler) check(w http.ResponseWriter, r *http.Request) {
 		h.failed(w, r, http.StatusServiceUnavailable, err)
 		return
 	}
-	d, ok, err := h.src.Check(r.Context(), r.PathValue("machine"), r.PathValue("check"))
+	d, ok, err := h.detail(r)
 	switch {
 	case err != nil:
 		h.failed(w, r, http.StatusServiceUnavailable, err)
@@ -164,6 +188,15 @@ func (h *handler) check(w http.ResponseWriter, r *http.Request) {
 	h.write(w, r, http.StatusOK, frame{Title: p.ServiceName + " – " + d.Check, Name: "check", District: v.District.in(l), Lang: l, Body: p})
 }
 
+// detail is the check of the address, if who asks may see it.
+func (h *handler) detail(r *http.Request) (d Detail, ok bool, err error) {
+	d, ok, err = h.src.Check(r.Context(), r.PathValue("machine"), r.PathValue("check"))
+	if unit := h.unit(r.Context()); unit != "" && d.Unit != unit {
+		return Detail{}, false, err
+	}
+	return d, ok, err
+}
+
 func (h *handler) apiBoard(w http.ResponseWriter, r *http.Request) {
 	v, err := h.current(r.Context())
 	if err != nil {
@@ -175,7 +208,7 @@ func (h *handler) apiBoard(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *handler) apiCheck(w http.ResponseWriter, r *http.Request) {
-	d, ok, err := h.src.Check(r.Context(), r.PathValue("machine"), r.PathValue("check"))
+	d, ok, err := h.detail(r)
 	switch {
 	case err != nil:
 		h.log.Error("board: no check", "err", err)
@@ -226,6 +259,8 @@ type frame struct {
 	Still               bool // it answers a form and is not to be asked for again
 	Style, Script, Icon string
 	OtherLang           string // address of this page in the other language
+	Me                  string // who has signed in; "" while there are no users
+	Admin               bool   // … and may change who may enter
 }
 
 // Say is words.Say in the frame's language, for templates.
@@ -237,6 +272,9 @@ func (f frame) NoteChars() int { return noteChars }
 // write renders a page, or with part=main only what changes of it, and answers 304 to who has it already.
 func (h *handler) write(w http.ResponseWriter, r *http.Request, status int, f frame) {
 	f.Style, f.Script, f.Icon = h.assets.path("board.css"), h.assets.path("board.js"), h.assets.path("icon.svg")
+	if h.people != nil {
+		f.Me, f.Admin = h.people.Me(r.Context())
+	}
 	f.OtherLang = "?lang=en"
 	if f.Lang == words.EN {
 		f.OtherLang = "?lang=vi"
