@@ -63,6 +63,7 @@ func loopOptions() []check.Option {
 		{Name: "daily", Type: check.TypeInt, Default: "500", Min: 2, Max: 20000, Help: "The most copies sent in a day (UTC), one for each mailbox; then runs only look."},
 		{Name: "late", Type: check.TypeDuration, Default: "5m", Min: 1, Max: 86400, Help: "A letter that takes longer than this is mail_late."},
 		{Name: "lost", Type: check.TypeDuration, Default: "1h", Min: 2, Max: 7 * 86400, Help: "A letter that the server took and that is not there after this time is mail_lost; when it comes after all it was late."},
+		{Name: "wait", Type: check.TypeDuration, Min: 0, Max: 600, Help: "How long a run waits for the letter that it has handed in, and looks again; without it as long as the timeout lets it. What is not there then is found by a later run."},
 		{Name: "attachment", Type: check.TypeBytes, Default: "4KiB", Min: 1, Max: 64 << 10, Help: "The size of the attachment that is compared by its hash."},
 		{Name: "pass", Type: check.TypeStrings, Max: 3, Help: "What the receiver must have found in order: of [spf, dkim, dmarc]; another result, or none, is mail_auth."},
 		{Name: "authserv", Type: check.TypeString, Help: "The name under which the receiving server writes what it found (Authentication-Results); without it that of the topmost header."},
@@ -124,6 +125,7 @@ type loopCheck struct {
 	pass       []string
 	authserv   string
 	timeout    time.Duration
+	wait       time.Duration // -1 for as long as there is time
 	now        func() time.Time
 
 	ledger ledger
@@ -134,6 +136,14 @@ type loopCheck struct {
 }
 
 func newLoop(o check.Options, env check.Env) (check.Func, error) {
+	c, err := newLoopCheck(o, env)
+	if err != nil {
+		return nil, err
+	}
+	return c.run, nil
+}
+
+func newLoopCheck(o check.Options, env check.Env) (*loopCheck, error) {
 	out := maps.Clone(o)
 	send, err := newServer(out, env)
 	if err != nil {
@@ -149,10 +159,13 @@ func newLoop(o check.Options, env check.Env) (check.Func, error) {
 	c := &loopCheck{
 		smtp: &smtpCheck{server: send}, imap: &imapCheck{server: fetch}, key: func() (string, error) { return reach.Secret(env, o.String("key")) },
 		mailbox: o.String("mailbox"), peers: o.Strings("peers"), each: int(o.Int("each")), pace: o.Duration("pace"), daily: int(o.Int("daily")),
-		attachment: int(o.Int("attachment")), authserv: o.String("authserv"), timeout: env.Timeout, now: send.now,
+		attachment: int(o.Int("attachment")), authserv: o.String("authserv"), timeout: env.Timeout, wait: -1, now: send.now,
 		ledger: ledger{late: o.Duration("late"), lost: o.Duration("lost")},
 	}
-	return c.run, c.validate(o)
+	if o.Has("wait") {
+		c.wait = o.Duration("wait")
+	}
+	return c, c.validate(o)
 }
 
 // validate checks what one option says about another.

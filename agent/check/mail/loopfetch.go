@@ -97,7 +97,7 @@ func (b *mailboxView) look(all bool) *reach.Fault {
 			return bad
 		}
 	}
-	b.run.searched = b.run.left == 0
+	b.run.opened, b.run.searched = true, b.run.left == 0
 	return nil
 }
 

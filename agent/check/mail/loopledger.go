@@ -23,6 +23,7 @@ const echoWithin = 4 * time.Second
 type posted struct {
 	serial uint64
 	at     time.Time // when it was taken
+	absent time.Time // when the mailbox was last searched to the end without it; the zero Time before the first search
 	lost   bool      // it was reported so
 }
 
@@ -83,6 +84,7 @@ func (l *ledger) overdue(now time.Time) (newly int, bad *reach.Fault) {
 	for i := range l.out {
 		p := &l.out[i]
 		age := now.Sub(p.at)
+		p.absent = now
 		if age >= l.lost && !p.lost {
 			p.lost = true
 			newly++

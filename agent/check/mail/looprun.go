@@ -38,9 +38,10 @@ type loopRun struct {
 	left     int
 	again    int
 	foreign  int
-	after    int // came after all
-	newly    int // lost
-	searched bool
+	after    int  // came after all
+	newly    int  // lost
+	opened   bool // the mailbox was searched
+	searched bool // and nothing was left in it
 	loggedIn *float64
 	view     []*reach.Fault // what is not as it should be of the servers' certificates
 }
@@ -98,9 +99,12 @@ func (r *loopRun) withMailbox(s *session, begin time.Time) *reach.Fault {
 
 // await looks again and again until this run's letter is there, or the time is nearly over.
 func (r *loopRun) await(box *mailboxView) *reach.Fault {
-	pause := firstLook
+	pause, begin := firstLook, time.Now()
 	for r.sent != 0 && (r.own == nil || r.own.serial != r.sent) {
-		if end, ok := r.ctx.Deadline(); ok && time.Until(end) < pause+reserve+r.lookTook(box) {
+		if end, ok := r.ctx.Deadline(); ok && time.Until(end) < pause+reserve+2*box.took { // the next look may take longer
+			return nil
+		}
+		if r.wait >= 0 && time.Since(begin)+pause > r.wait {
 			return nil
 		}
 		t := time.NewTimer(pause)
@@ -117,9 +121,6 @@ func (r *loopRun) await(box *mailboxView) *reach.Fault {
 	}
 	return nil
 }
-
-// lookTook is twice what the last look took.
-func (r *loopRun) lookTook(box *mailboxView) time.Duration { return 2 * box.took }
 
 // meetLetter judges one letter that was found.
 func (r *loopRun) meetLetter(text []byte, whole bool, placed time.Time) {
@@ -159,8 +160,8 @@ func (r *loopRun) judge(l *letter, was *posted) *reach.Fault {
 		whose = "a letter of " + told(l.from)
 	}
 	took := l.transit(wayOf(l.stamps, l.found))
-	if was != nil { // our own clock alone tells whether it is late beyond doubt
-		took = min(took, l.found.Sub(was.at))
+	if was != nil { // between the last look without it and this one, whatever the servers' clocks say
+		took = max(min(took, l.found.Sub(was.at)), was.absent.Sub(was.at))
 	}
 	var bad *reach.Fault
 	if l.altered != "" {
@@ -234,8 +235,8 @@ func (r *loopRun) tell() {
 		f.Add("accepted_count", float64(r.accepted))
 		f.Add("refused_count", float64(r.refused))
 	}
-	if !r.searched {
-		f.Add("searched_code", 0)
+	f.Add("searched_code", truth(r.searched))
+	if !r.opened {
 		return
 	}
 	altered, slowest := 0, time.Duration(0)
@@ -259,7 +260,6 @@ func (r *loopRun) tell() {
 		{"foreign_count", r.foreign}, {"lost_count", r.newly}, {"came_after_all_count", r.after}} {
 		f.Add(n.name, float64(n.count))
 	}
-	f.Add("searched_code", 1)
 	if len(r.found) > 0 {
 		f.Add("transit_max_s", bounded(slowest))
 	}

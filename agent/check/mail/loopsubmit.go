@@ -3,6 +3,7 @@ package mail
 import (
 	"context"
 	"crypto/sha256"
+	"fmt"
 	"strings"
 	"time"
 
@@ -31,22 +32,27 @@ func (r *loopRun) submit() *reach.Fault {
 
 // handIn gives one letter to a server that has let us in. RFC 5321, section 3.3.
 func (r *loopRun) handIn(s *session) *reach.Fault {
-	reply, bad := s.ask("MAIL FROM:<"+r.mailbox+">\r\n", "MAIL")
+	to := r.chosen()
+	t := token{serial: newSerial(), sent: r.now().Truncate(time.Millisecond).UTC(), from: r.mailbox}
+	attachment := content(t.serial, r.secret, r.attachment)
+	t.sum = sha256.Sum256(attachment)
+	text := compose(t, r.secret, attachment, to)
+	size := ""
+	if r.smtp.offers.has("SIZE") {
+		size = fmt.Sprintf(" SIZE=%d", len(text)) // RFC 1870: what does not fit is refused at once
+	}
+	reply, bad := s.ask("MAIL FROM:<"+r.mailbox+">"+size+"\r\n", "MAIL")
 	if bad != nil {
 		return bad
 	}
 	if reply.code != 250 {
 		return handInFault(reply, "the server does not take a letter from our mailbox")
 	}
-	to := r.chosen()
 	accepted, bad := r.recipients(s, to)
 	if bad != nil {
 		return bad
 	}
 	r.turn += len(to) - 1 // the next peers get the next letter, whatever became of this one
-	t := token{serial: newSerial(), sent: r.now().Truncate(time.Millisecond).UTC(), from: r.mailbox}
-	attachment := content(t.serial, r.secret, r.attachment)
-	t.sum = sha256.Sum256(attachment)
 	if reply, bad = s.ask("DATA\r\n", "DATA"); bad != nil {
 		return bad
 	}
@@ -55,7 +61,7 @@ func (r *loopRun) handIn(s *session) *reach.Fault {
 	}
 	// From here on the letter counts as sent, whether we hear of it or not.
 	r.last, r.copies = r.now(), r.copies+len(accepted)
-	if reply, bad = s.ask(string(compose(t, r.secret, attachment, to))+".\r\n", "the letter"); bad != nil {
+	if reply, bad = s.ask(string(text)+".\r\n", "the letter"); bad != nil {
 		return bad
 	}
 	if reply.code != 250 {
@@ -69,8 +75,12 @@ func (r *loopRun) handIn(s *session) *reach.Fault {
 // recipients names the mailboxes. That one of the peers is refused is told and is no reason not to send; our own must
 // be taken.
 func (r *loopRun) recipients(s *session, to []string) (accepted []string, bad *reach.Fault) {
+	silent := ""
+	if r.smtp.offers.has("DSN") {
+		silent = " NOTIFY=NEVER" // RFC 3461, section 4.1: what is lost is seen here, and reports would only fill the mailbox
+	}
 	for i, address := range to {
-		reply, bad := s.ask("RCPT TO:<"+address+">\r\n", "RCPT")
+		reply, bad := s.ask("RCPT TO:<"+address+">"+silent+"\r\n", "RCPT")
 		switch {
 		case bad != nil:
 			return nil, bad

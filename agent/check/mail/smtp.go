@@ -37,7 +37,8 @@ func smtpKind() check.Kind {
 // An smtpCheck is one check of the kind smtp.
 type smtpCheck struct {
 	server *server
-	ehlo   string // "" for the address of the connection
+	ehlo   string     // "" for the address of the connection
+	offers extensions // what the server offered last
 }
 
 func newSMTP(o check.Options, env check.Env) (check.Func, error) {
@@ -143,7 +144,8 @@ func (c *smtpCheck) hello(s *session) (extensions, *reach.Fault) {
 	if r.code != 250 {
 		return nil, r.refused("our name")
 	}
-	return parseExtensions(r.lines[1:]), nil
+	c.offers = parseExtensions(r.lines[1:])
+	return c.offers, nil
 }
 
 // smtpTLS turns on TLS. RFC 3207.

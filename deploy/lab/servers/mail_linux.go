@@ -24,7 +24,7 @@ type MailConfig struct {
 	Host    string            // the server's name, which its certificate is for
 	Domains []string          // whose letters it keeps
 	Boxes   map[string]string // mailboxes with passwords, e.g. "vhtt@tuky.lab"
-	Quotas  map[string]string // how much mailboxes may hold, e.g. "2K" or "1M"; the others have no bound
+	Quotas  map[string]string // how much mailboxes may hold, e.g. "2K" or "1M"; the others have no bound. What is full takes no letters
 	Relay   bool              // only letters are taken, over TLS alone: nobody can log in, and there is no Dovecot
 	Routes  map[string]string // domain to host:port of another server; the rest goes by the names' MX in a namespace, and nowhere on loopback
 }
@@ -78,6 +78,8 @@ smtpd_tls_security_level = TLSLEVEL
 smtpd_tls_auth_only = yes
 smtpd_sasl_type = dovecot
 smtpd_sasl_path = private/auth
+smtpd_recipient_restrictions = FULL
+smtpd_policy_service_default_action = DUNNO
 smtpd_delay_reject = no
 smtpd_client_restrictions = CLIENTS
 smtpd_discard_ehlo_keywords = DISCARDED
@@ -133,6 +135,16 @@ userdb {
 }
 plugin {
   quota = maildir:Mailbox
+  quota_status_success = DUNNO
+  quota_status_nouser = DUNNO
+  quota_status_overquota = "552 5.2.2 Mailbox is full"
+}
+service quota-status {
+  executable = quota-status -p postfix
+  client_limit = 1
+  unix_listener DIR/queue/private/quota-status {
+    mode = 0666
+  }
 }
 protocol imap {
   mail_plugins = $mail_plugins imap_quota
@@ -263,7 +275,10 @@ func (m *Mail) configure() error {
 		}
 		routes = append(routes, fmt.Sprintf("{ %s = smtp:[%s]:%s }", domain, host, port))
 	}
-	others, protocol, discarded, deferred, clients := "error:nothing leaves this machine", "ipv4", "", "", ""
+	others, protocol, discarded, deferred, clients, full := "error:nothing leaves this machine", "ipv4", "", "", "", ""
+	if len(m.c.Quotas) > 0 {
+		full = "check_policy_service unix:private/quota-status"
+	}
 	level, master := "may", postfixMaster
 	if m.c.Relay {
 		level, master = "encrypt", strings.NewReplacer("IP:{587}", "#", "IP:{465}", "#").Replace(master)
@@ -284,7 +299,7 @@ func (m *Mail) configure() error {
 		clients = "reject"
 	}
 	fill := strings.NewReplacer("DIR", m.p.Dir, "HOST", m.c.Host, "PROTOCOL", protocol, "DOMAINS", strings.Join(m.c.Domains, " "), "BOXES", inline(boxes),
-		"ROUTES", inline(routes), "OTHERS", others, "UID", strconv.Itoa(uid), "GID", strconv.Itoa(gid), "DISCARDED", discarded, "TLSLEVEL", level, "CLIENTS", clients, "DEFERRED", deferred,
+		"ROUTES", inline(routes), "OTHERS", others, "UID", strconv.Itoa(uid), "GID", strconv.Itoa(gid), "DISCARDED", discarded, "TLSLEVEL", level, "CLIENTS", clients, "FULL", full, "DEFERRED", deferred,
 		"IP", m.p.IP.String(), "{25}", m.port(25), "{587}", m.port(587), "{465}", m.port(465), "{143}", m.port(143), "{993}", m.port(993))
 	for name, text := range map[string]string{"etc/main.cf": postfixMain, "etc/master.cf": master, "dovecot.conf": dovecotSettings} {
 		path := filepath.Join(m.p.Dir, name)
