@@ -40,7 +40,7 @@ func (x *Index) Add(ctx context.Context, batches ...history.Batch) error {
 	err := x.addLocked(ctx, batches)
 	if err != nil {
 		clear(x.journals) // they may be ahead of the file
-		return fmt.Errorf("history index %s: add leaves from %d: %w", x.path, batches[0].Leaf, err)
+		return fmt.Errorf("history index %s: add leaves from %d: %w", x.path, batches[0].Leaf, explained(err))
 	}
 	return nil
 }
@@ -51,25 +51,24 @@ func (x *Index) addLocked(ctx context.Context, batches []history.Batch) error {
 		return err
 	}
 	defer func() { _ = tx.Rollback() }() // does nothing after Commit
-	w := &writer{ctx: ctx, tx: tx, journals: x.journals, changed: map[int64]*history.Journal{}, months: map[monthKey]*month{},
+	w := &writer{ctx: ctx, tx: &snapshot{Tx: tx}, journals: x.journals, changed: map[int64]*kept{}, months: map[monthKey]*month{},
 		checks: map[string]int64{"*": 0}}
-	var next int64
-	if err := tx.QueryRowContext(ctx, "SELECT next FROM cursor").Scan(&next); err != nil {
+	if w.cursor, err = readCursor(ctx, tx); err != nil {
 		return err
 	}
 	for _, b := range batches {
-		if b.Leaf < next {
+		if b.Leaf < w.cursor.next {
 			continue
 		}
 		if err := w.batch(b); err != nil {
 			return fmt.Errorf("leaf %d of %s: %w", b.Leaf, b.Machine, err)
 		}
-		next = b.Leaf + 1
+		w.cursor.next = b.Leaf + 1
 	}
 	if err := w.flush(); err != nil {
 		return err
 	}
-	if _, err := tx.ExecContext(ctx, "UPDATE cursor SET next = ?", next); err != nil {
+	if err := w.cursor.write(ctx, tx); err != nil {
 		return err
 	}
 	if err := tx.Commit(); err != nil {
@@ -84,9 +83,10 @@ func (x *Index) addLocked(ctx context.Context, batches []history.Batch) error {
 // A writer holds what one transaction has changed and not yet written.
 type writer struct {
 	ctx      context.Context
-	tx       *sql.Tx
-	journals map[int64]*history.Journal // of the index
-	changed  map[int64]*history.Journal
+	tx       *snapshot
+	cursor   cursorRow
+	journals map[int64]*kept // of the index
+	changed  map[int64]*kept
 	months   map[monthKey]*month
 	checks   map[string]int64
 }
@@ -100,6 +100,7 @@ type monthKey struct {
 
 type month struct {
 	runs  []history.Run
+	fresh bool // the file has none
 	dirty bool
 }
 
@@ -109,7 +110,7 @@ func (w *writer) batch(b history.Batch) error {
 	if err != nil {
 		return err
 	}
-	id, j, err := w.journal(machine, b.Journal)
+	id, j, err := w.journal(&machine, b.Journal)
 	if err != nil {
 		return err
 	}
@@ -121,14 +122,14 @@ func (w *writer) batch(b history.Batch) error {
 			err = w.stretch(id, *e.Range)
 		case e.Plan != nil:
 			if j.Apply(*e.Plan) {
-				err = w.applied(id, *e.Plan)
+				err = w.applied(id, j, *e.Plan)
 			}
 		case e.Begin != nil:
-			err = errors.Join(w.rest(id, j.Start(e.Begin.At)), w.previous(machine, id, b.Journal, e.Begin.Previous))
+			err = errors.Join(w.rest(id, j.Start(e.Begin.At)), w.previous(machine, b.Journal, e.Begin.Previous))
 		case e.End != nil:
 			err = w.rest(id, j.Stop(*e.End))
 		case e.Cloned != nil:
-			err = w.cloned(machine, *e.Cloned)
+			err = w.cloned(&machine, *e.Cloned)
 		}
 		if err != nil {
 			return err
@@ -138,81 +139,122 @@ func (w *writer) batch(b history.Batch) error {
 	return nil
 }
 
-func (w *writer) machine(name, unit string) (id int64, err error) {
-	err = w.tx.QueryRowContext(w.ctx, `INSERT INTO machines (name, unit) VALUES (?, ?)
-		ON CONFLICT (name) DO UPDATE SET unit = excluded.unit WHERE unit <> excluded.unit RETURNING id`, name, unit).Scan(&id)
-	if errors.Is(err, sql.ErrNoRows) { // nothing to change
-		err = w.tx.QueryRowContext(w.ctx, "SELECT id FROM machines WHERE name = ?", name).Scan(&id)
+func (w *writer) machine(name, unit string) (machineRow, error) {
+	m, there, err := w.tx.readMachine(w.ctx, name)
+	if err != nil || there && m.unit == unit {
+		return m, err
 	}
-	return id, err
+	if !there {
+		m = machineRow{name: name}
+		if err := w.tx.QueryRowContext(w.ctx, "INSERT INTO machines (name, unit, journals, cloned, sum) VALUES (?, '', 0, 0, 0) RETURNING id", name).Scan(&m.id); err != nil {
+			return m, err
+		}
+		w.cursor.machines++
+		w.tx.names[name] = true
+	}
+	m.unit = unit
+	return m, m.write(w.ctx, w.tx.Tx)
 }
 
 // cloned notes since when, and perhaps until when, a machine was two.
-func (w *writer) cloned(machine int64, c history.Cloned) error {
+func (w *writer) cloned(m *machineRow, c history.Cloned) error {
 	var until any
 	if !c.To.IsZero() {
 		until = c.To.Unix()
 	}
-	_, err := w.tx.ExecContext(w.ctx, "INSERT OR REPLACE INTO cloned VALUES (?, ?, ?)", machine, c.From.Unix(), until)
-	return err
+	since := c.From.Unix()
+	sum := clonedSum(m.id, since, until)
+	changed, err := w.tx.ExecContext(w.ctx, "UPDATE cloned SET until = ?, sum = ? WHERE machine = ? AND since = ?", until, sum, m.id, since)
+	if err != nil {
+		return err
+	}
+	if n, err := changed.RowsAffected(); n > 0 || err != nil {
+		return err
+	}
+	if _, err := w.tx.ExecContext(w.ctx, "INSERT INTO cloned VALUES (?, ?, ?, ?)", m.id, since, until, sum); err != nil {
+		return err
+	}
+	m.cloned++
+	return m.write(w.ctx, w.tx.Tx)
 }
 
 // journal returns the state of a journal. One that was never heard of is the machine's latest, until its begin says more.
-func (w *writer) journal(machine int64, name string) (int64, *history.Journal, error) {
-	var id int64
-	var state []byte
-	err := w.tx.QueryRowContext(w.ctx, "SELECT id, state FROM journals WHERE machine = ? AND name = ?", machine, name).Scan(&id, &state)
-	if errors.Is(err, sql.ErrNoRows) {
-		err = w.tx.QueryRowContext(w.ctx, `INSERT INTO journals (machine, name, place)
-			SELECT ?, ?, 1 + coalesce(max(place), -1) FROM journals WHERE machine = ? RETURNING id`, machine, name, machine).Scan(&id)
-		if err == nil {
-			err = w.order(machine)
-		}
-	}
+func (w *writer) journal(m *machineRow, name string) (int64, *kept, error) {
+	found, err := readJournals(w.ctx, w.tx.Tx, *m, name)
 	if err != nil {
 		return 0, nil, err
 	}
-	if j, ok := w.journals[id]; ok {
-		return id, j, nil
+	if len(found) == 0 {
+		id, err := w.newJournal(m, name)
+		return id, w.journals[id], err
 	}
-	j := &history.Journal{}
-	if state != nil {
-		if j, err = unpackJournal(state); err != nil {
-			return 0, nil, fmt.Errorf("journal %s: %w", name, err)
+	id := found[0].id
+	if w.journals[id] == nil {
+		if w.journals[id] = found[0].state; found[0].state == nil {
+			return 0, nil, damaged("journal %.80q has no state", name)
 		}
 	}
-	w.journals[id] = j
-	return id, j, nil
+	return id, w.journals[id], nil
+}
+
+func (w *writer) newJournal(m *machineRow, name string) (id int64, err error) {
+	have, err := readJournals(w.ctx, w.tx.Tx, *m, "")
+	if err != nil {
+		return 0, err
+	}
+	j := journalRow{machine: m.id, name: name}
+	for _, h := range have {
+		if j.place = max(j.place, h.place+1); h.name == name {
+			return 0, damaged("journal %.80q is not found by its name", name)
+		}
+	}
+	if err := w.tx.QueryRowContext(w.ctx, "INSERT INTO journals (machine, name, place, sum) VALUES (?, ?, ?, 0) RETURNING id", m.id, name, j.place).Scan(&j.id); err != nil {
+		return 0, err
+	}
+	m.journals++
+	w.journals[j.id] = newKept()
+	if err := errors.Join(j.write(w.ctx, w.tx.Tx), m.write(w.ctx, w.tx.Tx)); err != nil {
+		return 0, err
+	}
+	return j.id, w.order(*m)
 }
 
 // previous notes which journal came before one that begins.
-func (w *writer) previous(machine, id int64, name, previous string) error {
+func (w *writer) previous(m machineRow, name, previous string) error {
 	if previous == "" || previous == name {
 		return nil
 	}
-	changed, err := w.tx.ExecContext(w.ctx, "UPDATE journals SET previous = ? WHERE id = ? AND previous IS NULL", previous, id)
-	if err != nil {
+	j, err := readJournals(w.ctx, w.tx.Tx, m, name)
+	if err != nil || j[0].previous != "" {
 		return err
 	}
-	if n, err := changed.RowsAffected(); n == 0 || err != nil {
+	j[0].previous = previous
+	if err := j[0].write(w.ctx, w.tx.Tx); err != nil {
 		return err
 	}
-	return w.order(machine)
+	return w.order(m)
 }
 
 // order puts the journals of a machine in order anew, after one was heard of or has named its predecessor.
-func (w *writer) order(machine int64) error {
-	var chain []link
-	if err := rows(w.ctx, w.tx, func(r *sql.Rows) error {
-		var l link
-		err := r.Scan(&l.id, &l.name, &l.previous)
-		chain = append(chain, l)
-		return err
-	}, "SELECT id, name, coalesce(previous, '') FROM journals WHERE machine = ? ORDER BY id", machine); err != nil {
+func (w *writer) order(m machineRow) error {
+	js, err := readJournals(w.ctx, w.tx.Tx, m, "")
+	if err != nil {
 		return err
 	}
+	slices.SortFunc(js, func(a, b storedJournal) int { return cmp.Compare(a.id, b.id) })
+	var chain []link
+	by := map[int64]journalRow{}
+	for _, j := range js {
+		chain = append(chain, link{j.id, j.name, j.previous})
+		by[j.id] = j.journalRow
+	}
 	for place, id := range ordered(chain) {
-		if _, err := w.tx.ExecContext(w.ctx, "UPDATE journals SET place = ? WHERE id = ?", place, id); err != nil {
+		j := by[id]
+		if j.place == int64(place) {
+			continue
+		}
+		j.place = int64(place)
+		if err := j.write(w.ctx, w.tx.Tx); err != nil {
 			return err
 		}
 	}
@@ -260,21 +302,22 @@ func ordered(chain []link) []int64 {
 	return out
 }
 
-func (w *writer) applied(journal int64, p history.Plan) error {
+func (w *writer) applied(journal int64, j *kept, p history.Plan) error {
 	text, err := json.Marshal(p)
 	if err != nil {
 		return fmt.Errorf("plan %s: %w", p.SHA256, err)
 	}
-	if _, err := w.tx.ExecContext(w.ctx, "INSERT INTO plans VALUES (?, ?) ON CONFLICT DO NOTHING", p.SHA256, text); err != nil {
+	if _, err := w.tx.ExecContext(w.ctx, "INSERT INTO plans VALUES (?, ?, ?) ON CONFLICT DO NOTHING", p.SHA256, text, planSum(p.SHA256, text)); err != nil {
 		return err
 	}
-	_, err = w.tx.ExecContext(w.ctx, `INSERT INTO applied SELECT ?, 1 + coalesce(max(n), -1), ?, ? FROM applied WHERE journal = ?`,
-		journal, p.At.Unix(), p.SHA256, journal)
+	n, at := j.plans, p.At.Unix()
+	j.plans++
+	_, err = w.tx.ExecContext(w.ctx, "INSERT INTO applied VALUES (?, ?, ?, ?, ?)", journal, n, at, p.SHA256, appliedSum(journal, n, at, p.SHA256))
 	return err
 }
 
 // observe takes a result.
-func (w *writer) observe(journal int64, j *history.Journal, o history.Observation) error {
+func (w *writer) observe(journal int64, j *kept, o history.Observation) error {
 	s := bounded(history.Span{From: o.From.Unix(), To: o.To.Unix()}, int64(plan.MaxEvery/time.Second))
 	o.From, o.To, o.Reason = time.Unix(s.From, 0), time.Unix(s.To, 0), listed(o.Reason)
 	closed, late := j.Observe(o)
@@ -347,14 +390,39 @@ func (w *writer) put(journal int64, name string, class int, r history.Run, how f
 	return nil
 }
 
-func (w *writer) check(name string) (id int64, err error) {
+func (w *writer) check(name string) (int64, error) {
 	if id, ok := w.checks[name]; ok {
 		return id, nil
 	}
-	if _, err = w.tx.ExecContext(w.ctx, "INSERT INTO checks (name) VALUES (?) ON CONFLICT DO NOTHING", name); err == nil {
-		err = w.tx.QueryRowContext(w.ctx, "SELECT id FROM checks WHERE name = ?", name).Scan(&id)
+	c := checkRow{name: name}
+	var sum int64
+	err := w.tx.QueryRowContext(w.ctx, "SELECT id, sum FROM checks WHERE name = ?", name).Scan(&c.id, &sum)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		if c.id, err = w.newCheck(name); err != nil {
+			return 0, err
+		}
+	case err != nil:
+		return 0, err
+	case sum != c.checksum():
+		return 0, damaged("check %d, %.80q", c.id, name)
 	}
-	w.checks[name] = id
+	w.checks[name] = c.id
+	return c.id, nil
+}
+
+func (w *writer) newCheck(name string) (id int64, err error) {
+	var hidden int
+	if err := w.tx.QueryRowContext(w.ctx, "SELECT count(*) FROM checks NOT INDEXED WHERE name = ?", name).Scan(&hidden); err != nil {
+		return 0, err
+	}
+	if hidden > 0 {
+		return 0, damaged("check %.80q is not found by its name", name)
+	}
+	if err := w.tx.QueryRowContext(w.ctx, "INSERT INTO checks (name, sum) VALUES (?, 0) RETURNING id", name).Scan(&id); err != nil {
+		return 0, err
+	}
+	_, err = w.tx.ExecContext(w.ctx, "UPDATE checks SET sum = ? WHERE id = ?", checkRow{id, name}.checksum(), id)
 	return id, err
 }
 
@@ -363,19 +431,36 @@ func (w *writer) month(k monthKey) (*month, error) {
 		return m, nil
 	}
 	var packed []byte
+	var sum int64
 	m := &month{}
-	err := w.tx.QueryRowContext(w.ctx, "SELECT packed FROM runs WHERE journal = ? AND month = ? AND chk = ? AND class = ?",
-		k.journal, k.month, k.check, k.class).Scan(&packed)
+	err := w.tx.QueryRowContext(w.ctx, "SELECT packed, sum FROM runs WHERE journal = ? AND month = ? AND chk = ? AND class = ?",
+		k.journal, k.month, k.check, k.class).Scan(&packed, &sum)
 	switch {
-	case err == nil:
-		if m.runs, err = unpack(packed, k.month); err != nil {
-			return nil, err
-		}
-	case !errors.Is(err, sql.ErrNoRows):
+	case errors.Is(err, sql.ErrNoRows):
+		m.fresh, err = true, w.whole(k)
+	case err != nil:
+	case sum != runsSum(k, packed):
+		err = damaged("the runs of check %d in month %d of journal %d", k.check, k.month, k.journal)
+	default:
+		m.runs, err = unpack(packed, k.month)
+	}
+	if err != nil {
 		return nil, err
 	}
 	w.months[k] = m
 	return m, nil
+}
+
+// whole makes sure that a month of a journal lacks nothing, before what it does not seem to have is written anew.
+func (w *writer) whole(k monthKey) error {
+	var have int64
+	if err := w.tx.QueryRowContext(w.ctx, "SELECT count(*) FROM runs WHERE journal = ? AND month = ?", k.journal, k.month).Scan(&have); err != nil {
+		return err
+	}
+	if want := w.journals[k.journal].months[k.month]; have != want {
+		return damaged("%d packed runs of month %d of journal %d are there instead of %d", have, k.month, k.journal, want)
+	}
+	return nil
 }
 
 // flush writes what has changed.
@@ -384,7 +469,7 @@ func (w *writer) flush() error {
 		return cmp.Or(cmp.Compare(a.journal, b.journal), cmp.Compare(a.month, b.month), cmp.Compare(a.check, b.check), cmp.Compare(a.class, b.class))
 	})
 	if len(keys) > 0 {
-		put, err := w.tx.PrepareContext(w.ctx, "INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?)")
+		put, err := w.tx.PrepareContext(w.ctx, "INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?)")
 		if err != nil {
 			return err
 		}
@@ -394,14 +479,18 @@ func (w *writer) flush() error {
 			if !m.dirty {
 				continue
 			}
-			if _, err := put.ExecContext(w.ctx, k.journal, k.month, k.check, k.class, pack(m.runs, k.month)); err != nil {
+			packed := pack(m.runs, k.month)
+			if _, err := put.ExecContext(w.ctx, k.journal, k.month, k.check, k.class, packed, runsSum(k, packed)); err != nil {
 				return err
+			}
+			if m.fresh {
+				w.journals[k.journal].months[k.month]++
 			}
 		}
 	}
 	for id, j := range w.changed {
-		state := packJournal(j, slices.Sorted(maps.Keys(j.Tails)))
-		if _, err := w.tx.ExecContext(w.ctx, "UPDATE journals SET state = ? WHERE id = ?", state, id); err != nil {
+		state := packJournal(j)
+		if _, err := w.tx.ExecContext(w.ctx, "UPDATE journals SET state = ?, state_sum = ? WHERE id = ?", state, stateSum(id, state), id); err != nil {
 			return err
 		}
 	}

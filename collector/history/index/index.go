@@ -12,8 +12,6 @@ import (
 	"runtime"
 	"sync"
 
-	"egovmon/collector/history"
-
 	_ "modernc.org/sqlite" // the driver "sqlite"
 )
 
@@ -21,7 +19,7 @@ import (
 var schema string
 
 // schemaVersion is PRAGMA user_version of a file that schema made.
-const schemaVersion = 4
+const schemaVersion = 5
 
 // emptied takes everything out of a file of an earlier version, which knew less of a batch. The cursor of the new one is at
 // the beginning of the log, so that it is read again.
@@ -37,8 +35,8 @@ type Index struct {
 	write *sql.DB // one connection
 	read  *sql.DB
 
-	mu       sync.Mutex                 // one Add at a time
-	journals map[int64]*history.Journal // states as they are in the file, by row
+	mu       sync.Mutex      // one Add at a time
+	journals map[int64]*kept // states as they are in the file, by row
 }
 
 // Open opens the file, or makes an empty one, readable by its owner only. A file of another version is an error; delete
@@ -51,7 +49,7 @@ func Open(path string) (*Index, error) {
 	if err := f.Close(); err != nil {
 		return nil, fmt.Errorf("history index: %w", err)
 	}
-	x := &Index{path: path, journals: map[int64]*history.Journal{}}
+	x := &Index{path: path, journals: map[int64]*kept{}}
 	if x.write, err = open(path, "immediate"); err != nil {
 		return nil, err
 	}
@@ -92,13 +90,15 @@ func open(path, lock string) (*sql.DB, error) {
 func (x *Index) prepare() error {
 	var version int
 	if err := x.write.QueryRow("PRAGMA user_version").Scan(&version); err != nil {
-		return fmt.Errorf("it cannot be read, delete it and run `collector rebuild`: %w", err)
+		return fmt.Errorf("it cannot be read, delete it and run `collector rebuild`: %w", explained(err))
 	}
 	switch version {
 	case schemaVersion:
 		return nil
-	case 0, 1, 2, 3:
-		_, err := x.write.Exec(fmt.Sprintf("BEGIN IMMEDIATE; %s; %s; PRAGMA user_version = %d; COMMIT", emptied, schema, schemaVersion))
+	case 0, 1, 2, 3, 4:
+		first := fmt.Sprintf("INSERT INTO cursor VALUES (0, 0, %d); INSERT INTO checks VALUES (0, '*', %d)",
+			cursorRow{}.checksum(), checkRow{0, "*"}.checksum())
+		_, err := x.write.Exec(fmt.Sprintf("BEGIN IMMEDIATE; %s; %s; %s; PRAGMA user_version = %d; COMMIT", emptied, schema, first, schemaVersion))
 		return err
 	default:
 		return fmt.Errorf("it has version %d, this program reads %d: delete it and run `collector rebuild`", version, schemaVersion)
@@ -112,11 +112,12 @@ func (x *Index) Close() error {
 
 // Cursor returns the index of the first leaf that was not yet given to Add: a feed goes on from there.
 func (x *Index) Cursor(ctx context.Context) (int64, error) {
-	var next int64
-	if err := x.read.QueryRowContext(ctx, "SELECT next FROM cursor").Scan(&next); err != nil {
-		return 0, fmt.Errorf("history index %s: cursor: %w", x.path, err)
-	}
-	return next, nil
+	var c cursorRow
+	err := x.view(ctx, func(tx *snapshot) (err error) {
+		c, err = readCursor(ctx, tx.Tx)
+		return err
+	})
+	return c.next, err
 }
 
 // Remove deletes the file, which nobody may have open, so that Open makes an empty one. A file that is not there is none

@@ -613,16 +613,6 @@ func TestSinceOverRestarts(t *testing.T) {
 	}
 }
 
-func TestSubjects(t *testing.T) {
-	x := opened(t)
-	feed(t, x, twoDesks()...)
-	got, err := x.Subjects(t.Context())
-	want := []Subject{{"a", "xa-a", "line.uplink"}, {"a", "xa-a", "s.web"}, {"b", "xa-b", "line.uplink"}, {"b", "xa-b", "s.web"}}
-	if d := cmp.Diff(want, got); d != "" || err != nil {
-		t.Errorf("%v -want +got\n%s", err, d)
-	}
-}
-
 // TestReadersAndWriter: figures can be asked for while batches come in, and each sees whole batches only.
 func TestReadersAndWriter(t *testing.T) {
 	x := opened(t)

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"egovmon/agent/check"
@@ -11,7 +13,7 @@ import (
 )
 
 // packVersion is the first byte of every packed value.
-const packVersion = 1
+const packVersion = 2
 
 // localOffset is Vietnam's +07:00, without daylight saving.
 const localOffset = 7 * 60 * 60
@@ -83,8 +85,18 @@ func unpack(b []byte, month int) ([]history.Run, error) {
 	return runs, nil
 }
 
-// packJournal writes what must be known to go on with a journal; unpackJournal reads it.
-func packJournal(j *history.Journal, ids []string) []byte {
+// A kept journal is what must be known to go on with it, and how much of it the file holds.
+type kept struct {
+	*history.Journal
+	plans  int64         // that it applied
+	months map[int]int64 // packed values by month
+}
+
+func newKept() *kept { return &kept{Journal: &history.Journal{}, months: map[int]int64{}} }
+
+// packJournal writes what is kept of a journal; unpackJournal reads it.
+func packJournal(j *kept) []byte {
+	ids := slices.Sorted(maps.Keys(j.Tails))
 	b := append(make([]byte, 0, 64+48*len(ids)), packVersion)
 	begun := uint64(0)
 	if j.Begun {
@@ -95,6 +107,12 @@ func packJournal(j *history.Journal, ids []string) []byte {
 	b = binary.AppendVarint(b, j.Cut)
 	b = binary.AppendVarint(b, j.Off)
 	b = appendString(b, j.Plan)
+	b = binary.AppendUvarint(b, uint64(j.plans))
+	b = binary.AppendUvarint(b, uint64(len(j.months)))
+	for _, m := range slices.Sorted(maps.Keys(j.months)) {
+		b = binary.AppendUvarint(b, uint64(m))
+		b = binary.AppendUvarint(b, uint64(j.months[m]))
+	}
 	var t table
 	for _, id := range ids {
 		t.place(j.Tails[id].Open.Reason)
@@ -113,12 +131,18 @@ func packJournal(j *history.Journal, ids []string) []byte {
 	return b
 }
 
-func unpackJournal(b []byte) (*history.Journal, error) {
+func unpackJournal(b []byte) (*kept, error) {
 	r := reader{b: b}
 	if v := r.byte(); v != packVersion {
 		r.fail(fmt.Errorf("version %d, want %d", v, packVersion))
 	}
-	j := &history.Journal{Begun: r.uvarint() == 1, Begin: r.varint(), Cut: r.varint(), Off: r.varint(), Plan: r.string()}
+	j := newKept()
+	*j.Journal = history.Journal{Begun: r.uvarint() == 1, Begin: r.varint(), Cut: r.varint(), Off: r.varint(), Plan: r.string()}
+	j.plans = int64(r.uvarint())
+	for range r.count(2) {
+		m := int(r.uvarint())
+		j.months[m] = int64(r.uvarint())
+	}
 	reasons := r.table()
 	n := r.count(6)
 	j.Tails = make(map[string]history.Tail, n)

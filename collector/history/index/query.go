@@ -2,7 +2,6 @@ package index
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"time"
 
@@ -90,8 +89,8 @@ func (x *Index) Now(ctx context.Context, cat history.Catalogue, m Moment) ([]Sta
 	s := history.Span{From: at - int64(m.Back/time.Second), To: at + 1}
 	machines := map[string]*history.Machine{}
 	strict := map[string]*history.Machine{}
-	last := map[Subject]int64{}
-	err := x.view(ctx, func(tx *sql.Tx) error {
+	last := map[subject]int64{}
+	err := x.view(ctx, func(tx *snapshot) error {
 		for _, name := range watchers(cat, history.Query{}) {
 			d, err := loadMachine(ctx, tx, name, s)
 			if err != nil {
@@ -107,7 +106,7 @@ func (x *Index) Now(ctx context.Context, cat history.Catalogue, m Moment) ([]Sta
 			}
 			for _, f := range d.journals {
 				for id, t := range f.state.Tails {
-					k := Subject{Machine: name, Check: id}
+					k := subject{name, id}
 					last[k] = max(last[k], t.Last.From)
 				}
 			}
@@ -155,11 +154,14 @@ func (m Moment) stand(service, unit string, runs, exact []history.Run) Standing 
 	return st
 }
 
+// A subject is one check of one machine.
+type subject struct{ machine, check string }
+
 // newest returns from when on the latest result of a deciding check speaks, of all watchers of a unit.
-func newest(svc history.Service, unit string, last map[Subject]int64) (t time.Time) {
+func newest(svc history.Service, unit string, last map[subject]int64) (t time.Time) {
 	for _, w := range svc.Watchers {
 		for _, id := range svc.Deciding {
-			if from, ok := last[Subject{Machine: w.Machine, Check: id}]; ok && w.Unit == unit && from > t.Unix() {
+			if from, ok := last[subject{w.Machine, id}]; ok && w.Unit == unit && from > t.Unix() {
 				t = time.Unix(from, 0).UTC()
 			}
 		}

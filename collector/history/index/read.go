@@ -16,22 +16,21 @@ import (
 	"egovmon/collector/history"
 )
 
-// A Subject is one check of one machine.
-type Subject struct {
-	Machine string
-	Unit    string // of the machine's last batch
-	Check   string
+// A snapshot is the file as it was when a transaction began.
+type snapshot struct {
+	*sql.Tx
+	names map[string]bool // of all machines, once one was looked for that is not there
 }
 
 // view runs f in one snapshot of the file.
-func (x *Index) view(ctx context.Context, f func(tx *sql.Tx) error) error {
+func (x *Index) view(ctx context.Context, f func(tx *snapshot) error) error {
 	tx, err := x.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
 		return fmt.Errorf("history index %s: %w", x.path, err)
 	}
 	defer func() { _ = tx.Rollback() }() // nothing was written
-	if err := f(tx); err != nil {
-		return fmt.Errorf("history index %s: %w", x.path, err)
+	if err := f(&snapshot{Tx: tx}); err != nil {
+		return fmt.Errorf("history index %s: %w", x.path, explained(err))
 	}
 	return nil
 }
@@ -51,48 +50,12 @@ func rows(ctx context.Context, tx *sql.Tx, scan func(*sql.Rows) error, query str
 	return found.Err()
 }
 
-// Subjects lists what there are runs of, by machine and check.
-func (x *Index) Subjects(ctx context.Context) ([]Subject, error) {
-	var out []Subject
-	err := x.view(ctx, func(tx *sql.Tx) error {
-		seen := map[Subject]bool{}
-		if err := rows(ctx, tx, func(r *sql.Rows) error {
-			var s Subject
-			err := r.Scan(&s.Machine, &s.Unit, &s.Check)
-			seen[s] = true
-			return err
-		}, `SELECT DISTINCT m.name, m.unit, c.name FROM runs r JOIN journals j ON j.id = r.journal JOIN machines m ON m.id = j.machine
-			JOIN checks c ON c.id = r.chk WHERE r.chk <> 0`); err != nil {
-			return err
-		}
-		return rows(ctx, tx, func(r *sql.Rows) error {
-			var s Subject
-			var state []byte
-			if err := r.Scan(&s.Machine, &s.Unit, &state); err != nil {
-				return err
-			}
-			j, err := unpackJournal(state)
-			if err != nil {
-				return err
-			}
-			for s.Check = range j.Tails {
-				seen[s] = true
-			}
-			out = slices.SortedFunc(maps.Keys(seen), func(a, b Subject) int {
-				return cmp.Or(cmp.Compare(a.Machine, b.Machine), cmp.Compare(a.Check, b.Check))
-			})
-			return nil
-		}, "SELECT m.name, m.unit, j.state FROM journals j JOIN machines m ON m.id = j.machine WHERE j.state IS NOT NULL")
-	})
-	return out, err
-}
-
 // Runs returns what is known of one check of one machine in [from, to), by time. What no result and no range speaks for
 // is left out. A subject that was never heard of has no runs.
 func (x *Index) Runs(ctx context.Context, machine, id string, from, to time.Time) ([]history.Run, error) {
 	s := history.Span{From: from.Unix(), To: to.Unix()}
 	var out []history.Run
-	err := x.view(ctx, func(tx *sql.Tx) error {
+	err := x.view(ctx, func(tx *snapshot) error {
 		d, err := loadMachine(ctx, tx, machine, s)
 		if err == nil {
 			out = d.machine(s, 0).Runs[id]
@@ -109,7 +72,7 @@ func (x *Index) Machines(ctx context.Context, names []string, s history.Span) (m
 
 func (x *Index) machines(ctx context.Context, names []string, s history.Span, hold int64) (map[string]*history.Machine, error) {
 	out := map[string]*history.Machine{}
-	err := x.view(ctx, func(tx *sql.Tx) error {
+	err := x.view(ctx, func(tx *snapshot) error {
 		for _, name := range names {
 			d, err := loadMachine(ctx, tx, name, s)
 			if err != nil {
@@ -136,40 +99,36 @@ type dossier struct {
 type filed struct {
 	id    int64
 	name  string
-	place int
-	state *history.Journal
+	place int64
+	state *kept
 	runs  map[string]*[2][]history.Run // by check ("*" for ranges of all), then class
 }
 
-// loadMachine reads a machine. Its runs are complete for s, and may go beyond.
-func loadMachine(ctx context.Context, tx *sql.Tx, name string, s history.Span) (*dossier, error) {
+// loadMachine reads a machine; one that was never heard of has no journals. Its runs are complete for s, and may go beyond.
+func loadMachine(ctx context.Context, tx *snapshot, name string, s history.Span) (*dossier, error) {
 	d := &dossier{name: name}
-	err := rows(ctx, tx, func(r *sql.Rows) error {
-		f := &filed{runs: map[string]*[2][]history.Run{}, state: &history.Journal{}}
-		var state []byte
-		if err := r.Scan(&f.id, &f.name, &f.place, &state); err != nil {
-			return err
-		}
-		d.journals = append(d.journals, f)
-		if state == nil {
-			return nil
-		}
-		var err error
-		f.state, err = unpackJournal(state)
-		return err
-	}, `SELECT j.id, j.name, j.place, j.state FROM journals j JOIN machines m ON m.id = j.machine WHERE m.name = ? ORDER BY j.place`, name)
+	m, there, err := tx.readMachine(ctx, name)
+	if err != nil || !there {
+		return d, err
+	}
+	js, err := readJournals(ctx, tx.Tx, m, "")
 	if err != nil {
 		return nil, err
 	}
-	if err := d.loadCloned(ctx, tx); err != nil {
+	if err := d.loadCloned(ctx, tx.Tx, m); err != nil {
 		return nil, err
 	}
 	plans := map[string]*history.Plan{}
-	for _, f := range d.journals {
-		if err := f.load(ctx, tx, s); err != nil {
+	for _, j := range js {
+		if j.state == nil {
+			return nil, damaged("journal %.80q has no state", j.name)
+		}
+		f := &filed{id: j.id, name: j.name, place: j.place, state: j.state, runs: map[string]*[2][]history.Run{}}
+		d.journals = append(d.journals, f)
+		if err := f.load(ctx, tx.Tx, s); err != nil {
 			return nil, fmt.Errorf("journal %s: %w", f.name, err)
 		}
-		if err := d.loadPlans(ctx, tx, f.id, plans); err != nil {
+		if err := d.loadPlans(ctx, tx.Tx, f, plans); err != nil {
 			return nil, fmt.Errorf("journal %s: %w", f.name, err)
 		}
 	}
@@ -177,13 +136,27 @@ func loadMachine(ctx context.Context, tx *sql.Tx, name string, s history.Span) (
 }
 
 // loadCloned reads when the machine was two.
-func (d *dossier) loadCloned(ctx context.Context, tx *sql.Tx) error {
-	return rows(ctx, tx, func(r *sql.Rows) error {
-		var s history.Span
-		err := r.Scan(&s.From, &s.To)
+func (d *dossier) loadCloned(ctx context.Context, tx *sql.Tx, m machineRow) error {
+	err := rows(ctx, tx, func(r *sql.Rows) error {
+		var since, sum int64
+		var until sql.NullInt64
+		if err := r.Scan(&since, &until, &sum); err != nil {
+			return err
+		}
+		s, end := history.Span{From: since, To: lastSecond}, any(nil)
+		if until.Valid {
+			s.To, end = until.Int64, until.Int64
+		}
+		if sum != clonedSum(m.id, since, end) {
+			return damaged("since when it was two")
+		}
 		d.cloned = append(d.cloned, s)
-		return err
-	}, "SELECT since, coalesce(until, ?) FROM cloned JOIN machines m ON m.id = machine WHERE m.name = ? ORDER BY since", int64(lastSecond), d.name)
+		return nil
+	}, "SELECT since, until, sum FROM cloned WHERE machine = ? ORDER BY since", m.id)
+	if err == nil && int64(len(d.cloned)) != m.cloned {
+		err = damaged("it was two %d times instead of %d", len(d.cloned), m.cloned)
+	}
+	return err
 }
 
 // load reads the closed runs of the months of s.
@@ -191,40 +164,68 @@ func (f *filed) load(ctx context.Context, tx *sql.Tx, s history.Span) error {
 	if s.Seconds() == 0 {
 		return nil
 	}
-	return rows(ctx, tx, func(r *sql.Rows) error {
-		var name string
-		var n, class int
+	first, last := monthOf(s.From), monthOf(s.To-1)
+	have := map[int]int64{}
+	err := rows(ctx, tx, func(r *sql.Rows) error {
+		k := monthKey{journal: f.id}
+		c := checkRow{}
 		var packed []byte
-		if err := r.Scan(&name, &n, &class, &packed); err != nil {
+		var sum, ofCheck int64
+		if err := r.Scan(&c.id, &c.name, &ofCheck, &k.month, &k.class, &packed, &sum); err != nil {
 			return err
 		}
-		runs, err := unpack(packed, n)
-		if err != nil {
-			return fmt.Errorf("check %s: %w", name, err)
+		k.check = c.id
+		have[k.month]++
+		if sum != runsSum(k, packed) || ofCheck != c.checksum() {
+			return damaged("the runs of check %.80s in month %d", c.name, k.month)
 		}
-		have := f.runs[name]
-		if have == nil {
-			have = &[2][]history.Run{}
-			f.runs[name] = have
+		return f.add(c.name, k, packed)
+	}, `SELECT c.id, c.name, c.sum, r.month, r.class, r.packed, r.sum FROM runs r JOIN checks c ON c.id = r.chk
+		WHERE r.journal = ? AND r.month BETWEEN ? AND ? ORDER BY r.month`, f.id, first, last)
+	if err != nil {
+		return err
+	}
+	for m, want := range f.state.months {
+		if m >= first && m <= last && have[m] != want {
+			return damaged("%d packed runs of month %d are there instead of %d", have[m], m, want)
 		}
-		if class != results && class != ranges {
-			return fmt.Errorf("check %s: class %d", name, class)
-		}
-		for _, r := range runs {
-			have[class] = history.Append(have[class], r)
-		}
-		return nil
-	}, `SELECT c.name, r.month, r.class, r.packed FROM runs r JOIN checks c ON c.id = r.chk
-		WHERE r.journal = ? AND r.month BETWEEN ? AND ? ORDER BY r.month`, f.id, monthOf(s.From), monthOf(s.To-1))
+	}
+	return nil
 }
 
-func (d *dossier) loadPlans(ctx context.Context, tx *sql.Tx, journal int64, plans map[string]*history.Plan) error {
-	return rows(ctx, tx, func(r *sql.Rows) error {
-		var at int64
+// add takes packed runs.
+func (f *filed) add(check string, k monthKey, packed []byte) error {
+	runs, err := unpack(packed, k.month)
+	if err != nil {
+		return fmt.Errorf("check %s: %w", check, err)
+	}
+	if k.class != results && k.class != ranges {
+		return fmt.Errorf("check %s: class %d", check, k.class)
+	}
+	have := f.runs[check]
+	if have == nil {
+		have = &[2][]history.Run{}
+		f.runs[check] = have
+	}
+	for _, r := range runs {
+		have[k.class] = history.Append(have[k.class], r)
+	}
+	return nil
+}
+
+// loadPlans reads the plans that a journal applied. plans are those that were read for others.
+func (d *dossier) loadPlans(ctx context.Context, tx *sql.Tx, f *filed, plans map[string]*history.Plan) error {
+	var have int64
+	err := rows(ctx, tx, func(r *sql.Rows) error {
+		var n, at, sum, ofPlan int64
 		var sha string
 		var text []byte
-		if err := r.Scan(&at, &sha, &text); err != nil {
+		if err := r.Scan(&n, &at, &sha, &sum, &text, &ofPlan); err != nil {
 			return err
+		}
+		have++
+		if sum != appliedSum(f.id, n, at, sha) || ofPlan != planSum(sha, text) {
+			return damaged("plan %.80s", sha)
 		}
 		p := plans[sha]
 		if p == nil {
@@ -238,7 +239,11 @@ func (d *dossier) loadPlans(ctx context.Context, tx *sql.Tx, journal int64, plan
 		again.At = time.Unix(at, 0).UTC()
 		d.applied = append(d.applied, again)
 		return nil
-	}, "SELECT a.at, a.sha256, p.plan FROM applied a JOIN plans p USING (sha256) WHERE a.journal = ? ORDER BY a.n", journal)
+	}, "SELECT a.n, a.at, a.sha256, a.sum, p.plan, p.sum FROM applied a JOIN plans p USING (sha256) WHERE a.journal = ? ORDER BY a.n", f.id)
+	if err == nil && have != f.state.plans {
+		err = damaged("%d plans are there instead of %d", have, f.state.plans)
+	}
+	return err
 }
 
 // checks returns the names of all checks that something is known of.
@@ -310,17 +315,11 @@ func held(layers []history.Layer, hold int64, s history.Span) history.Run {
 // in whatever order machines came in and however batches were bundled.
 func (x *Index) Dump(ctx context.Context, w io.Writer) error {
 	out := bufio.NewWriter(w)
-	err := x.view(ctx, func(tx *sql.Tx) error {
-		var names []string
-		if err := rows(ctx, tx, func(r *sql.Rows) error {
-			var name string
-			err := r.Scan(&name)
-			names = append(names, name)
-			return err
-		}, "SELECT name FROM machines ORDER BY name"); err != nil {
+	err := x.view(ctx, func(tx *snapshot) error {
+		if err := tx.census(ctx); err != nil {
 			return err
 		}
-		for _, name := range names {
+		for _, name := range slices.Sorted(maps.Keys(tx.names)) {
 			d, err := loadMachine(ctx, tx, name, history.Span{From: firstSecond, To: lastSecond})
 			if err != nil {
 				return fmt.Errorf("machine %s: %w", name, err)
@@ -331,7 +330,7 @@ func (x *Index) Dump(ctx context.Context, w io.Writer) error {
 				}
 			}
 			for _, f := range d.journals {
-				if err := f.dump(ctx, tx, out, name); err != nil {
+				if err := f.dump(ctx, tx.Tx, out, name); err != nil {
 					return err
 				}
 			}
@@ -347,7 +346,7 @@ func (f *filed) dump(ctx context.Context, tx *sql.Tx, w io.Writer, machine strin
 		return err
 	}
 	d := &dossier{}
-	if err := d.loadPlans(ctx, tx, f.id, map[string]*history.Plan{}); err != nil {
+	if err := d.loadPlans(ctx, tx, f, map[string]*history.Plan{}); err != nil {
 		return err
 	}
 	for _, p := range d.applied {
