@@ -342,7 +342,11 @@ func (x *Index) Dump(ctx context.Context, w io.Writer) error {
 
 func (f *filed) dump(ctx context.Context, tx *sql.Tx, w io.Writer, machine string) error {
 	j := f.state
-	if _, err := fmt.Fprintf(w, "journal %s %d %s begin %d cut %d off %d plan %s\n", machine, f.place, f.name, j.Begin, j.Cut, j.Off, cmp.Or(j.Plan, "-")); err != nil {
+	off := ""
+	if j.Off != 0 { // it has not always been known
+		off = fmt.Sprintf(" off %d", j.Off)
+	}
+	if _, err := fmt.Fprintf(w, "journal %s %d %s begin %d cut %d%s plan %s\n", machine, f.place, f.name, j.Begin, j.Cut, off, cmp.Or(j.Plan, "-")); err != nil {
 		return err
 	}
 	d := &dossier{}
