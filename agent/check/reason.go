@@ -22,7 +22,7 @@ const (
 	Partial           Reason = "partial"            // some of several targets failed, fewer than all
 	Stale             Reason = "stale"              // the newest thing seen is older than it should be
 	ClockSkew         Reason = "clock_skew"         // a clock differs by more than the limit
-	LowResource       Reason = "low_resource"       // little disk, memory or processor left
+	LowResource       Reason = "low_resource"       // little disk, memory, processor or capacity of a line left
 	Quota             Reason = "quota"              // a quota is nearly used up
 	DNSLame           Reason = "dns_lame"           // a server named for the zone does not answer for it
 	DNSInconsistent   Reason = "dns_inconsistent"   // resolvers or servers give different answers

@@ -33,8 +33,8 @@ var reasons = sync.OnceValue(func() map[check.Reason]both {
 		Text{"Nothing new for too long", "Figures, news or backups are out of date.", "Tell whoever keeps it up to date."})
 	add(check.ClockSkew, Text{"Đồng hồ lệch", "Ký số, đăng nhập và nhật ký có thể sai giờ.", "Bật đồng bộ thời gian trên máy."},
 		Text{"A clock is off", "Signing, log-in and logs may go wrong.", "Switch time synchronisation on."})
-	add(check.LowResource, Text{"Máy sắp hết tài nguyên", "Máy chạy chậm hoặc không lưu được.", "Dọn ổ đĩa, đóng bớt chương trình; báo cán bộ CNTT."},
-		Text{"The machine runs short of resources", "It is slow or cannot save.", "Free disk space, close programs; tell IT staff."})
+	add(check.LowResource, Text{"Máy hoặc đường truyền sắp hết tài nguyên", "Máy hoặc mạng chạy chậm, hoặc không lưu được.", "Dọn ổ đĩa, đóng bớt chương trình; đường truyền đầy thì xin nâng dung lượng; báo cán bộ CNTT."},
+		Text{"The machine or the line runs short of resources", "It is slow or cannot save.", "Free disk space, close programs; ask for more capacity when the line is full; tell IT staff."})
 	add(check.Quota, Text{"Sắp hết dung lượng được cấp", "Sắp không nhận được thư hoặc tệp mới.", "Dọn bớt hoặc xin cấp thêm dung lượng."},
 		Text{"A quota is nearly used up", "New mail or files will soon be refused.", "Clean up or ask for more space."})
 	add(check.DNSLame, Text{"Máy chủ tên miền không phụ trách tên miền", "Có lúc không mở được trang.", "Báo đơn vị quản lý tên miền."},

@@ -179,6 +179,7 @@ const childEnv = "EGOVMON_CHECK"
 // A Run is a check that a child of the test runs in a site.
 type Run struct {
 	Plan  string        // the check's mapping as in a plan, e.g. "{id: a.b, kind: ping, every: 60s, with: {…}}"
+	Lines string        // the lines of the machine as in a plan; "" for none
 	Times int           // how often; 0 is once
 	Limit time.Duration // of each time; 0 is 20 s
 	User  int           // user id to become first; 0 stays root
@@ -229,7 +230,11 @@ func runChild(text string, kinds check.Table) ([]check.Result, error) {
 	if err := json.Unmarshal([]byte(text), &r); err != nil {
 		return nil, err
 	}
-	p, err := plan.Parse([]byte("plan: x\nchecks:\n  - "+r.Plan+"\n"), kinds)
+	head := "plan: x\n"
+	if r.Lines != "" {
+		head += "lines: " + r.Lines + "\n"
+	}
+	p, err := plan.Parse([]byte(head+"checks:\n  - "+r.Plan+"\n"), kinds)
 	if err != nil {
 		return nil, err
 	}

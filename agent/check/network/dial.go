@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"syscall"
 	"time"
 
 	"egovmon/agent/check"
@@ -36,7 +37,8 @@ func slowOption(what string) check.Option {
 type line struct {
 	family   string
 	source   netip.Addr
-	resolver *net.Resolver // nil is the system's
+	resolver *net.Resolver                                          // nil is the system's
+	control  func(network, address string, c syscall.RawConn) error // ties a socket to an interface; nil for none
 }
 
 // fits tells whether an address can be reached over the line.
@@ -77,7 +79,7 @@ func (l line) lookup(ctx context.Context, host string) ([]netip.Addr, *check.Res
 
 // connect opens a TCP connection and closes it again. It returns how long the connection took, also when it failed.
 func (l line) connect(ctx context.Context, to netip.AddrPort) (time.Duration, error) {
-	d := net.Dialer{KeepAlive: -1}
+	d := net.Dialer{KeepAlive: -1, Control: l.control}
 	var from netip.AddrPort
 	if l.source.IsValid() {
 		from = netip.AddrPortFrom(l.source, 0)

@@ -13,6 +13,7 @@ func Kinds() check.Table {
 		gatewayKind(),
 		uplinkKind(),
 		pathKind(),
+		lineKind(),
 		captiveKind(),
 
 		neighboursKind(),

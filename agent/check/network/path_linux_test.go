@@ -95,10 +95,6 @@ func TestPathIsFollowed(t *testing.T) {
 		want(t, r, check.OK)
 		wantFact(t, r, "hops_count", hops)
 	}
-	r = w.Check("pc", checktest.Run{Plan: pathPlan(webAddr, "slow: 100us, max_hops: 10")})[0]
-	if r.Reason != check.Slow {
-		want(t, w.Check("pc", checktest.Run{Plan: pathPlan(webAddr, "slow: 100us")})[0], check.Slow)
-	}
 }
 
 // Where a way breaks.
