@@ -95,12 +95,21 @@ func TestPostfixAndDovecot(t *testing.T) {
 		{name: "IMAP on Postfix", kind: imapKind(), address: m.Addr(), with: []check.Options{{"starttls": tlsNone}}, reason: check.Protocol, detail: "speaks SMTP"},
 		{name: "untrusted", kind: imapKind(), address: m.IMAPS(), with: []check.Options{{"roots": stranger}}, reason: check.TLSUntrusted},
 
+		{name: "POP3S", kind: pop3Kind(), address: m.POP3S(), with: []check.Options{login}, reason: check.OK, facts: map[string]float64{"login_code": 1, "messages_count": 0, "quota_used_bytes": 0, "chain_valid_code": 1}},
+		{name: "POP3 with STLS", kind: pop3Kind(), address: m.POP3(), with: []check.Options{login, {"starttls": tlsRequired}}, reason: check.OK, facts: map[string]float64{"starttls_code": 1, "login_code": 1}},
+		{name: "POP3, nearly full", kind: pop3Kind(), address: m.POP3S(), with: []check.Options{{"user": fullBox, "password": "mailbox", "quota": int64(2048)}}, reason: check.Quota, facts: map[string]float64{"messages_count": 1}},
+		{name: "POP3, wrong password", kind: pop3Kind(), address: m.POP3S(), with: []check.Options{login}, env: refuse, reason: check.Auth, detail: "AUTH"},
+		{name: "POP3 on Postfix", kind: pop3Kind(), address: m.Addr(), with: []check.Options{{"starttls": tlsNone}}, reason: check.Protocol, detail: "speaks SMTP"},
+
 		{name: "expired", kind: smtpKind(), address: m.Addr(), change: use(servers.Expired), reason: check.TLSExpired},
 		{name: "no intermediate", kind: imapKind(), address: m.IMAPS(), change: use(servers.NoIntermediate), reason: check.TLSUntrusted},
 		{name: "no TLS", kind: smtpKind(), address: m.Addr(), change: func() error { return m.STARTTLSStripped(true) }, reason: check.STARTTLSMissing, facts: map[string]float64{"starttls_code": 0}},
 		{name: "closed to us", kind: smtpKind(), address: m.Addr(), change: func() error { return m.Closed(true) }, reason: check.MailRejected, detail: "554 5.7.1", facts: map[string]float64{"reply_code": 554}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			if err := servers.Require("/usr/lib/dovecot/pop3"); err != nil && tt.kind.Name == "pop3" {
+				t.Skip(err)
+			}
 			if tt.change != nil {
 				if err := tt.change(); err != nil {
 					t.Fatal(err)

@@ -1,5 +1,5 @@
 // Package mail holds the kinds of check that judge official e-mail as its users and the other mail servers meet it:
-// "smtp" and "imap" (the servers, up to a login with a monitoring account), "maildns" (what the domain says of its
+// "smtp", "imap" and "pop3" (the servers, up to a login with a monitoring account), "maildns" (what the domain says of its
 // mail in DNS) and "mailloop" (letters of our own, from one machine's monitoring mailbox to another's). None of them lists
 // or reads any other letter.
 //
@@ -11,4 +11,6 @@ package mail
 import "egovmon/agent/check"
 
 // Kinds lists the kinds of this family.
-func Kinds() check.Table { return check.Table{smtpKind(), imapKind(), maildnsKind(), mailloopKind()} }
+func Kinds() check.Table {
+	return check.Table{smtpKind(), imapKind(), pop3Kind(), maildnsKind(), mailloopKind()}
+}

@@ -30,7 +30,7 @@ type MailConfig struct {
 }
 
 // A Mail is Postfix at ports 25 and 587 (with TLS by STARTTLS, which 587 demands) and 465 (with TLS from the start), with a login
-// at these two, and Dovecot at 143 and 993; letters lie in folders of their own. Root is needed.
+// at these two, and Dovecot at 143 and 993 (and 110 and 995, where it speaks POP3); letters lie in folders of their own. Root is needed.
 type Mail struct {
 	p       Place
 	c       MailConfig
@@ -113,7 +113,7 @@ postlog   unix-dgram n - n - 1 postlogd
 const dovecotSettings = `base_dir = DIR/dovecot
 state_dir = DIR/dovecot
 log_path = DIR/dovecot.log
-protocols = imap
+protocols = imap POP3
 listen = IP
 ssl = required
 ssl_cert = <DIR/mail.pem
@@ -158,7 +158,7 @@ service imap-login {
     ssl = yes
   }
 }
-service auth {
+POPLOGINservice auth {
   unix_listener DIR/queue/private/auth {
     mode = 0666
   }
@@ -286,6 +286,11 @@ func (m *Mail) configure() error {
 	if m.p.Netns != "" {
 		others = "smtp"
 	}
+	pop3, popLogin := "", ""
+	if HasPOP3() {
+		pop3 = "pop3"
+		popLogin = fmt.Sprintf("service pop3-login {\n  inet_listener pop3 {\n    port = %s\n  }\n  inet_listener pop3s {\n    port = %s\n    ssl = yes\n  }\n}\n", m.port(110), m.port(995))
+	}
 	if m.p.IP.Is6() {
 		protocol = "ipv6"
 	}
@@ -300,7 +305,7 @@ func (m *Mail) configure() error {
 	}
 	fill := strings.NewReplacer("DIR", m.p.Dir, "HOST", m.c.Host, "PROTOCOL", protocol, "DOMAINS", strings.Join(m.c.Domains, " "), "BOXES", inline(boxes),
 		"ROUTES", inline(routes), "OTHERS", others, "UID", strconv.Itoa(uid), "GID", strconv.Itoa(gid), "DISCARDED", discarded, "TLSLEVEL", level, "CLIENTS", clients, "FULL", full, "DEFERRED", deferred,
-		"IP", m.p.IP.String(), "{25}", m.port(25), "{587}", m.port(587), "{465}", m.port(465), "{143}", m.port(143), "{993}", m.port(993))
+		"IP", m.p.IP.String(), "{25}", m.port(25), "{587}", m.port(587), "{465}", m.port(465), "POP3", pop3, "POPLOGIN", popLogin, "{143}", m.port(143), "{993}", m.port(993))
 	for name, text := range map[string]string{"etc/main.cf": postfixMain, "etc/master.cf": master, "dovecot.conf": dovecotSettings} {
 		path := filepath.Join(m.p.Dir, name)
 		// Postfix waits for two seconds after the last change of a file that it reads.
@@ -416,6 +421,15 @@ func (m *Mail) SMTPS() string { return m.p.at(465) }
 
 // IMAP is the host:port of IMAP with STARTTLS.
 func (m *Mail) IMAP() string { return m.p.at(143) }
+
+// HasPOP3 reports whether Dovecot speaks POP3 on this machine (Debian's package dovecot-pop3d).
+func HasPOP3() bool { return Require("/usr/lib/dovecot/pop3") == nil }
+
+// POP3 is the host:port of POP3 with STLS, where there is any.
+func (m *Mail) POP3() string { return m.p.at(110) }
+
+// POP3S is the host:port of POP3 with TLS from the start, where there is any.
+func (m *Mail) POP3S() string { return m.p.at(995) }
 
 // IMAPS is the host:port of IMAP with TLS from the start.
 func (m *Mail) IMAPS() string { return m.p.at(993) }

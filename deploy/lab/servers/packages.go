@@ -42,6 +42,7 @@ func packageOf() map[string]string {
 		"/usr/lib/postfix/sbin/master": "postfix",
 		"dovecot":                      "dovecot-imapd",
 		"/usr/lib/dovecot/imap":        "dovecot-imapd",
+		"/usr/lib/dovecot/pop3":        "dovecot-pop3d",
 		"openssl":                      "openssl",
 		"faketime":                     "faketime",
 		"chronyd":                      "chrony",

@@ -1,0 +1,111 @@
+package mail
+
+import (
+	"net"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"egovmon/agent/check"
+	"egovmon/agent/check/checktest"
+)
+
+func TestLockout(t *testing.T) {
+	at := checktest.Epoch()
+	l := &lockout{pause: 6 * time.Hour}
+	if bad := l.holds("x", at); bad != nil {
+		t.Errorf("before any refusal: %v", bad)
+	}
+	if bad := l.refuse("x", "535", at); bad.Reason != check.Auth || bad.Detail != "the monitoring account was refused: 535" {
+		t.Errorf("got %v", bad)
+	}
+	for _, tt := range []struct {
+		name     string
+		password string
+		after    time.Duration
+		held     bool
+	}{
+		{"at once", "x", 0, true},
+		{"shortly before the end", "x", 6*time.Hour - time.Second, true},
+		{"at the end", "x", 6 * time.Hour, false},
+		{"another password", "y", time.Second, false},
+		{"after the clock went back", "x", -time.Hour, false},
+	} {
+		if bad := l.holds(tt.password, at.Add(tt.after)); (bad != nil) != tt.held {
+			t.Errorf("%s: %v, want held %v", tt.name, bad, tt.held)
+		}
+	}
+	if bad := l.holds("x", at); !strings.Contains(bad.Detail, "not tried before 2026-11-23T09:00:00Z") || strings.Contains(bad.Detail, "x;") {
+		t.Errorf("got %s", bad.Detail)
+	}
+}
+
+// A password that was refused is sent once, not again at the next run, and once more when the pause is over, the
+// password is another, or the plan is changed, which makes the check anew.
+func TestRefusedPasswordIsNotRepeated(t *testing.T) {
+	a := checktest.NewAuthority(t, "mail.test")
+	cert := a.Leaf(nil, nil)
+	for _, tt := range []struct {
+		kind            check.Kind
+		before, attempt string
+		after           string
+		temporary       string // an answer that says nothing of the password
+	}{
+		{smtpKind(), "S:220 hi\nC:EHLO\nS:250-x|250 STARTTLS\nC:STARTTLS\nS:220 go\nTLS\nC:EHLO\nS:250-x|250 AUTH PLAIN\n", "C:AUTH PLAIN\nS:535 5.7.8 no\n", "C:QUIT\nS:221 bye\n", "454 4.7.0 later"},
+		{imapKind(), fullIMAP, "C:d AUTH\nS:d NO [AUTHENTICATIONFAILED] no\n", outIMAP, "d NO [UNAVAILABLE] later"},
+		{pop3Kind(), fullPOP, "C:AUTH PLAIN\nS:-ERR no\n", outPOP, "-ERR [SYS/TEMP] later"},
+	} {
+		t.Run(tt.kind.Name, func(t *testing.T) {
+			tried := make(chan bool, 1) // of each visit
+			var temporary atomic.Bool
+			address := checktest.Serve(t, func(conn net.Conn) {
+				script := tt.before + tt.attempt + tt.after
+				if temporary.Load() {
+					_, answer, _ := strings.Cut(tt.attempt, "\nS:")
+					script = strings.Replace(script, answer, tt.temporary+"\n", 1)
+				}
+				tried <- follow(conn, cert, script) == nil // else it said something other than its password
+			})
+			now, password := checktest.Epoch(), "wrong"
+			make := func() check.Func {
+				f, err := tt.kind.New(checktest.WithDefaults(t, tt.kind, check.Options{"address": address, "roots": a.Roots(), "starttls": tlsRequired, "user": userName, "password": "mailbox", "login_pause": time.Hour}),
+					check.Env{Now: func() time.Time { return now }, Timeout: 20 * time.Second, Secret: func(string) (string, error) { return password, nil }})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return f
+			}
+			f := make()
+			logins := func(what string, n int) {
+				t.Helper()
+				got := 0
+				for range 3 {
+					r := f(t.Context())
+					if <-tried {
+						got++
+					}
+					want(t, r, check.Auth, "")
+					wantFacts(t, r, map[string]float64{"login_code": 0})
+				}
+				if got != n {
+					t.Errorf("%s: %d logins in three runs, want %d", what, got, n)
+				}
+			}
+			logins("refused", 1)
+			now = now.Add(time.Hour)
+			logins("after the pause", 1)
+			password = "wrong too"
+			logins("another password", 1)
+			f = make()
+			logins("another plan", 1)
+			temporary.Store(true)
+			f = make()
+			for range 2 {
+				if f(t.Context()); !<-tried {
+					t.Error("no login after one that was refused for the time being")
+				}
+			}
+		})
+	}
+}
