@@ -77,6 +77,7 @@ type Web struct {
 type Endpoints struct {
 	Roots    string   // PEM file of the web sites' root
 	Resolver string   // host:port
+	Known    string   // URL over plain HTTP that leads elsewhere with 301: who changes that stands in between; "" for none
 	Internet []string // neutral targets, host:port
 	TSLCD    []string
 	Gateway  bool // whether units have a gateway of their own
@@ -88,6 +89,10 @@ type Endpoints struct {
 	Communes                                     map[string]Web    // by unit
 	Printers                                     map[string]string // by unit, host:port
 	Mail                                         Mail
+	Post                                         Mail     // of the province, to which the district's letters go
+	Clocks                                       []string // servers of time, host:port
+	Messages                                     string   // gateway of messages to telephones, host:port
+	Signs                                        bool     // whether machines have a program that signs
 	Signature                                    Signature
 	Disks                                        map[string]string // by unit: the disk of the machine
 	Webhook                                      string            // where the office is told
@@ -105,7 +110,7 @@ type Mail struct {
 
 // Signature is what signatures are checked against.
 type Signature struct {
-	OCSP, CRL, TSA            string // URLs
+	OCSP, CRL, TSA, TrustList string // URLs
 	Certificate, Issuer, Root string // files
 }
 

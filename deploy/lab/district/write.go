@@ -3,6 +3,7 @@ package district
 import (
 	"fmt"
 	"maps"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -102,7 +103,7 @@ type service struct {
 
 // check writes one check. It decides, since in a lab each of them is there for its own sake.
 func (w *writer) check(id, kind, path, with string) string {
-	return fmt.Sprintf("{id: %s, kind: %s, every: %s, timeout: 3s, confirm: 1, path: %s, decides: true, with: {%s}}", id, kind, w.every, path, with)
+	return fmt.Sprintf("{id: %s, kind: %s, every: %s, timeout: 8s, confirm: 0, path: %s, decides: true, with: {%s}}", id, kind, w.every, path, with)
 }
 
 func (w *writer) web(id string, s Web, more string) string {
@@ -144,7 +145,7 @@ func (w *writer) all() []service {
 	if e.Gateway {
 		lan = []string{"lan"}
 	}
-	add(len(e.Internet) > 0, service{"inet", "Đường truyền Internet", "Internet line", "nha_mang", unit, lan, []string{w.check("uplink", "uplink", "internet", `anchors: "${line.anchors}"`)}})
+	add(len(e.Internet) > 0, service{"inet", "Đường truyền Internet", "Internet line", "nha_mang", unit, lan, w.internet()})
 	add(len(e.TSLCD) > 0, service{"tslcd", "Mạng truyền số liệu chuyên dùng", "Dedicated network", "cuc_bdtw", unit, lan, []string{w.check("uplink", "uplink", "tslcd", `anchors: "${line.anchors}"`)}})
 	add(e.Resolver != "", service{"dns_local", "Phân giải tên miền", "Name resolution", "tinh", unit, nil,
 		[]string{w.check("dns", "dns", "internet", fmt.Sprintf(`server: %q, name: cong.tuky.test, type: A, answers: ["${cong_h.address}"]`, e.Resolver))}})
@@ -155,12 +156,16 @@ func (w *writer) all() []service {
 	add(e.Portal.URL != "", service{"cong_h", "Cổng TTĐT huyện", "District portal", "tinh", unit, names, []string{w.web("http", e.Portal, `, contains: ["Tứ Kỳ"]`)}})
 	add(len(e.Communes) > 0, service{"cong_x", "Trang TTĐT xã", "Commune websites", "tinh", unit, names,
 		[]string{w.web("http", Web{URL: "${cong_x.url}", Name: e.communeName()}, "")}})
-	add(e.Province.URL != "", service{"dvc_t", "Cổng Dịch vụ công của tỉnh", "Provincial service portal", "tinh", unit, names, []string{w.web("http", e.Province, "")}})
-	add(e.National.URL != "", service{"dvc_q", "Cổng Dịch vụ công quốc gia", "National service portal", "vpcp", unit, names, []string{w.web("http", e.National, "")}})
+	add(e.Province.URL != "", service{"dvc_t", "Cổng Dịch vụ công của tỉnh", "Provincial service portal", "tinh", unit, names, w.portal(e.Province)})
+	add(e.National.URL != "", service{"dvc_q", "Cổng Dịch vụ công quốc gia", "National service portal", "vpcp", unit, names, w.portal(e.National)})
 	add(e.Payment.URL != "", service{"thanhtoan", "Thanh toán trực tuyến", "Online payment", "vpcp", unit, names, []string{w.web("http", e.Payment, "")}})
 	add(e.OneStop.URL != "", service{"tthc", "Hệ thống một cửa điện tử", "One-stop shop", "tinh", unit, names, w.oneStop()})
 	add(e.Mail.IMAP != "", service{"mail", "Thư điện tử công vụ", "Official e-mail", "tinh", unit, names, w.mail()})
+	add(e.Post.SMTP != "", service{"thu_tinh", "Thư điện tử của tỉnh", "The province's e-mail", "tinh", unit, names, w.post()})
 	add(e.Signature.OCSP != "", service{"kyso_usb", "Chữ ký số chuyên dùng Chính phủ", "Government digital signature", "bcy", unit, nil, w.signature()})
+	add(e.Signs, service{"kyso_may", "Phần mềm ký số trên máy trạm", "Signing program on workstations", "don_vi", unit, nil, []string{w.check("dich_vu", "signservice", "lan", "")}})
+	add(len(e.Clocks) > 0, service{"ntp", "Đồng bộ thời gian", "Time synchronisation", "don_vi", unit, nil, []string{w.check("ntp", "ntp", "internet", fmt.Sprintf("servers: [%s], need: 2", quoted(e.Clocks)))}})
+	add(e.Messages != "", service{"tin_nhan", "Cổng tin nhắn SMS và Zalo", "Gateway of messages to telephones", "nha_mang", "district", nil, []string{w.check("tcp", "tcp", "internet", fmt.Sprintf("address: %q", e.Messages))}})
 	add(len(e.Printers) > 0, service{"may_in", "Máy in mạng", "Network printer", "don_vi", unit, nil, []string{w.check("tcp", "tcp", "lan", `address: "${may_in.address}"`)}})
 	return out
 }
@@ -170,6 +175,35 @@ func (e *Endpoints) communeName() string {
 		return w.Name
 	}
 	return ""
+}
+
+// internet checks a line by neutral targets, by how many packets come back and how soon, and by an answer that is known beforehand.
+func (w *writer) internet() []string {
+	checks := []string{w.check("uplink", "uplink", "internet", `anchors: "${line.anchors}"`)}
+	if host, _, err := net.SplitHostPort(w.e.Internet[0]); err == nil {
+		checks = append(checks, w.check("ping", "ping", "internet", fmt.Sprintf("host: %q, count: 10, interval: 100ms, loss_warn: 0.05, slow: 300ms", host)))
+	}
+	if w.e.Known != "" {
+		checks = append(checks, w.check("chan", "captive", "internet", fmt.Sprintf("url: %q, status: [301]", w.e.Known)))
+	}
+	return checks
+}
+
+// portal checks a portal of public services: its page, and its login form where it has one.
+func (w *writer) portal(s Web) []string {
+	checks := []string{w.web("http", s, "")}
+	if w.e.LogIn != "" {
+		with := fmt.Sprintf("url: %q, roots: %q, warn_days: 1, fields: [taikhoan, matkhau, captcha], captcha: /captcha.png", strings.TrimSuffix(s.URL, "/")+"/dang-nhap", w.e.Roots)
+		checks = append(checks, w.check("dang_nhap", "loginpage", "internet", with))
+	}
+	return checks
+}
+
+// post checks the mail of the province, as servers of others see it.
+func (w *writer) post() []string {
+	m := w.e.Post
+	return []string{w.check("nhan", "smtp", "internet", fmt.Sprintf("address: %q, starttls: required, roots: %q, warn_days: 1, server_name: %q", m.SMTP, w.e.Roots, m.ServerName)),
+		w.check("ban_ghi", "maildns", "internet", fmt.Sprintf("name: %q, server: %q", m.Domain, w.e.Resolver))}
 }
 
 // oneStop checks the page, and the look-up of a dossier as an officer does it.
@@ -202,6 +236,7 @@ func (w *writer) signature() []string {
 		w.check("dau_thoi_gian", "tsa", "internet", fmt.Sprintf("url: %q, roots: %q", s.TSA, s.Root)),
 		w.check("ocsp", "ocsp", "internet", fmt.Sprintf("url: %q, certificate: %q, issuer: %q", s.OCSP, s.Certificate, s.Issuer)),
 		w.check("thu_hoi", "crl", "internet", fmt.Sprintf("url: %q, issuer: %q", s.CRL, s.Issuer)),
+		w.check("ctl", "http", "internet", fmt.Sprintf(`url: %q, contains: ["egovmon-lab"]`, s.TrustList)),
 	}
 }
 

@@ -61,7 +61,10 @@ func startAll(ctx context.Context, dir string, log io.Writer) (int, error) {
 			if os.Getuid() != 0 {
 				return nil
 			}
-			_, err := StartMail(ctx, p, MailConfig{PKI: pki, Host: "mail.lab", Domains: []string{"tuky.lab"}, Boxes: map[string]string{"a@tuky.lab": "b"}})
+			key, err := NewDKIMKey()
+			if err == nil {
+				_, err = StartMail(ctx, p, MailConfig{PKI: pki, Host: "mail.lab", Domains: []string{"tuky.lab"}, Boxes: map[string]string{"a@tuky.lab": "b"}, DKIM: key})
+			}
 			return err
 		},
 	} {
@@ -77,7 +80,7 @@ func needAll(t *testing.T) {
 	t.Helper()
 	need(t, "nginx", "named", "dnssec-keygen", "dnssec-signzone", "unbound", "openssl", "faketime", "chronyd")
 	if os.Getuid() == 0 {
-		need(t, "/usr/lib/postfix/sbin/master", "dovecot", "/usr/lib/dovecot/imap")
+		need(t, "/usr/lib/postfix/sbin/master", "dovecot", "/usr/lib/dovecot/imap", "opendkim")
 	}
 }
 

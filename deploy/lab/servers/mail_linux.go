@@ -25,6 +25,7 @@ type MailConfig struct {
 	Domains []string          // whose letters it keeps
 	Boxes   map[string]string // mailboxes with passwords, e.g. "vhtt@tuky.lab"
 	Quotas  map[string]string // how much mailboxes may hold, e.g. "2K" or "1M"; the others have no bound. What is full takes no letters
+	DKIM    *DKIMKey          // signs letters from the first domain of those who have logged in, by opendkim; nil leaves them as they are
 	Relay   bool              // only letters are taken, over TLS alone: nobody can log in, and there is no Dovecot
 	Routes  map[string]string // domain to host:port of another server; the rest goes by the names' MX in a namespace, and nowhere on loopback
 }
@@ -37,6 +38,7 @@ type Mail struct {
 	id      *ServerIdentity
 	postfix *daemon
 	dovecot *daemon
+	dkim    *daemon // nil where letters are not signed
 
 	mu    sync.Mutex
 	state mailState
@@ -84,6 +86,8 @@ smtpd_delay_reject = no
 smtpd_client_restrictions = CLIENTS
 smtpd_discard_ehlo_keywords = DISCARDED
 smtp_tls_security_level = may
+milter_default_action = tempfail
+smtpd_milters = MILTERS
 defer_transports = DEFERRED
 message_size_limit = 20971520
 queue_run_delay = 1s
@@ -181,6 +185,9 @@ func StartMail(ctx context.Context, p Place, c MailConfig) (*Mail, error) {
 	if !c.Relay {
 		programs = append(programs, "dovecot", "/usr/lib/dovecot/imap")
 	}
+	if c.DKIM != nil {
+		programs = append(programs, "opendkim")
+	}
 	if err := Require(programs...); err != nil {
 		return nil, err
 	}
@@ -194,6 +201,11 @@ func StartMail(ctx context.Context, p Place, c MailConfig) (*Mail, error) {
 	}
 	if err := errors.Join(m.folders(), m.configure()); err != nil {
 		return nil, err
+	}
+	if c.DKIM != nil {
+		if err := m.startSigner(ctx); err != nil {
+			return nil, errors.Join(err, m.Stop())
+		}
 	}
 	if !c.Relay {
 		if m.dovecot, err = startDaemon(ctx, p, m.greets(ctx, 143, "* OK"), "dovecot", "-F", "-c", filepath.Join(p.Dir, "dovecot.conf")); err != nil {
@@ -279,6 +291,10 @@ func (m *Mail) configure() error {
 	if len(m.c.Quotas) > 0 {
 		full = "check_policy_service unix:private/quota-status"
 	}
+	milters := ""
+	if m.c.DKIM != nil {
+		milters = "unix:" + m.signer()
+	}
 	level, master := "may", postfixMaster
 	if m.c.Relay {
 		level, master = "encrypt", strings.NewReplacer("IP:{587}", "#", "IP:{465}", "#").Replace(master)
@@ -304,7 +320,7 @@ func (m *Mail) configure() error {
 		clients = "reject"
 	}
 	fill := strings.NewReplacer("DIR", m.p.Dir, "HOST", m.c.Host, "PROTOCOL", protocol, "DOMAINS", strings.Join(m.c.Domains, " "), "BOXES", inline(boxes),
-		"ROUTES", inline(routes), "OTHERS", others, "UID", strconv.Itoa(uid), "GID", strconv.Itoa(gid), "DISCARDED", discarded, "TLSLEVEL", level, "CLIENTS", clients, "FULL", full, "DEFERRED", deferred,
+		"ROUTES", inline(routes), "OTHERS", others, "UID", strconv.Itoa(uid), "GID", strconv.Itoa(gid), "DISCARDED", discarded, "TLSLEVEL", level, "CLIENTS", clients, "FULL", full, "DEFERRED", deferred, "MILTERS", milters,
 		"IP", m.p.IP.String(), "{25}", m.port(25), "{587}", m.port(587), "{465}", m.port(465), "POP3", pop3, "POPLOGIN", popLogin, "{143}", m.port(143), "{993}", m.port(993))
 	for name, text := range map[string]string{"etc/main.cf": postfixMain, "etc/master.cf": master, "dovecot.conf": dovecotSettings} {
 		path := filepath.Join(m.p.Dir, name)
@@ -399,10 +415,10 @@ func (m *Mail) Hang(on bool) error { return m.postfix.hang(on) }
 // Halt ends Postfix, so that its ports are closed, or starts it again.
 func (m *Mail) Halt(on bool) error { return m.postfix.halt(on) }
 
-// Stop ends both programs for good.
+// Stop ends all its programs for good.
 func (m *Mail) Stop() error {
 	var errs []error
-	for _, d := range []*daemon{m.postfix, m.dovecot} {
+	for _, d := range []*daemon{m.postfix, m.dovecot, m.dkim} {
 		if d != nil {
 			errs = append(errs, d.stop())
 		}

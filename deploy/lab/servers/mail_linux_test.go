@@ -196,7 +196,7 @@ func hangs(t *testing.T, m *Mail) {
 func TestMailRecords(t *testing.T) {
 	need(t, "named", "dnssec-keygen", "dnssec-signzone", "unbound")
 	p := common(localhost(t))
-	records := must[[]string](t)(MailRecords("mail", p.IP))
+	records := must[[]string](t)(MailRecords("mail", p.IP, must[*DKIMKey](t)(NewDKIMKey())))
 	n := must[*Names](t)(StartNames(t.Context(), p, NamesConfig{Zones: []ZoneConfig{{Name: "tuky.lab", Signed: true, Records: records}}}))
 	defer n.Stop()
 	r := must[*Resolver](t)(StartResolver(t.Context(), localhost(t), ResolverFor(n)))

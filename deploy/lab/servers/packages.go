@@ -43,6 +43,8 @@ func packageOf() map[string]string {
 		"dovecot":                      "dovecot-imapd",
 		"/usr/lib/dovecot/imap":        "dovecot-imapd",
 		"/usr/lib/dovecot/pop3":        "dovecot-pop3d",
+		"opendkim":                     "opendkim",
+		"nft":                          "nftables",
 		"openssl":                      "openssl",
 		"faketime":                     "faketime",
 		"chronyd":                      "chrony",

@@ -3,6 +3,7 @@
 package stage
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -21,11 +22,15 @@ const (
 	zoneNational = "qg.test"
 	portalName   = "cong." + zoneDistrict
 	mailName     = "mail." + zoneDistrict
+	postName     = "mail." + zoneProvince // the province's
+	// Zones that are broken for good, as one finds them: nobody works with them.
+	zoneBogus = "chu-ky-sai." + zoneDistrict    // its signatures do not verify
+	zoneLame  = "uy-quyen-hong." + zoneProvince // delegated to a server that does not know it
 )
 
 // needs lists the programs that the real servers are made of.
 func needs() []string {
-	return []string{"ip", "nginx", "named", "dnssec-keygen", "dnssec-signzone", "unbound", "/usr/lib/postfix/sbin/master", "dovecot", "/usr/lib/dovecot/imap", "openssl", "faketime"}
+	return []string{"ip", "nginx", "named", "dnssec-keygen", "dnssec-signzone", "unbound", "/usr/lib/postfix/sbin/master", "dovecot", "/usr/lib/dovecot/imap", "opendkim", "openssl", "faketime", "chronyd", "softhsm2-util", "nft"}
 }
 
 // Missing says which programs a lab of real servers lacks, and how to get them; nil when all are there.
@@ -37,11 +42,15 @@ type actors struct {
 	portal, communes, province, onestop, national, paying *servers.Portals
 	names                                                 *servers.Names
 	resolver                                              *servers.Resolver
-	mail                                                  *servers.Mail
+	mail, post                                            *servers.Mail // of the district and of the province
 	revocation                                            *servers.Revocation
 	tsa                                                   *servers.TSA
 	officer                                               *servers.Identity
-	records                                               []string // of the district's zone
+	token                                                 *servers.Token
+	clocks                                                []*servers.Clock
+	messages                                              *servers.Messages
+	keys                                                  map[string]*servers.DKIMKey // by mail domain
+	records                                               []string                    // of the district's zone
 }
 
 // openActors starts the real servers, and works out the endpoints.
@@ -56,7 +65,8 @@ func (s *Stage) openActors() error {
 		return err
 	}
 	s.ends.Roots = a.pki.Roots
-	for _, step := range []func(*actors) error{s.openPortals, s.openNames, s.openMail, func(a *actors) error { return s.openSignature(a, at) }} {
+	s.pki = a.pki
+	for _, step := range []func(*actors) error{s.openPortals, s.openNames, s.openMail, func(a *actors) error { return s.openSignature(a, at) }, s.openClocks, s.openMessages} {
 		if err := step(&a); err != nil {
 			return err
 		}
@@ -102,6 +112,7 @@ func (s *Stage) openPortals(a *actors) error {
 		}
 		*w.web = district.Web{URL: "https://" + w.sites[0].Name + "/" + w.path}
 	}
+	s.ends.Known = "http://" + s.names["dichvucong."+zoneNational].String() + "/"
 	s.ends.PortalIP = s.names[portalName].String()
 	s.ends.LogIn = probeUser
 	return nil
@@ -115,11 +126,10 @@ const (
 
 // openNames starts the authority of the zones and the resolver.
 func (s *Stage) openNames(a *actors) error {
-	mail, err := servers.MailRecords("mail", s.town.ProvinceAddr(mailAt))
+	of, err := s.mailRecords(a)
 	if err != nil {
 		return err
 	}
-	of := map[string][]string{zoneDistrict: mail}
 	for name, ip := range s.names {
 		for _, z := range []string{zoneDistrict, zoneProvince, zoneNational} {
 			if host, ok := cutZone(name, z); ok {
@@ -133,10 +143,14 @@ func (s *Stage) openNames(a *actors) error {
 		return err
 	}
 	if a.names, err = servers.StartNames(s.ctx, p, servers.NamesConfig{Zones: []servers.ZoneConfig{
-		{Name: zoneDistrict, Records: of[zoneDistrict], Signed: true}, {Name: zoneProvince, Records: of[zoneProvince]}, {Name: zoneNational, Records: of[zoneNational]}}}); err != nil {
+		{Name: zoneDistrict, Records: of[zoneDistrict], Signed: true}, {Name: zoneProvince, Records: of[zoneProvince]}, {Name: zoneNational, Records: of[zoneNational]},
+		{Name: zoneBogus, Records: []string{"www A 192.0.2.1"}, Signed: true}, {Name: zoneLame, Records: []string{"www A 192.0.2.1"}}}}); err != nil {
 		return err
 	}
 	s.stops = append(s.stops, a.names.Stop)
+	if err := errors.Join(a.names.Bogus(zoneBogus, true), a.names.Lame(zoneLame, true)); err != nil {
+		return err
+	}
 	if p, err = s.place(town.Province, "resolver", s.town.ProvinceAddr(resolverAt)); err != nil {
 		return err
 	}
@@ -156,21 +170,6 @@ func cutZone(name, zone string) (host string, ok bool) {
 	return name[:rest], true
 }
 
-// openMail starts the mail server of the district's domain.
-func (s *Stage) openMail(a *actors) error {
-	p, err := s.place(town.Province, "mail", s.town.ProvinceAddr(mailAt))
-	if err != nil {
-		return err
-	}
-	if a.mail, err = servers.StartMail(s.ctx, p, servers.MailConfig{PKI: a.pki, Host: mailName, Domains: []string{zoneDistrict},
-		Boxes: map[string]string{"vhtt@" + zoneDistrict: probePassword}}); err != nil {
-		return err
-	}
-	s.stops = append(s.stops, a.mail.Stop)
-	s.ends.Mail = district.Mail{SMTP: mailName + ":587", IMAP: mailName + ":993", Domain: zoneDistrict, ServerName: mailName}
-	return nil
-}
-
 // openSignature starts what answers about certificates, and the time stamps.
 func (s *Stage) openSignature(a *actors, at servers.Place) (err error) {
 	if a.revocation, err = servers.StartRevocation(s.ctx, at, servers.RevocationConfig{PKI: a.pki}); err != nil {
@@ -188,7 +187,10 @@ func (s *Stage) openSignature(a *actors, at servers.Place) (err error) {
 	if a.officer, err = a.pki.G2.Officer("can-bo", "Cán bộ một cửa"); err != nil {
 		return err
 	}
-	s.ends.Signature = district.Signature{OCSP: a.revocation.OCSP(), CRL: a.revocation.CRL(a.pki.G2), TSA: a.tsa.URL(),
+	if err := s.openToken(a); err != nil {
+		return err
+	}
+	s.ends.Signature = district.Signature{OCSP: a.revocation.OCSP(), CRL: a.revocation.CRL(a.pki.G2), TSA: a.tsa.URL(), TrustList: a.revocation.TrustList(),
 		Certificate: a.officer.CertFile, Issuer: a.pki.G2.File, Root: a.pki.Roots}
 	return nil
 }

@@ -3,23 +3,18 @@
 package stage
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
+	"time"
 
-	"golang.org/x/sys/unix"
-
-	"egovmon/deploy/lab/servers"
 	"egovmon/deploy/lab/standin"
 	"egovmon/deploy/lab/town"
+	"egovmon/deploy/lab/wrongclock"
 )
 
 // everywhere is a hand for what strikes all at once.
@@ -94,7 +89,11 @@ func (s *Stage) layHands() {
 		}
 		return s.api.wait(ctx)
 	}
-	s.missing["pc-clock"] = "Linux has one clock for all programs, and no namespace for it: the agent cannot be given another time"
+	if err := wrongclock.Possible(); err != nil {
+		s.missing["pc-clock"] = err.Error()
+	} else {
+		s.hands["pc-clock"] = s.pcClock
+	}
 	if s.cfg.Loopback {
 		for _, name := range []string{"line-cut", "tslcd-line-cut", "both-lines-cut", "lan-down", "carrier-down", "tslcd-down", "line-loss", "line-delay", "mtu-black-hole", "captive-portal", "printer-off", "disk-full"} {
 			s.missing[name] = "it needs network namespaces: run the lab as root, without --loopback"
@@ -102,7 +101,7 @@ func (s *Stage) layHands() {
 		return
 	}
 	s.hands["disk-full"] = func(_ context.Context, u *unit, on bool) error { return fill(u, on) }
-	s.hands["printer-off"] = func(_ context.Context, u *unit, on bool) error { return u.printer.set(s, on) }
+	s.hands["printer-off"] = func(_ context.Context, u *unit, on bool) error { return u.printer.Off(on) }
 	cut := func(name string, ends func(u *unit) []end) {
 		s.hands[name] = func(ctx context.Context, u *unit, on bool) error {
 			by := name
@@ -120,8 +119,7 @@ func (s *Stage) layHands() {
 	cut("lan-down", func(u *unit) []end { return []end{{u.gateway, town.LAN}} })
 	cut("carrier-down", func(*unit) []end { return s.lines.all(town.Carrier1) })
 	cut("tslcd-down", func(*unit) []end { return s.lines.all(town.Dedicated) })
-	s.hands["captive-portal"] = s.captive
-	s.lossy()
+	s.way()
 }
 
 // pcOff switches a machine off in order, or on.
@@ -186,113 +184,14 @@ func fill(u *unit, on bool) error {
 	return fmt.Errorf("%s: the disk has no end", name)
 }
 
-// Ways of a captive portal: what comes from the LAN to the ports of the web is taken by the gateway itself.
-const captiveTable = 101
+// clockAhead is how far a clock is off by pc-clock. It is behind, as that of a machine whose battery is empty.
+const clockAhead = -5 * time.Minute
 
-func (s *Stage) captive(ctx context.Context, u *unit, on bool) error {
-	ns := town.Netns(u.gateway)
-	if !on {
-		var text strings.Builder
-		for _, port := range []int{80, 443} {
-			text.WriteString(fmt.Sprintf("rule del iif %s ipproto tcp dport %d table %d\n", town.LAN, port, captiveTable))
-		}
-		err := batch(ctx, ns, true, text.String())
-		if u.wall != nil {
-			err = errors.Join(err, u.wall.Stop())
-			u.wall = nil
-		}
-		return err
+// pcClock sets a machine's clock wrong, or right. The agent is not told: it reads another time from then on.
+func (s *Stage) pcClock(_ context.Context, u *unit, on bool) error {
+	ahead := time.Duration(0)
+	if on {
+		ahead = clockAhead
 	}
-	if u.wall != nil {
-		return nil
-	}
-	p := servers.Place{Netns: ns}
-	pki, err := standin.NewPKI(s.trace.Since)
-	if err != nil {
-		return err
-	}
-	if u.wall, err = standin.NewSite(pki, "wifi.login.test", "Đăng nhập Wi-Fi", func() (net.Listener, error) { return listenForAll(p, 443) }); err != nil {
-		return err
-	}
-	var text strings.Builder
-	text.WriteString(fmt.Sprintf("route replace local 0.0.0.0/0 dev lo table %d\n", captiveTable))
-	for _, port := range []int{80, 443} {
-		text.WriteString(fmt.Sprintf("rule add iif %s ipproto tcp dport %d table %d\n", town.LAN, port, captiveTable))
-	}
-	return batch(ctx, ns, false, text.String())
-}
-
-// listenForAll listens for connections to whatever address, see IP_TRANSPARENT in ip(7).
-func listenForAll(p servers.Place, port int) (l net.Listener, err error) {
-	c := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
-		var failed error
-		err := raw.Control(func(fd uintptr) { failed = unix.SetsockoptInt(int(fd), unix.SOL_IP, unix.IP_TRANSPARENT, 1) })
-		return errors.Join(err, failed)
-	}}
-	err = p.Do(func() error {
-		l, err = c.Listen(context.Background(), "tcp4", fmt.Sprintf("0.0.0.0:%d", port))
-		return err
-	})
-	return l, err
-}
-
-// lossy lays the hands on what a line does to packets, where this machine can do it.
-func (s *Stage) lossy() {
-	probe := town.Netns(s.units[0].gateway)
-	netem := func(args ...string) error {
-		return command(s.ctx, "tc", append([]string{"-n", probe, "qdisc"}, args...)...)
-	}
-	if err := netem("add", "dev", town.Internet, "root", "netem", "delay", "1ms"); err != nil {
-		s.missing["line-delay"] = "this kernel has no module sch_netem"
-	} else {
-		_ = netem("del", "dev", town.Internet, "root")
-		s.hands["line-delay"] = func(ctx context.Context, u *unit, on bool) error {
-			if on {
-				return command(ctx, "tc", "-n", town.Netns(u.gateway), "qdisc", "replace", "dev", town.Internet, "root", "netem", "delay", "800ms")
-			}
-			_ = command(ctx, "tc", "-n", town.Netns(u.gateway), "qdisc", "del", "dev", town.Internet, "root") // gone already
-			return nil
-		}
-	}
-	if _, err := exec.LookPath("nft"); err != nil {
-		why := "the program nft is missing: run as root: apt-get install -y --no-install-recommends nftables"
-		s.missing["line-loss"], s.missing["mtu-black-hole"] = why, why
-		return
-	}
-	drop := func(name, match string) {
-		s.hands[name] = func(ctx context.Context, u *unit, on bool) error {
-			ns, table := town.Netns(u.gateway), "egl_"+name[:3]
-			_ = nft(ctx, ns, "delete table ip "+table+"\n") // gone already
-			if !on {
-				return nil
-			}
-			return nft(ctx, ns, fmt.Sprintf("table ip %s {\n chain f { type filter hook forward priority 0;\n %s drop\n }\n}\n", table, match))
-		}
-	}
-	drop("line-loss", fmt.Sprintf("oifname %q numgen random mod 100 < 10 drop;\n iifname %q numgen random mod 100 < 10", town.Internet, town.Internet))
-	drop("mtu-black-hole", fmt.Sprintf("iifname %q meta length > 1000", town.Internet))
-}
-
-func nft(ctx context.Context, netns, text string) error {
-	cmd := servers.Command(ctx, servers.Place{Netns: netns}, "nft", "-f", "-")
-	cmd.Stdin = bytes.NewBufferString(text)
-	var said bytes.Buffer
-	cmd.Stderr = &said
-	p, err := servers.Start(cmd)
-	if err == nil {
-		<-p.Done()
-		err = p.Err()
-	}
-	if err != nil {
-		return fmt.Errorf("nft: %w: %.300s", err, bytes.TrimSpace(said.Bytes()))
-	}
-	return nil
-}
-
-func command(ctx context.Context, name string, args ...string) error {
-	out, err := exec.CommandContext(ctx, name, args...).CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("%s: %w: %.300s", name, err, bytes.TrimSpace(out))
-	}
-	return nil
+	return u.agent.setClock(ahead)
 }

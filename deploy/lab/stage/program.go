@@ -10,8 +10,10 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
+	"time"
 
 	"egovmon/deploy/lab/servers"
+	"egovmon/deploy/lab/wrongclock"
 )
 
 // A program is one process that can be stopped and started again, by faults that do not know of one another.
@@ -24,6 +26,7 @@ type program struct {
 	mu    sync.Mutex
 	proc  *servers.Process
 	holds map[string]bool // the faults that keep it away
+	ahead time.Duration   // of its clock
 }
 
 // start starts it, unless it runs.
@@ -42,6 +45,11 @@ func (p *program) startLocked() error {
 		return err
 	}
 	p.proc = proc
+	if p.ahead != 0 {
+		if err := wrongclock.Shift(proc.Pid(), p.ahead); err != nil {
+			return errors.Join(err, p.stopLocked(syscall.SIGKILL))
+		}
+	}
 	go func() {
 		<-proc.Done()
 		p.mu.Lock()
@@ -94,6 +102,17 @@ func (p *program) hold(by string, on bool, sig syscall.Signal) error {
 		return nil
 	}
 	return p.startLocked()
+}
+
+// setClock sets the clock by which the program lives ahead, or behind: of the one that runs, and of those that are started later.
+func (p *program) setClock(ahead time.Duration) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ahead = ahead
+	if p.proc == nil {
+		return nil
+	}
+	return wrongclock.Shift(p.proc.Pid(), ahead)
 }
 
 // A logFile is where a program writes; it is opened once.

@@ -12,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
 	"egovmon/deploy/lab/district"
@@ -32,8 +31,11 @@ const (
 	mailAt     = 14
 	pkiAt      = 15
 	tsaAt      = 16
+	postAt     = 17
+	clockAt    = 18 // and the two after it
 	nationalAt = 10
 	paymentAt  = 11
+	messagesAt = 12
 )
 
 // scenery is what the stand-ins of a lab are.
@@ -169,7 +171,7 @@ func (s *Stage) openResolver() (*standin.Resolver, error) {
 	return r, nil
 }
 
-// openTargets starts the neutral targets of both lines and the printers.
+// openTargets starts the neutral targets of both lines and what stands on desks.
 func (s *Stage) openTargets() error {
 	if s.cfg.Loopback {
 		return nil
@@ -197,51 +199,11 @@ func (s *Stage) openTargets() error {
 		s.ends.Internet, s.ends.TSLCD = append(s.ends.Internet, a), append(s.ends.TSLCD, d)
 	}
 	s.ends.Gateway, s.ends.Printers, s.ends.Disks = true, map[string]string{}, map[string]string{}
-	for i, u := range s.units {
-		a := s.town.DistrictPrinter()
-		if i < len(s.town.Communes) {
-			a = s.town.Communes[i].Printer
-		}
-		pr, err := s.openPrinter(u, a)
-		if err != nil {
+	for _, u := range s.units {
+		if err := s.openDesk(u); err != nil {
 			return err
 		}
-		s.ends.Printers[u.ID], s.ends.Disks[u.ID] = pr, u.dir
-	}
-	return nil
-}
-
-// A printer listens at the raw port of network printers (9100/tcp).
-type printer struct {
-	open func() (net.Listener, error)
-	mu   sync.Mutex
-	l    net.Listener
-}
-
-func (s *Stage) openPrinter(u *unit, a netip.Addr) (string, error) {
-	addr := netip.AddrPortFrom(a, 9100).String()
-	p := servers.Place{Netns: town.Netns(u.gateway), IP: a}
-	u.printer = &printer{open: func() (net.Listener, error) { return listenIn(p, addr) }}
-	s.stops = append(s.stops, func() error { return u.printer.set(s, true) })
-	return addr, u.printer.set(s, false)
-}
-
-// set switches the printer off or on.
-func (p *printer) set(s *Stage, off bool) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	switch {
-	case off && p.l != nil:
-		err := ignoreClosed(p.l.Close())
-		p.l = nil
-		return err
-	case !off && p.l == nil:
-		l, err := p.open()
-		if err != nil {
-			return err
-		}
-		p.l = l
-		standin.Discard(s.ctx, l)
+		s.ends.Disks[u.ID] = u.dir
 	}
 	return nil
 }

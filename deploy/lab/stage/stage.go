@@ -16,8 +16,8 @@ import (
 	"egovmon/agent/durable"
 	"egovmon/deploy/lab/district"
 	"egovmon/deploy/lab/fault"
+	"egovmon/deploy/lab/lateline"
 	"egovmon/deploy/lab/servers"
-	"egovmon/deploy/lab/standin"
 	"egovmon/deploy/lab/town"
 )
 
@@ -53,9 +53,13 @@ type unit struct {
 	pc, gateway, carrier string // sites; "" on loopback
 	dir                  string // of its machine
 	agent                *program
-	printer              *printer      // nil on loopback
-	wall                 *standin.Site // a captive portal, while it is there
+	printer              *servers.Printer // nil on loopback
+	wall                 stopper          // a captive portal, while it is there
+	late                 *lateline.Line   // while its line is slow
 }
+
+// A stopper is a server that can be stopped for good.
+type stopper interface{ Stop() error }
 
 // A Stage is a lab that runs.
 type Stage struct {
@@ -70,6 +74,7 @@ type Stage struct {
 	told   *office
 	centre *program
 	lines  *lines
+	pki    *servers.PKI // of the real servers; nil with stand-ins
 	ends   district.Endpoints
 	names  map[string]netip.Addr
 	stops  []func() error // in the order of the starts
@@ -272,7 +277,7 @@ func (s *Stage) resolveAt(site string) error {
 	if err := os.MkdirAll(conf, 0o755); err != nil {
 		return err
 	}
-	text := fmt.Appendf(nil, "nameserver %s\noptions timeout:1 attempts:2\n", s.town.ProvinceAddr(resolverAt))
+	text := fmt.Appendf(nil, "nameserver %s\noptions timeout:1 attempts:3\n", s.town.ProvinceAddr(resolverAt))
 	return os.WriteFile(filepath.Join(conf, "resolv.conf"), text, 0o644)
 }
 

@@ -234,6 +234,17 @@ func (t *Town) route(site string, to netip.Prefix, via netip.Addr, metric int) {
 	t.routes[site] = append(t.routes[site], route{to, via, metric})
 }
 
+// OverDedicated lists the networks that a gateway reaches over the dedicated network.
+func (t *Town) OverDedicated(gw string) []netip.Prefix {
+	var out []netip.Prefix
+	for _, r := range t.routes[gw] {
+		if r.metric == 10 {
+			out = append(out, r.to)
+		}
+	}
+	return out
+}
+
 // At is the address of a site's interface, the zero Addr without one.
 func (t *Town) At(site, iface string) netip.Addr {
 	for _, l := range t.Links {
