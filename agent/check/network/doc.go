@@ -14,6 +14,7 @@ func Kinds() check.Table {
 		uplinkKind(),
 		pathKind(),
 		lineKind(),
+		throughputKind(),
 		captiveKind(),
 
 		neighboursKind(),
