@@ -7,9 +7,12 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	mdns "github.com/miekg/dns"
 
 	"egovmon/agent/check"
 	"egovmon/agent/check/checktest"
@@ -153,8 +156,10 @@ func (d *debian) dns(name string, change check.Options) check.Result {
 
 // TestDebian runs the kinds against real servers. Each part leaves them as they were.
 func TestDebian(t *testing.T) {
+	t.Parallel()
 	d := startDebian(t)
-	for name, part := range map[string]func(*testing.T, *debian){"proofs": debianProofs, "bogus": debianBogus, "encrypted": debianEncrypted, "others": debianOthers, "ipv6": debianIPv6} {
+	for name, part := range map[string]func(*testing.T, *debian){"proofs": debianProofs, "bogus": debianBogus, "encrypted": debianEncrypted, "others": debianOthers, "ipv6": debianIPv6,
+		"zone": debianZone, "zone proven": debianZoneProofs, "hijack": debianHijack} {
 		t.Run(name, func(t *testing.T) {
 			d.t = t
 			part(t, d)
@@ -359,4 +364,150 @@ func debianIPv6(t *testing.T, d *debian) {
 			t.Errorf("%s: aaaa_count %v %v", name, n, ok)
 		}
 	}
+}
+
+// zone runs the kind zone through the resolver that believes everything.
+func (d *debian) zone(name string, change check.Options) check.Result {
+	d.t.Helper()
+	o := check.Options{"name": name, "server": d.believing.Addr()}
+	maps.Copy(o, change)
+	return d.run(zoneKind(), newZone, o, check.Env{})
+}
+
+func debianZone(t *testing.T, d *debian) {
+	defer func() { d.lies = nil }()
+	nowhere := netip.MustParseAddrPort("127.0.0.1:1")
+	lame := netip.MustParseAddrPort(d.validating.Addr())
+	for _, tc := range []struct {
+		name          string
+		first, second netip.AddrPort
+		want          check.Reason
+	}{
+		{"well", netip.AddrPort{}, netip.AddrPort{}, check.OK},
+		{"the second is closed", netip.AddrPort{}, nowhere, check.Partial},
+		{"the first is closed", nowhere, netip.AddrPort{}, check.Partial},
+		{"the second is a resolver", netip.AddrPort{}, lame, check.DNSLame},
+		{"both are closed", nowhere, nowhere, check.ConnectRefused},
+		{"one is a resolver, one closed", lame, nowhere, check.DNSRefused},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			d.lies = map[netip.Addr]netip.AddrPort{}
+			if tc.first.IsValid() {
+				d.lies[firstAddress] = tc.first
+			}
+			if tc.second.IsValid() {
+				d.lies[secondAddress] = tc.second
+			}
+			r := d.zone("tuky.lab", check.Options{"grace": 24 * time.Hour})
+			want(t, r, tc.want)
+			wantFact(t, r, "ns_count", 2)
+			wantFact(t, r, "addresses_count", 2)
+		})
+	}
+	d.lies = nil
+	// The copy keeps what it has when the zone changes.
+	must(t, d.names.SetRecords("plain.lab", []string{"@ NS ns2", "ns2 A 192.0.2.53", "a A 192.0.2.4"}))
+	d.forget()
+	r := d.zone("plain.lab", check.Options{"grace": time.Duration(0)})
+	want(t, r, check.DNSInconsistent)
+	if spread, _ := r.Facts.Get("serial_spread_count"); spread == 0 {
+		t.Error("serials are alike")
+	}
+	want(t, d.zone("plain.lab", nil), check.OK)
+	want(t, d.zone("no.lab", nil), check.DNSNXDomain)
+	want(t, d.zone("www.lab", nil), check.DNSEmpty)
+}
+
+func debianZoneProofs(t *testing.T, d *debian) {
+	see := func(name string, reason check.Reason, o check.Options) check.Result {
+		t.Helper()
+		all := check.Options{"anchors": []string{d.anchor}, "grace": 24 * time.Hour}
+		maps.Copy(all, o)
+		r := d.zone(name, all)
+		want(t, r, reason)
+		return r
+	}
+	for name, zones := range map[string]float64{"lab": 1, "tuky.lab": 2, "x.tuky.lab": 3, "opt.lab": 2} {
+		r := see(name, check.OK, check.Options{"signed": true})
+		wantFact(t, r, "secure_code", 1)
+		wantFact(t, r, "zones_count", zones)
+	}
+	wantFact(t, see("plain.lab", check.OK, nil), "secure_code", 0)
+	see("plain.lab", check.Partial, check.Options{"signed": true})
+	see("tuky.lab", check.SignatureExpiring, check.Options{"signature_warn": 60 * 24 * time.Hour})
+	see("tuky.lab", check.DNSBogus, check.Options{"anchors": []string{"lab. DS 1 13 2 " + strings.Repeat("0", 64)}})
+
+	change := func(f func(string, bool) error, on bool) {
+		t.Helper()
+		must(t, f("tuky.lab", on))
+		d.forget()
+	}
+	change(d.names.Bogus, true)
+	// The copy has what it was given before.
+	if r := see("tuky.lab", check.DNSInconsistent, nil); !strings.Contains(r.Detail, "1 of 2 servers have data that do not verify") {
+		t.Errorf("detail %q", r.Detail)
+	}
+	d.lies = map[netip.Addr]netip.AddrPort{secondAddress: netip.MustParseAddrPort(d.names.Addr())}
+	see("tuky.lab", check.DNSBogus, nil)
+	// A resolver that validates does not lead there, and it is seen why.
+	want(t, d.run(zoneKind(), newZone, check.Options{"name": "tuky.lab", "server": d.validating.Addr()}, check.Env{}), check.DNSBogus)
+	change(d.names.Bogus, false)
+	see("tuky.lab", check.OK, nil)
+	change(d.names.Expired, true)
+	see("tuky.lab", check.DNSBogus, nil)
+	o := check.Options{"name": "tuky.lab", "server": d.believing.Addr(), "anchors": []string{d.anchor}, "grace": 24 * time.Hour}
+	want(t, d.run(zoneKind(), newZone, o, check.Env{ClockProven: func() bool { return false }}), check.ClockUnproven)
+	change(d.names.Expired, false)
+
+	// A zone whose denials do not verify, behind a server that drops them.
+	without := netip.MustParseAddrPort(serve(t, func(q *mdns.Msg, _ bool) *mdns.Msg {
+		m, _, err := (&mdns.Client{Net: "tcp"}).Exchange(q, d.names.Addr())
+		if err != nil {
+			t.Error(err)
+			return nil
+		}
+		m.Truncated = false
+		m.Ns = slices.DeleteFunc(m.Ns, func(rr mdns.RR) bool { return rr.Header().Rrtype == mdns.TypeNSEC })
+		return m
+	}))
+	d.lies = map[netip.Addr]netip.AddrPort{firstAddress: without, secondAddress: without}
+	defer func() { d.lies = nil }()
+	if r := see("tuky.lab", check.DNSBogus, nil); !strings.Contains(r.Detail, "nothing proves") {
+		t.Errorf("detail %q", r.Detail)
+	}
+}
+
+func debianHijack(t *testing.T, d *debian) {
+	see := func(reason check.Reason, o check.Options) check.Result {
+		t.Helper()
+		all := check.Options{"server": d.believing.Addr(), "missing": []string{"{random}.tuky.lab", "no.tuky.lab"}, "name": "www.tuky.lab", "answers": []string{"192.0.2.2"}, "wait": time.Duration(0)}
+		maps.Copy(all, o)
+		if o["servers"] != nil {
+			delete(all, "server")
+		}
+		r := d.run(hijackKind(), newHijack, all, check.Env{})
+		want(t, r, reason)
+		return r
+	}
+	wantFact(t, see(check.OK, nil), "questions_count", 3)
+	lie := func(names ...string) {
+		t.Helper()
+		lies := map[string]netip.Addr{}
+		for _, n := range names {
+			lies[n] = netip.MustParseAddr("198.51.100.66")
+		}
+		must(t, d.believing.Lies(lies))
+	}
+	lie("no.tuky.lab")
+	r := see(check.DNSMismatch, nil)
+	wantFact(t, r, "forged_count", 1)
+	if !strings.Contains(r.Detail, "no.tuky.lab does not exist, and is said to be at 198.51.100.66") {
+		t.Errorf("detail %q", r.Detail)
+	}
+	see(check.DNSMismatch, check.Options{"servers": []string{d.validating.Addr(), d.believing.Addr()}})
+	see(check.OK, check.Options{"server": d.validating.Addr()})
+	lie("tuky.lab")
+	wantFact(t, see(check.DNSMismatch, nil), "forged_count", 3)
+	lie()
+	see(check.OK, nil)
 }

@@ -96,6 +96,7 @@ func TestNumbers(t *testing.T) {
 
 // TestHostileAnswers asks a peer that sends bytes of its own. q is the question as it came.
 func TestHostileAnswers(t *testing.T) {
+	t.Parallel()
 	good := func(q []byte) []byte {
 		var m mdns.Msg
 		if err := m.Unpack(q); err != nil {
@@ -296,6 +297,7 @@ func TestTCPThatStopsShort(t *testing.T) {
 }
 
 func TestNoAnswer(t *testing.T) {
+	t.Parallel()
 	at := func(source string) check.Env { return check.Env{Source: netip.MustParseAddr(source)} }
 	ok := zone(t, mdns.RcodeSuccess, "motcua.test. 60 IN A 192.0.2.1")
 	for _, tc := range []struct {
@@ -338,6 +340,7 @@ func TestQuestionIsSentAgain(t *testing.T) {
 }
 
 func TestSeveralServers(t *testing.T) {
+	t.Parallel()
 	good := func() string { return zone(t, mdns.RcodeSuccess, "motcua.test. 60 IN A 192.0.2.1") }
 	other := func() string { return zone(t, mdns.RcodeSuccess, "motcua.test. 60 IN A 203.0.113.66") }
 	gone := func() string { return zone(t, mdns.RcodeNameError) }

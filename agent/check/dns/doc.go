@@ -7,5 +7,5 @@ import "egovmon/agent/check"
 
 // Kinds lists the kinds of this family.
 func Kinds() check.Table {
-	return check.Table{dnsKind()}
+	return check.Table{dnsKind(), zoneKind(), hijackKind()}
 }

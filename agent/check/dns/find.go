@@ -71,21 +71,23 @@ func names(rrs []mdns.RR) []string {
 	return slices.Compact(all)
 }
 
-// addresses looks a name server up. Empty when it has none.
-func (f *finder) addresses(ctx context.Context, host string, types ...string) []netip.Addr {
+// addresses looks a name server up, in the order of addresses. It is not sure of them when a resolver did not answer.
+func (f *finder) addresses(ctx context.Context, host string, types ...string) (all []netip.Addr, sure bool) {
 	const most = 4 // of one name and version of IP
-	var all []netip.Addr
+	sure = true
 	for _, typ := range types {
 		o := f.stub.Ask(ctx, host, typ)
-		n := 0
+		sure = sure && o.Replied()
+		var some []netip.Addr
 		for _, rr := range o.Found {
-			if a, ok := addressOf(rr); ok && n < most {
-				all = append(all, a)
-				n++
+			if a, ok := addressOf(rr); ok {
+				some = append(some, a)
 			}
 		}
+		slices.SortFunc(some, netip.Addr.Compare)
+		all = append(all, some[:min(len(some), most)]...)
 	}
-	return all
+	return all, sure
 }
 
 func addressOf(rr mdns.RR) (netip.Addr, bool) {
@@ -111,7 +113,8 @@ func (f *finder) authority(ctx context.Context, q lookup.Query) lookup.Outcome {
 	ns := f.stub.Ask(ctx, zone, "NS")
 	asked := 0
 	for _, host := range names(ns.Found) {
-		for _, a := range f.addresses(ctx, host, "A") {
+		addresses, _ := f.addresses(ctx, host, "A")
+		for _, a := range addresses {
 			if asked++; asked > most {
 				return last
 			}

@@ -22,6 +22,7 @@ const maxAliases = 16
 // Prove proves a message that answers a question. It asks for what the proof takes; an error says that something on the way
 // did not answer, or [ErrStripped].
 func (w *Walk) Prove(ctx context.Context, m *mdns.Msg, name string, typ uint16) (Proof, error) {
+	w.cost, w.hashes, w.questions = 0, maxHashes, 0
 	owner := mdns.CanonicalName(name)
 	sum := Proof{Status: Secure}
 	seen := map[string]bool{}

@@ -8,7 +8,7 @@ import (
 	mdns "github.com/miekg/dns"
 )
 
-// What a run may spend. A chain of five zones with two signatures each takes some twenty.
+// What a proof may spend. A chain of five zones with two signatures each takes some twenty.
 const (
 	maxChecks     = 200    // signature checks; a set of many records counts as several
 	maxSignatures = 8      // signatures of one set that are tried
@@ -120,7 +120,7 @@ func (w *Walk) tried(z *zone, sig *mdns.RRSIG, rrs []mdns.RR) (ok, over bool) {
 	return false, false
 }
 
-// spend takes the cost of one check off what the run may spend.
+// spend takes the cost of one check off what the proof may spend.
 func (w *Walk) spend(rrs []mdns.RR) bool {
 	const recordsACheck = 32
 	w.cost += 1 + len(rrs)/recordsACheck

@@ -35,7 +35,7 @@ var errTooMany = errors.New("the proof takes more questions than are asked")
 const maxQuestions = 100
 
 // A Walk proves answers from anchors, as of one instant. It belongs to one run and one goroutine; zones that it came
-// through are not proven again.
+// through are not proven again. Each proof may spend as much as the first.
 type Walk struct {
 	anchors Anchors
 	now     time.Time
@@ -75,9 +75,6 @@ func (w *Walk) Zones() int {
 
 // Checks is how many signatures were checked.
 func (w *Walk) Checks() int { return w.checks }
-
-// Questions is how many questions were asked.
-func (w *Walk) Questions() int { return w.questions }
 
 // NotAfter is the first end of the signatures that the proofs rest on; zero when there are none.
 func (w *Walk) NotAfter() time.Time { return w.notAfter }

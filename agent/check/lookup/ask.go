@@ -1,6 +1,7 @@
 package lookup
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -10,6 +11,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
@@ -35,6 +37,7 @@ type Outcome struct {
 	Took    time.Duration
 	Sent    int         // how often the question was sent
 	TLS     *reach.View // what the server showed over TLS; nil when it was not asked so
+	Second  *Outcome    // the first other answer to the same question that came by UDP; nil for none
 }
 
 // Replied reports whether the server gave an answer about the name, whatever it says.
@@ -53,6 +56,10 @@ type Asker struct {
 	Secure *Secure    // ask over TLS or HTTPS; nil asks in the clear
 	Tries  int        // how often it is sent by UDP within the time while no answer comes; at least 1
 	Source netip.Addr // the local address to send from; the zero Addr leaves that to the system
+
+	// Linger is how long a second answer by UDP is waited for once one has come. A resolver sends one; a second, different one
+	// shows that the first was forged by somebody nearer. Zero does not wait.
+	Linger time.Duration
 
 	out  []byte // the question as it is sent
 	held held   // what stays open from one question to the next
@@ -174,7 +181,13 @@ func (a *Asker) byUDP(ctx context.Context, o *Outcome, id uint16) (truncated boo
 			case head.truncated, n == len(buf):
 				return true, nil
 			}
-			return false, o.unpack(buf[:n])
+			if err := o.unpack(buf[:n]); err != nil {
+				return false, err
+			}
+			if a.Linger > 0 {
+				a.linger(ctx, c, o, buf, n, id)
+			}
+			return false, nil
 		}
 	}
 	switch {
@@ -184,6 +197,25 @@ func (a *Asker) byUDP(ctx context.Context, o *Outcome, id uint16) (truncated boo
 		return false, fmt.Errorf("no answer, but %d messages that answer another question: %w", foreign, os.ErrDeadlineExceeded)
 	}
 	return false, fmt.Errorf("no answer: %w", os.ErrDeadlineExceeded)
+}
+
+// linger reads on for another answer than the one of n bytes in buf.
+func (a *Asker) linger(ctx context.Context, c *net.UDPConn, o *Outcome, buf []byte, n int, id uint16) {
+	first := slices.Clone(buf[:n])
+	c.SetReadDeadline(time.Now().Add(a.Linger))
+	for range MaxForeign {
+		n, err := c.Read(buf)
+		if err != nil || ctx.Err() != nil {
+			return
+		}
+		second := Outcome{Server: o.Server, Sent: o.Sent}
+		if _, err := a.Query.head(buf[:n], id); err != nil || bytes.Equal(buf[:n], first) || second.unpack(buf[:n]) != nil {
+			continue
+		}
+		second.judge(a.Query)
+		o.Second = &second
+		return
+	}
 }
 
 // byTCP asks over a connection of its own. RFC 7766.
