@@ -116,7 +116,9 @@ func TestSampleFilledInParses(t *testing.T) {
 			given[q.ID] = "probe@host.test"
 		case "known":
 			given[q.ID] = "00:1b:a9:00:00:01 3c:52:82:00:00:02"
-		case "host", "sso_host", "name", "domain", "field":
+		case "anchor.1", "anchor.2":
+			given[q.ID] = ". IN DS 1 13 2 0000000000000000000000000000000000000000000000000000000000000000"
+		case "host", "sso_host", "name", "domain", "field", "zone":
 			given[q.ID] = "host.test"
 		case "lookup_path", "lookup_result":
 			given[q.ID] = "/tra-cuu?ma=1"

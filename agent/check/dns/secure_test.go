@@ -2,10 +2,13 @@ package dns
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/binary"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"strings"
@@ -151,6 +154,50 @@ func TestSilenceOverTLS(t *testing.T) {
 	for _, protocol := range []string{protocolTLS, protocolHTTPS} {
 		want(t, runSecure(t, a, check.Options{"server": greeting, "protocol": protocol}, long), check.TLSHandshake)
 		want(t, runSecure(t, a, check.Options{"server": closed, "protocol": protocol}, long), check.ConnectRefused)
+	}
+}
+
+// TestCertificates judges what a resolver shows as the kind tls does.
+func TestCertificates(t *testing.T) {
+	a := checktest.NewAuthority(t, "dns.test")
+	leaf := func(change func(*x509.Certificate)) *tls.Config {
+		return &tls.Config{Certificates: []tls.Certificate{a.Leaf(nil, change)}}
+	}
+	answer := func(c net.Conn) {
+		var size [2]byte
+		if _, err := io.ReadFull(c, size[:]); err != nil {
+			return
+		}
+		q := make([]byte, binary.BigEndian.Uint16(size[:]))
+		if _, err := io.ReadFull(c, q); err == nil {
+			b := packed(t, q, nil)
+			c.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(b))), b...))
+		}
+	}
+	good := leaf(nil)
+	print := fmt.Sprintf("%x", sha256.Sum256(a.Cert.Raw))
+	for _, tc := range []struct {
+		name string
+		cfg  *tls.Config
+		o    check.Options
+		want check.Reason
+	}{
+		{"good", good, nil, check.OK},
+		{"good, by name", good, check.Options{"server_name": "dns.test"}, check.OK},
+		{"another name", good, check.Options{"server_name": "other.test"}, check.TLSName},
+		{"ended", leaf(func(c *x509.Certificate) { c.NotAfter = checktest.Epoch().Add(-time.Hour) }), nil, check.TLSExpired},
+		{"begins later", leaf(func(c *x509.Certificate) { c.NotBefore = checktest.Epoch().Add(time.Hour) }), nil, check.TLSNotYetValid},
+		{"ends soon", good, check.Options{"warn_days": int64(365)}, check.CertExpiring},
+		{"old", &tls.Config{Certificates: good.Certificates, MaxVersion: tls.VersionTLS11}, nil, check.TLSProtocol},
+		{"not new enough", &tls.Config{Certificates: good.Certificates, MaxVersion: tls.VersionTLS12}, check.Options{"min_version": "1.3"}, check.WeakTLS},
+		{"another issuer", good, check.Options{"issuer": "nobody"}, check.TLSUntrusted},
+		{"distrusted", good, check.Options{"distrusted": []string{print}}, check.TLSUntrusted},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			o := check.Options{"protocol": protocolTLS, "server": checktest.ServeTLS(t, tc.cfg, answer)}
+			maps.Copy(o, tc.o)
+			want(t, runSecure(t, a, o, long), tc.want)
+		})
 	}
 }
 
