@@ -17,13 +17,13 @@ import (
 )
 
 // resolver starts a resolver on loopback, by UDP and TCP, that knows these records, one a line as a zone file has them.
-// A line `name SERVFAIL` or `name SILENT` makes it fail for a name; other names do not exist.
+// A line `name SERVFAIL` or `name SILENT` makes it fail for a name, `name AD` says that DNSSEC vouches for it; other names do not exist.
 func resolver(t testing.TB, zone string) string {
 	t.Helper()
 	records, fails := map[string][]mdns.RR{}, map[string]string{}
 	for line := range strings.Lines(zone) {
 		line = strings.TrimSpace(line)
-		if name, how, ok := strings.Cut(line, " "); ok && (how == "SERVFAIL" || how == "SILENT" || how == "REFUSED") {
+		if name, how, ok := strings.Cut(line, " "); ok && (how == "SERVFAIL" || how == "SILENT" || how == "REFUSED" || how == "AD") {
 			fails[mdns.Fqdn(name)] = how
 			continue
 		}
@@ -47,6 +47,7 @@ func resolver(t testing.TB, zone string) string {
 		case "REFUSED":
 			m.Rcode = mdns.RcodeRefused
 		}
+		m.AuthenticatedData = fails[name] == "AD"
 		if _, ok := records[name]; !ok && fails[name] == "" {
 			m.Rcode = mdns.RcodeNameError
 		}

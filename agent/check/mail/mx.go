@@ -39,6 +39,7 @@ func (c *domainCheck) judgeMX(a *asking, facts *check.Facts, phases *check.Phase
 	case !c.receives:
 		return reach.Failf(check.DNSMismatch, "%s names %s for its letters, though it should take none", c.domain, quoted(targets))
 	}
+	a.targets = targets[:min(len(targets), maxTargets)]
 	begin = time.Now()
 	defer func() { phases.Add(phaseAddresses, time.Since(begin)) }()
 	return c.judgeTargets(a, targets, facts)
