@@ -54,11 +54,16 @@ type incidentConfig struct {
 	// FlapWindow is how soon after its closing a fault comes back as the same trouble, whose incident then takes longer to
 	// close. Default 1h; a drill, in which one fault follows another, takes a shorter one. From 10s to 24h.
 	FlapWindow time.Duration `yaml:"flap_window"`
+	// Silence is how long nothing must have come from a unit before that is an incident, beyond the time in which results
+	// are on their way. Default 5m, at least two rounds of its checks. From 10s to 24h.
+	Silence time.Duration `yaml:"silence"`
 }
 
 func (c incidentConfig) check() error {
-	if c.FlapWindow != 0 && (c.FlapWindow < 10*time.Second || c.FlapWindow > 24*time.Hour) {
-		return fmt.Errorf("configuration: incidents.flap_window %s: want 10s to 24h", c.FlapWindow)
+	for name, d := range map[string]time.Duration{"flap_window": c.FlapWindow, "silence": c.Silence} {
+		if d != 0 && (d < 10*time.Second || d > 24*time.Hour) {
+			return fmt.Errorf("configuration: incidents.%s %s: want 10s to 24h", name, d)
+		}
 	}
 	return nil
 }

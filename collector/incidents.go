@@ -26,7 +26,7 @@ func (c *center) openAlerts(ctx context.Context) (err error) {
 	}
 	var told *alert.Sender
 	c.incidents, err = incident.Open(ctx, incident.Options{Dir: filepath.Join(c.dir, incidentDir), Log: c.store, Now: c.now, Logger: c.log,
-		Model: c.model(), Policy: incident.Policy{Lateness: hold(c.district()), FlapWindow: c.config.Incidents.FlapWindow},
+		Model: c.model(), Policy: incident.Policy{Lateness: hold(c.district()), FlapWindow: c.config.Incidents.FlapWindow, Silence: c.config.Incidents.Silence},
 		Changed: func() {
 			if told != nil {
 				told.Wake()

@@ -220,7 +220,12 @@ func (s *source) incidents(p *profile.Profile, now time.Time) []board.Incident {
 			Services: i.Services, Units: i.Units, Votes: board.Votes{Up: i.Votes.Up, Down: i.Votes.Down, Unknown: i.Votes.Unknown},
 			Ack: board.Ack{User: i.Ack.User, At: i.Ack.At, Note: i.Ack.Note}}
 		if i.IsOpen() {
-			b.Action = board.Name{VI: alert.Describe(&i, p, words.VI, now).Action, EN: alert.Describe(&i, p, words.EN, now).Action}
+			vi, en := alert.Describe(&i, p, words.VI, now), alert.Describe(&i, p, words.EN, now)
+			b.Action = board.Name{VI: vi.Action, EN: en.Action}
+			if c := i.Cause; c.Kind != "" {
+				b.Suspect, b.Joined = board.Name{VI: vi.Cause, EN: en.Cause}, len(i.Joined)
+				b.Cause = board.Cause{Kind: string(c.Kind), Service: c.Component.Service, Unit: c.Component.Unit, Name: c.Component.Name, Owner: c.Owner, Confidence: c.Confidence}
+			}
 		}
 		if i.Kind == board.KindLine {
 			b.Owner, b.Carrier = unitName(p, i.Unit, now), carrier(p, i.Unit, now)

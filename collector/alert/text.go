@@ -48,10 +48,14 @@ func Describe(i *incident.Incident, p *profile.Profile, l words.Lang, now time.T
 		t.Title = words.Say(l, "alert.line", t.Unit)
 		t.Cause = words.Say(l, "alert.cause.line", d.service(i.Through), lower(reason.Title), d.carrier())
 		t.Action = d.mendLine(d.unit(i.Unit))
+	case i.Kind == verdict.OfSite:
+		t.Title = words.Say(l, "alert.site", d.unit(i.Unit), t.System)
+		t.Action = d.mendService(reason.Action)
 	default:
 		t.Title = words.Say(l, "alert.down", t.System)
 		t.Action = d.mendService(reason.Action)
 	}
+	d.part(&t)
 	switch {
 	case !i.IsOpen() && i.Why == incident.Withdrawn:
 		t.Title = words.Say(l, "alert.withdrawn", d.what(t))
@@ -69,6 +73,23 @@ func Describe(i *incident.Incident, p *profile.Profile, l words.Lang, now time.T
 		t.Ack = ""
 	}
 	return t
+}
+
+// part adds what is broken, where the votes of several services or units have shown it.
+func (d *describer) part(t *Text) {
+	c := d.i.Cause
+	if c.Kind == "" || d.i.State != check.Down || d.i.Kind == verdict.OfFleet {
+		return
+	}
+	what := c.Say(d.l, verdict.Names{Service: d.service, Unit: d.unit})
+	t.Cause = words.Say(d.l, "alert.cause.part", t.Cause, what, words.Percent(d.l, c.Confidence, 0))
+	switch {
+	case d.i.Kind != verdict.OfLine:
+	case c.Kind == verdict.OfCarrier:
+		t.Title = words.Say(d.l, "alert.carrier.down", what)
+	case c.Kind == verdict.OfAccess:
+		t.Title = words.Say(d.l, "alert.access", t.Unit)
+	}
 }
 
 type describer struct {
@@ -91,6 +112,8 @@ func (d *describer) what(t Text) string {
 		return t.System
 	case verdict.OfLine:
 		return t.Unit
+	case verdict.OfSite:
+		return t.System + ", " + d.unit(d.i.Unit)
 	default:
 		return lower(words.Say(d.l, "alert.fleet"))
 	}
@@ -105,7 +128,7 @@ func (d *describer) service(id string) string {
 
 func (d *describer) system() string {
 	switch {
-	case d.i.Kind == verdict.OfService:
+	case d.i.Kind == verdict.OfService || d.i.Kind == verdict.OfSite:
 		return d.service(d.i.Component.Service)
 	case d.i.Through != "":
 		return d.service(d.i.Through)
@@ -138,6 +161,8 @@ func (d *describer) units() string {
 func (d *describer) scope() string {
 	v := d.i.Votes
 	switch {
+	case d.i.Kind == verdict.OfSite:
+		return d.unit(d.i.Unit)
 	case d.i.Kind == verdict.OfLine:
 		return words.Say(d.l, "alert.scope.unit")
 	case d.i.Kind == verdict.OfFleet:

@@ -46,7 +46,7 @@ func (v *View) severity(i *incident.Incident) profile.Severity {
 	case verdict.OfLine:
 		id = i.Through
 	}
-	if s, ok := v.Profile.Service(id, i.Opened); ok && (i.Kind == verdict.OfService || s.Severity == profile.Critical) {
+	if s, ok := v.Profile.Service(id, i.Opened); ok && (i.Kind == verdict.OfService || i.Kind == verdict.OfSite || s.Severity == profile.Critical) {
 		return s.Severity
 	}
 	return profile.Major
@@ -89,6 +89,9 @@ func (v *View) owners(i *incident.Incident, roster []profile.Duty, now time.Time
 	id := i.Component.Service
 	if i.Kind == verdict.OfLine {
 		id = i.Through
+	}
+	// What only one unit has is told there, too; a carrier's fault is nothing that a unit can mend.
+	if (i.Kind == verdict.OfLine || i.Kind == verdict.OfSite) && i.Cause.Kind != verdict.OfCarrier {
 		for _, o := range v.Profile.Offices {
 			if o.Unit == i.Unit && o.Valid.CoversTime(now) {
 				ids = append(ids, o.ID)

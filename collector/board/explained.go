@@ -10,11 +10,12 @@ import (
 type explained struct {
 	services map[string]bool
 	lines    map[string]Incident // by unit
+	sites    map[cellKey]bool
 	fleet    []Incident
 }
 
 func newExplained(list []Incident) explained {
-	e := explained{map[string]bool{}, map[string]Incident{}, nil}
+	e := explained{map[string]bool{}, map[string]Incident{}, map[cellKey]bool{}, nil}
 	for _, i := range list {
 		switch {
 		case !i.Closed.IsZero():
@@ -22,6 +23,8 @@ func newExplained(list []Incident) explained {
 			e.services[i.Service] = true
 		case i.Kind == KindLine:
 			e.lines[i.Unit] = i
+		case i.Kind == KindSite:
+			e.sites[cellKey{i.Service, i.Unit}] = true
 		case i.Kind == KindFleet:
 			e.fleet = append(e.fleet, i)
 		}
@@ -33,7 +36,7 @@ func newExplained(list []Incident) explained {
 // and only when nothing is heard for want of a line: what else cannot be told has a cause of its own.
 func (e explained) cell(c Cell) bool {
 	cut := c.State == check.Unknown && (c.Reason == check.Silent || c.Reason == check.NoUplink)
-	if c.State == check.Down && e.services[c.Service] {
+	if c.State == check.Down && (e.services[c.Service] || e.sites[cellKey{c.Service, c.Unit}]) {
 		return true
 	}
 	if i, ok := e.lines[c.Unit]; ok {

@@ -121,7 +121,13 @@ func (g grid) subject(t *incidentItem, v View, i Incident) {
 		if i.Votes.Up+i.Votes.Down > 0 {
 			t.Scope = words.Say(g.l, "alert.scope.votes", i.Votes.Down, i.Votes.Up+i.Votes.Down)
 		}
+		if i.Kind == KindSite {
+			t.Name, t.Link = words.Say(g.l, "verdict.site", t.Name, g.unitName(i.Unit)), g.linkTo(v, i.Service, i.Unit)
+		}
 		t.names(g, i.Units, func(id string) nameLink { return nameLink{g.unitName(id), g.linkTo(v, i.Service, id)} })
+	}
+	if c := i.Suspect.in(g.l); c != "" {
+		t.Cause = c
 	}
 	if a := i.Action.in(g.l); a != "" {
 		t.Text.Action = a

@@ -119,14 +119,15 @@ const (
 	KindService = "service" // a service as a whole
 	KindLine    = "line"    // a unit's own line, or all that is heard of the unit
 	KindFleet   = "fleet"   // most units at once
+	KindSite    = "site"    // what a service is for one unit alone
 )
 
 // An Incident is one fault from its opening on.
 type Incident struct {
 	ID      string       `json:"id"`
 	Kind    string       `json:"kind"`              // one of the words above
-	Service string       `json:"service,omitempty"` // of KindService
-	Unit    string       `json:"unit,omitempty"`    // of KindLine
+	Service string       `json:"service,omitempty"` // of KindService and KindSite
+	Unit    string       `json:"unit,omitempty"`    // of KindLine and KindSite
 	Through string       `json:"through,omitempty"` // of KindLine: the service that shows it; "" when nothing is heard
 	Carrier string       `json:"carrier,omitempty"` // of KindLine: who runs the line; "" is not known
 	State   check.State  `json:"-"`                 // Down, or Unknown for what fell silent; in JSON its word
@@ -145,6 +146,19 @@ type Incident struct {
 	Votes    Votes    `json:"votes,omitzero"`
 	Action   Name     `json:"action,omitzero"` // what to do and whom to call; the zero Name leaves it to the reason
 	Ack      Ack      `json:"ack,omitzero"`
+	Suspect  Name     `json:"suspect,omitzero"` // what is broken, in words; the zero Name leaves it to the reason
+	Cause    Cause    `json:"cause,omitzero"`   // likewise, for programs
+	Joined   int      `json:"joined,omitempty"` // how many other faults the same cause explains
+}
+
+// A Cause is what the votes name as broken.
+type Cause struct {
+	Kind       string  `json:"kind"` // in the words of the verdict
+	Service    string  `json:"service,omitempty"`
+	Unit       string  `json:"unit,omitempty"`
+	Name       string  `json:"name,omitempty"`
+	Owner      string  `json:"owner,omitempty"` // the operator who can mend it
+	Confidence float64 `json:"confidence"`
 }
 
 // MarshalJSON adds the word of the state.

@@ -20,7 +20,7 @@
 //	id 20261123-100104-service-mail
 //	kind service
 //	reason connect_refused
-//	rule incident/1
+//	rule incident/2
 //	service mail
 //	since 2026-11-23T03:00:03Z
 //	state down

@@ -29,8 +29,32 @@ type Incident struct {
 	Services []string // what it hurts; the first ones of very many
 	Units    []string // where; likewise
 	Ack      Ack
+	Cause    Cause               // what is broken, as far as the votes told
+	Joined   []verdict.Component // other faults of the same cause, which opened no incident of their own
+	Life     Life                // what people made of it
 
-	leaves [4]int64 // 1 + the index of the leaf of each kind of event, the latest of its kind; 0 without
+	leaves []int64 // where its events stand in the log: those that it is read back from
+	events []What  // what each of them is
+}
+
+// A Cause is what a verdict named as broken. The zero Cause is none.
+type Cause struct {
+	verdict.Component
+	Owner      string // the operator who can mend it
+	Confidence float64
+}
+
+// keep remembers the leaf of an event: of the updates and of the closing the latest, of the others every one. index -1 is
+// none.
+func (i *Incident) keep(w What, index int64) {
+	if index < 0 {
+		return
+	}
+	if at := slices.Index(i.events, w); at >= 0 && (w == Updated || w == Closed) {
+		i.leaves[at] = index
+		return
+	}
+	i.leaves, i.events = append(i.leaves, index), append(i.events, w)
 }
 
 // An Ack is a person's word that the incident was noticed. The zero Ack is none.
@@ -55,15 +79,29 @@ const (
 	Updated      What = "updated" // the fault shows itself differently
 	Acknowledged What = "acknowledged"
 	Closed       What = "closed"
+	Joined       What = "joined"     // another fault shows the same cause
+	Assigned     What = "assigned"   // a person gave it to somebody
+	Commented    What = "commented"  // a person said something
+	Classified   What = "classified" // a person said what sort of incident it is
+	Escalated    What = "escalated"  // it was taken a step further
+	Concluded    What = "concluded"  // a person said what the cause was, and what was done
 )
 
-// place is where an incident keeps the leaf of an event.
-func (w What) place() int { return slices.Index([]What{Opened, Updated, Acknowledged, Closed}, w) }
+// known reports whether this program knows the event.
+func (w What) known() bool {
+	return slices.Contains([]What{Opened, Updated, Acknowledged, Closed, Joined, Assigned, Commented, Classified, Escalated, Concluded}, w)
+}
+
+// byPerson reports whether an event is a person's word, and says nothing of how the fault shows itself.
+func (w What) byPerson() bool {
+	return slices.Contains([]What{Acknowledged, Assigned, Commented, Classified, Escalated, Concluded}, w)
+}
 
 // Why something happened, or did not. The words of the verdict for what mutes a fault stand among them.
 const (
 	First       = "first"        // the fault's first opening within the hour
 	Repeat      = "repeat"       // it was closed less than an hour ago
+	SameCause   = "same_cause"   // an open incident stands for its cause
 	Changed     = "changed"      // the reason, or what shows it, is another one
 	Recovered   = "recovered"    // up or degraded for long enough
 	Withdrawn   = "withdrawn"    // nobody is to measure it any more
@@ -81,8 +119,11 @@ type Event struct {
 	At       time.Time
 	Why      string
 
-	// Of an acknowledgement.
+	// Of what people do.
 	User, Note string
+	To         string // assigned: to whom; escalated: to which step or office
+	Class      Class  // classified
+	Measure    string // concluded: what was done; Note is the cause
 
 	// Of the others.
 	verdict.Component
@@ -93,6 +134,7 @@ type Event struct {
 	Votes    verdict.Votes
 	Services []string
 	Units    []string
+	Cause    Cause
 }
 
 // A Decision says of one faulty component why nothing happened to it now.
@@ -114,8 +156,8 @@ func nameOf(c verdict.Component, at time.Time) string {
 
 // A Book is what the events of all incidents add up to. Its zero value is ready.
 type Book struct {
-	open   map[verdict.Component]*Incident
-	closed []*Incident // by the time of their closing
+	open   map[verdict.Component]*Incident // by component, and by those that joined
+	closed []*Incident                     // by the time of their closing
 }
 
 // keepClosed is how many closed incidents a book remembers.
@@ -134,7 +176,7 @@ func (b *Book) apply(e Event, leaf int64) error {
 		}
 		i := &Incident{ID: e.Incident, Component: e.Component, Opened: e.At, Since: e.Since}
 		i.show(e)
-		i.leaves[e.What.place()] = leaf + 1
+		i.keep(e.What, leaf)
 		b.open[e.Component] = i
 		return nil
 	}
@@ -147,27 +189,54 @@ func (b *Book) apply(e Event, leaf int64) error {
 		return fmt.Errorf("incident %s: %w", i.ID, ErrAcknowledged)
 	case e.What == Acknowledged:
 		i.Ack = Ack{e.User, e.At, e.Note}
+	case e.What.byPerson():
+		if err := i.Life.apply(e); err != nil {
+			return fmt.Errorf("incident %s: %w", i.ID, err)
+		}
 	case !i.IsOpen():
 		return fmt.Errorf("incident %s is %s after its end", i.ID, e.What)
 	case e.What == Updated:
 		i.show(e)
+	case e.What == Joined:
+		if old, ok := b.open[e.Component]; ok {
+			return fmt.Errorf("incident %s is joined by a component of which %s is open", i.ID, old.ID)
+		}
+		b.open[e.Component] = i
+		i.Joined = append(slices.Clone(i.Joined), e.Component)
+		i.Services, i.Units = union(i.Services, e.Services), union(i.Units, e.Units)
 	case e.What == Closed:
 		i.Closed, i.Restored, i.Why = e.At, e.Since, e.Why
 		delete(b.open, i.Component)
+		for _, c := range i.Joined {
+			delete(b.open, c)
+		}
 		b.closed = append(b.closed, i)
 		b.closed = b.closed[max(0, len(b.closed)-keepClosed):]
 	default:
 		return fmt.Errorf("incident %s: %q is no event", i.ID, e.What)
 	}
-	i.Updated = e.At
-	i.leaves[e.What.place()] = leaf + 1
+	if !e.What.byPerson() || e.What == Acknowledged {
+		i.Updated = e.At
+	}
+	i.keep(e.What, leaf)
 	return nil
 }
 
 // show takes over how the fault shows itself.
 func (i *Incident) show(e Event) {
 	i.Through, i.State, i.Reason, i.Votes, i.Why, i.Updated = e.Through, e.State, e.Reason, e.Votes, e.Why, e.At
-	i.Services, i.Units = e.Services, e.Units
+	i.Services, i.Units, i.Cause = e.Services, e.Units, e.Cause
+}
+
+// union adds to a list what is not in it yet, as far as a leaf holds it.
+func union(a, b []string) []string {
+	out := slices.Clone(a)
+	for _, s := range b {
+		if !slices.Contains(out, s) {
+			out = append(out, s)
+		}
+	}
+	return first(out)
 }
 
 func (b *Book) find(id string) *Incident {
@@ -187,8 +256,10 @@ func (b *Book) find(id string) *Incident {
 // Open lists the open incidents, the oldest first.
 func (b *Book) Open() []Incident {
 	out := make([]Incident, 0, len(b.open))
-	for _, i := range b.open {
-		out = append(out, *i)
+	for c, i := range b.open {
+		if c == i.Component {
+			out = append(out, *i)
+		}
 	}
 	slices.SortFunc(out, func(a, b Incident) int { return cmp.Or(a.Opened.Compare(b.Opened), strings.Compare(a.ID, b.ID)) })
 	return out

@@ -2,6 +2,8 @@ package incident
 
 import (
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -13,7 +15,11 @@ import (
 )
 
 // Rule names the rules by which incidents are opened and closed, in their leaves.
-const Rule = "incident/1"
+const Rule = "incident/2"
+
+// rules lists the rules whose leaves this program reads. Those of incident/1 know neither causes nor what people did but
+// acknowledge.
+func rules() []string { return []string{"incident/1", Rule} }
 
 const (
 	atFormat = "2006-01-02T15:04:05.000Z"
@@ -38,6 +44,15 @@ func (e Event) entry() (evidence.Entry, error) {
 	}
 	put("id", e.Incident)
 	put("event", string(e.What))
+	put("rule", Rule)
+	if e.What.byPerson() {
+		put("user", e.User)
+		put("note", e.Note)
+		put("to", e.To)
+		put("class", string(e.Class))
+		put("measure", e.Measure)
+		return evidence.NewEntry(evidence.Incident, fields, nil, nil)
+	}
 	put("kind", string(e.Kind))
 	put("service", e.Service)
 	put("unit", e.Unit)
@@ -49,7 +64,14 @@ func (e Event) entry() (evidence.Entry, error) {
 	put("services", strings.Join(e.Services, " "))
 	put("units", strings.Join(e.Units, " "))
 	put("why", e.Why)
-	put("rule", Rule)
+	if c := e.Cause; c.Kind != "" {
+		put("cause_kind", string(c.Kind))
+		put("cause_service", c.Service)
+		put("cause_unit", c.Unit)
+		put("cause_name", said(c.Name, maxUser))
+		put("cause_owner", c.Owner)
+		put("confidence", fmt.Sprintf("%.2f", c.Confidence))
+	}
 	return evidence.NewEntry(evidence.Incident, fields, nil, nil)
 }
 
@@ -67,14 +89,26 @@ func eventFrom(l evidence.Leaf) (e Event, ok bool, err error) {
 	default:
 		return e, false, nil
 	}
-	if rule := l.Field("rule"); rule != Rule {
+	if rule := l.Field("rule"); !slices.Contains(rules(), rule) {
 		return e, false, fmt.Errorf("written by rule %q, and this program knows %s: use the newer program", rule, Rule)
 	}
 	e = Event{Incident: l.Field("id"), What: What(l.Field("event")), Why: l.Field("why"), Through: l.Field("through"), Reason: check.Reason(l.Field("reason")),
 		Component: verdict.Component{Kind: verdict.Kind(l.Field("kind")), Service: l.Field("service"), Unit: l.Field("unit")},
 		Services:  strings.Fields(l.Field("services")), Units: strings.Fields(l.Field("units"))}
-	if e.What.place() < 0 || e.Incident == "" {
+	if !e.What.known() || e.Incident == "" {
 		return e, false, fmt.Errorf("event %q of incident %q is unknown", e.What, e.Incident)
+	}
+	if e.What.byPerson() {
+		e = Event{Incident: e.Incident, What: e.What, User: l.Field("user"), Note: l.Field("note"), To: l.Field("to"), Class: Class(l.Field("class")), Measure: l.Field("measure")}
+		e.At, err = time.Parse(atFormat, l.Field("at"))
+		return e, true, err
+	}
+	e.Cause = Cause{Component: verdict.Component{Kind: verdict.Kind(l.Field("cause_kind")), Service: l.Field("cause_service"), Unit: l.Field("cause_unit"),
+		Name: l.Field("cause_name")}, Owner: l.Field("cause_owner")}
+	if text := l.Field("confidence"); text != "" {
+		if e.Cause.Confidence, err = strconv.ParseFloat(text, 64); err != nil {
+			return e, false, err
+		}
 	}
 	if e.State, err = check.ParseState(l.Field("state")); err != nil {
 		return e, false, err

@@ -53,11 +53,15 @@ type Manager struct {
 	writing sync.Mutex // held from judging an event until it is applied
 	machine *Machine
 	kept    time.Time // when the cursor was written
+	before  []verdict.Component
 
 	mu       sync.Mutex
 	book     Book
 	waiting  []Decision
 	explains map[verdict.Component]string // the decisions that were logged
+	latest   verdict.Location
+	table    []verdict.Row
+	doubted  map[string]bool // units whose contradictions were logged
 }
 
 // A cursor is where to begin to read, and the leaves before that which are still of use. It is believed only when the
@@ -164,11 +168,7 @@ func (m *Manager) saveCursor() error {
 	c.Last = last.Hash().String()
 	m.mu.Lock()
 	for _, i := range append(m.book.Open(), m.book.Closed()...) {
-		for _, l := range i.leaves {
-			if l > 0 {
-				c.Leaves = append(c.Leaves, l-1)
-			}
-		}
+		c.Leaves = append(c.Leaves, i.leaves...)
 	}
 	m.mu.Unlock()
 	slices.Sort(c.Leaves)
@@ -185,9 +185,17 @@ func (m *Manager) Observe(ctx context.Context, now time.Time, standings []verdic
 	if len(standings) == 0 {
 		return nil
 	}
-	findings := verdict.Judge(standings, m.opts.Model(now), verdict.Moment{Now: now, Lateness: m.opts.Policy.Lateness}).Findings
+	model := m.opts.Model(now)
 	m.writing.Lock()
 	defer m.writing.Unlock()
+	at := verdict.Moment{Now: now, Lateness: m.opts.Policy.Lateness, Before: m.before}
+	v := verdict.Judge(standings, model, at)
+	findings := v.Findings
+	m.before = m.before[:0:0]
+	for _, c := range v.Causes {
+		m.before = append(m.before, c.Component)
+	}
+	m.show(v, v.Table(standings))
 	if m.machine == nil {
 		m.machine = NewMachine(m.opts.Policy, now)
 	}
@@ -203,6 +211,31 @@ func (m *Manager) Observe(ctx context.Context, now time.Time, standings []verdic
 		}
 	}
 	return nil
+}
+
+// show keeps what the votes of now say, and logs whom the others contradict in more than one vote.
+func (m *Manager) show(v verdict.Verdict, table []verdict.Row) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.latest, m.table = v.Location, table
+	doubted := map[string]bool{}
+	for _, d := range v.Doubts {
+		if d.Against < 2 {
+			continue
+		}
+		doubted[d.Unit] = true
+		if !m.doubted[d.Unit] {
+			m.opts.Logger.Warn("incident: the other units contradict this one; its agent may be wrong", "unit", d.Unit, "machine", d.Machine, "against", d.Against, "votes", d.Votes)
+		}
+	}
+	m.doubted = doubted
+}
+
+// Located returns what the votes of the latest Observe say, and the table of votes.
+func (m *Manager) Located() (verdict.Location, []verdict.Row) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.latest, m.table
 }
 
 // explain keeps why faults change nothing, and logs what is new of it.

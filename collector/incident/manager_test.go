@@ -103,10 +103,10 @@ func TestEveryEventIsALeaf(t *testing.T) {
 	}
 	want := []string{
 		"egovmon-leaf/1 incident\nat 2026-11-23T03:00:17.000Z\nevent opened\nid 20261123-100017-service-mail\nkind service\nreason connect_refused\n" +
-			"rule incident/1\nservice mail\nservices mail\nsince 2026-11-23T03:00:00Z\nstate down\nvotes up=0 down=0 unknown=0\nwhy first\n",
+			"rule incident/2\nservice mail\nservices mail\nsince 2026-11-23T03:00:00Z\nstate down\nvotes up=0 down=0 unknown=0\nwhy first\n",
 		"egovmon-leaf/1 acknowledgement\nat 2026-11-23T03:00:17.000Z\nincident 20261123-100017-service-mail\nnote đã gọi đơn vị vận hành\nuser operator@local\n",
 		"egovmon-leaf/1 incident\nat 2026-11-23T03:00:47.000Z\nevent closed\nid 20261123-100017-service-mail\nkind service\nreason ok\n" +
-			"rule incident/1\nservice mail\nservices mail\nsince 2026-11-23T03:00:30Z\nstate up\nvotes up=0 down=0 unknown=0\nwhy recovered\n",
+			"rule incident/2\nservice mail\nservices mail\nsince 2026-11-23T03:00:30Z\nstate up\nvotes up=0 down=0 unknown=0\nwhy recovered\n",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("leaves (-want +got):\n%s", diff)

@@ -59,17 +59,29 @@ func NewMachine(p Policy, started time.Time) *Machine {
 // Step returns what happens at now, and why other faults change nothing. It does not change the book: its events are
 // applied once they are written. Calling it again instead is harmless.
 func (m *Machine) Step(b *Book, findings []verdict.Finding, now time.Time) (events []Event, waiting []Decision) {
-	seen := map[verdict.Component]bool{}
+	seen := make(map[verdict.Component]*verdict.Finding, len(findings))
+	for i := range findings {
+		seen[findings[i].Component] = &findings[i]
+	}
+	causes := b.causes(seen)
 	for i := range findings {
 		f := &findings[i]
-		seen[f.Component] = true
 		old, open := b.open[f.Component]
 		var why string
 		var e *Event
-		if open {
-			e, why = m.goOn(b, old, f, now)
-		} else if f.Fault() {
-			e, why = m.begin(b, f, now)
+		switch {
+		case open && old.Component != f.Component: // it has joined: judged with the one that it joined
+			continue
+		case open:
+			e, why = m.goOn(b, old, f, seen, now)
+		case f.Fault():
+			if e, why = m.begin(b, f, now); e != nil && f.Cause != nil {
+				if id, ok := causes[f.Cause.Component]; ok {
+					e.Incident, e.What, e.Why = id, Joined, SameCause
+				} else {
+					causes[f.Cause.Component] = e.Incident
+				}
+			}
 		}
 		switch {
 		case e != nil:
@@ -79,7 +91,7 @@ func (m *Machine) Step(b *Book, findings []verdict.Finding, now time.Time) (even
 		}
 	}
 	for _, i := range b.Open() {
-		if seen[i.Component] {
+		if seen[i.Component] != nil {
 			continue
 		}
 		if e := m.withdraw(&i, now); e != nil {
@@ -89,6 +101,24 @@ func (m *Machine) Step(b *Book, findings []verdict.Finding, now time.Time) (even
 	maps.DeleteFunc(m.good, func(c verdict.Component, _ time.Time) bool { return b.open[c] == nil })
 	maps.DeleteFunc(m.gone, func(c verdict.Component, _ time.Time) bool { return b.open[c] == nil })
 	return events, waiting
+}
+
+// causes says which open incident stands for which cause: by what its faults show now, and else by what they showed last.
+func (b *Book) causes(seen map[verdict.Component]*verdict.Finding) map[verdict.Component]string {
+	out := map[verdict.Component]string{}
+	for _, i := range b.Open() {
+		if i.Cause.Kind != "" {
+			out[i.Cause.Component] = i.ID
+		}
+	}
+	for c, i := range b.open {
+		if f := seen[c]; f != nil && f.Fault() && f.Cause != nil {
+			if _, ok := out[f.Cause.Component]; !ok {
+				out[f.Cause.Component] = i.ID
+			}
+		}
+	}
+	return out
 }
 
 // begin opens an incident, or says why not.
@@ -123,10 +153,10 @@ func (m *Machine) fresh(f *verdict.Finding, now time.Time) bool {
 }
 
 // goOn closes or updates an open incident, or says why neither.
-func (m *Machine) goOn(b *Book, old *Incident, f *verdict.Finding, now time.Time) (*Event, string) {
+func (m *Machine) goOn(b *Book, old *Incident, f *verdict.Finding, seen map[verdict.Component]*verdict.Finding, now time.Time) (*Event, string) {
 	if f.Good() {
 		delete(m.gone, f.Component)
-		return m.end(b, old, f, now)
+		return m.endAll(b, old, f, seen, now)
 	}
 	delete(m.good, f.Component)
 	if f.Reason == check.NotPlanned {
@@ -134,13 +164,51 @@ func (m *Machine) goOn(b *Book, old *Incident, f *verdict.Finding, now time.Time
 	}
 	delete(m.gone, f.Component)
 	switch {
-	case !f.Fault(), f.State == old.State && f.Reason == old.Reason && f.Through == old.Through, now.Sub(old.Updated) < m.policy.Update,
-		!f.Silent && !m.fresh(f, now):
+	case !f.Fault(), !f.Silent && !m.fresh(f, now):
+		return nil, ""
+	case f.Cause != nil && f.Cause.Component != old.Cause.Component && now.Sub(old.Updated) >= recause:
+	case f.State == old.State && f.Reason == old.Reason && f.Through == old.Through, now.Sub(old.Updated) < m.policy.Update:
 		return nil, ""
 	}
 	e := eventOf(f, Updated, now)
 	e.Incident, e.Why = old.ID, Changed
+	for _, c := range old.Joined {
+		if f := seen[c]; f != nil && f.Fault() {
+			e.Services, e.Units = union(e.Services, f.Services), union(e.Units, f.Units)
+		}
+	}
+	if f.Cause == nil {
+		e.Cause = old.Cause
+	}
 	return &e, ""
+}
+
+// recause is the least time between two events that name another cause: it may turn out to be a wider one while the first
+// votes come in.
+const recause = time.Minute
+
+// endAll closes an incident once its fault and all that joined it are over. It has lasted until the last of them was.
+func (m *Machine) endAll(b *Book, old *Incident, f *verdict.Finding, seen map[verdict.Component]*verdict.Finding, now time.Time) (*Event, string) {
+	e, why := m.end(b, old, f, now)
+	for _, c := range old.Joined {
+		g := seen[c]
+		switch {
+		case g == nil || g.Reason == check.NotPlanned: // nobody is to measure it any more
+			continue
+		case !g.Good():
+			delete(m.good, c)
+			e, why = nil, WaitGood
+			continue
+		}
+		one, wait := m.end(b, old, g, now)
+		switch {
+		case one == nil:
+			e, why = nil, wait
+		case e != nil && one.Since.After(e.Since):
+			e.Since = one.Since
+		}
+	}
+	return e, why
 }
 
 func (m *Machine) end(b *Book, old *Incident, f *verdict.Finding, now time.Time) (*Event, string) {
@@ -180,8 +248,12 @@ func (m *Machine) withdraw(old *Incident, now time.Time) *Event {
 }
 
 func eventOf(f *verdict.Finding, what What, now time.Time) Event {
-	return Event{What: what, At: now.UTC().Truncate(time.Millisecond), Component: f.Component, Through: f.Through, State: f.State, Reason: f.Reason,
+	e := Event{What: what, At: now.UTC().Truncate(time.Millisecond), Component: f.Component, Through: f.Through, State: f.State, Reason: f.Reason,
 		Since: f.Since.UTC().Truncate(time.Second), Votes: f.Votes, Services: first(f.Services), Units: first(f.Units)}
+	if c := f.Cause; c != nil {
+		e.Cause = Cause{Component: c.Component, Owner: c.Owner, Confidence: c.Confidence}
+	}
+	return e
 }
 
 // maxList is the most bytes that the names of a list take in a leaf.

@@ -7,7 +7,7 @@ import (
 // A Kind says what sort of thing a component is.
 type Kind string
 
-// The kinds of component. Findings are of the first three; a cause is of any kind but OfFleet.
+// The kinds of component. Findings are of the first three and of OfSite; a cause is of any kind but OfFleet.
 const (
 	OfService     Kind = "service"     // a service as a whole, and what depends on it: the upstream of others
 	OfLine        Kind = "line"        // a unit's own line or network

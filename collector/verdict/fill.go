@@ -22,7 +22,7 @@ type filler struct {
 
 // service describes a service by its deciding checks.
 func (f *filler) service(s *profile.Service) Service {
-	out := Service{Depends: s.Depends}
+	out := Service{Depends: s.Depends, Operator: s.Operator}
 	var paths []plan.Path
 	local, names, zones := true, []string(nil), []string(nil)
 	for i, c := range s.Checks {

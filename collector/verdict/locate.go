@@ -50,6 +50,7 @@ type Cause struct {
 	Confidence float64      // from 0 to 1
 	Services   []string     // what it hurts, in the order of the alphabet
 	Units      []string     // where, likewise
+	Owner      string       // the operator who can mend it; "" where the model does not say
 	Or         []Component  // explanations that are less than three times less likely: what could not be decided
 	Against    []Ballot     // votes that contradict it, the first ones of many
 }

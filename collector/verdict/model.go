@@ -21,6 +21,7 @@ type Service struct {
 	Web      bool      // they speak HTTP
 	TLS      bool      // the other side shows a certificate
 	PerUnit  bool      // each unit has a target of its own
+	Operator string    // who runs it
 	Resolver string    // the service that judges what resolves its names
 	Host     string    // the host that is asked
 	Zone     string    // the zone of that host

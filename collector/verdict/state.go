@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"egovmon/agent/check"
+	"egovmon/agent/plan"
 )
 
 // A share is what a chosen component explains.
@@ -50,6 +51,7 @@ func (l *locator) state(standings []Standing, classes []class, chosen []int32) {
 		}
 		cause := Cause{Component: l.r.list[c], Votes: Votes{Up: int(l.ups[c]), Down: sh.n}, Reason: commonest(sh.reasons),
 			Services: slices.Sorted(maps.Keys(sh.services)), Units: slices.Sorted(maps.Keys(sh.units))}
+		cause.Owner = l.m.ownerOf(&cause)
 		cause.Confidence, cause.Or = l.sure(c, sh, chosen)
 		l.loc.Causes = append(l.loc.Causes, cause)
 	}
@@ -59,6 +61,37 @@ func (l *locator) state(standings []Standing, classes []class, chosen []int32) {
 	slices.SortFunc(l.loc.Unexplained, func(a, b Ballot) int {
 		return cmp.Or(strings.Compare(a.Unit, b.Unit), strings.Compare(a.Service, b.Service))
 	})
+}
+
+// ownerOf names the operator who can mend a cause: of a line or carrier, who runs such lines; of what a unit has, who
+// answers for its own network; of the others, who runs the service, or most of the services.
+func (m Model) ownerOf(c *Cause) string {
+	judges := m.lineServices()
+	switch c.Kind {
+	case OfLine, OfCarrier, OfNetwork:
+		return m.Services[cmp.Or(c.Service, judges[plan.Internet])].Operator
+	case OfLAN, OfMachine:
+		return m.Services[judges[plan.LAN]].Operator
+	case OfAccess:
+		if layerOf(c.Reason) == reach { // packets vanish on the line; nobody answers in the target's place
+			return m.Services[judges[plan.Internet]].Operator
+		}
+		return m.Services[judges[plan.LAN]].Operator
+	}
+	if c.Service != "" {
+		return m.Services[c.Service].Operator
+	}
+	counts := map[string]int{}
+	for _, s := range c.Services {
+		counts[m.Services[s].Operator]++
+	}
+	best := ""
+	for _, o := range slices.Sorted(maps.Keys(counts)) {
+		if counts[o] > counts[best] {
+			best = o
+		}
+	}
+	return best
 }
 
 func compare(a, b Component) int {

@@ -70,7 +70,7 @@ type Verdict struct {
 }
 
 // Judge returns how the components that the standings speak of are: the fleet, the lines by unit, the services, each in
-// the order in which they first come, and what is broken.
+// the order in which they first come, and what services are for single units; and what is broken.
 func Judge(standings []Standing, m Model, at Moment) Verdict {
 	j := judge{m: m, whole: map[string]Standing{}, byUnit: map[string][]Standing{}, byService: map[string][]Standing{}, lines: map[string]*Finding{}}
 	for _, s := range standings {
@@ -95,8 +95,39 @@ func Judge(standings []Standing, m Model, at Moment) Verdict {
 		v.Findings = append(v.Findings, *j.lines[u])
 	}
 	v.Findings = append(v.Findings, services...)
+	v.Findings = append(v.Findings, j.sites(services)...)
 	blame(v.Findings, v.Causes)
 	return v
+}
+
+// sites judges what services are for single units, where each unit has a target of its own.
+func (j *judge) sites(services []Finding) (out []Finding) {
+	for k, id := range j.services {
+		if !j.m.Services[id].PerUnit {
+			continue
+		}
+		for _, s := range j.byService[id] {
+			f := Finding{Component: Component{Kind: OfSite, Service: id, Unit: s.Unit}, Services: []string{id}, Units: []string{s.Unit}}
+			f.take(s)
+			f.count(s)
+			switch l := j.lines[s.Unit]; {
+			case s.State != check.Down:
+			case services[k].State == check.Down:
+				f.mute(MutedByService, services[k].Component)
+			case l.Fault():
+				f.mute(MutedByLine, l.Component)
+			default:
+				for i := range services {
+					if d := &services[i]; d.State == check.Down && j.m.dependsOn(id, d.Service) {
+						f.mute(MutedByDependency, d.Component)
+						break
+					}
+				}
+			}
+			out = append(out, f)
+		}
+	}
+	return out
 }
 
 // access takes a unit's line as down when what stands between it and the web is to blame, though the line itself carries.
@@ -148,6 +179,12 @@ func blame(findings []Finding, causes []Cause) {
 		case f.Kind == OfLine:
 			for _, c := range units[f.Unit] {
 				if (c.Kind == OfAccess || slices.Contains(c.Services, f.Through)) && (f.Cause == nil || len(c.Units) > len(f.Cause.Units)) {
+					f.Cause = c
+				}
+			}
+		case f.Kind == OfSite:
+			for _, c := range units[f.Unit] {
+				if slices.Contains(c.Services, f.Service) {
 					f.Cause = c
 				}
 			}

@@ -43,7 +43,8 @@ func (s scored) View(ctx context.Context) (score.View, error) {
 		case "fleet":
 			component = fault.TheFleet
 		}
-		v.Open = append(v.Open, score.Incident{ID: i.ID, Component: component, Unit: i.Unit, Reason: i.Reason, Opened: i.Opened})
+		v.Open = append(v.Open, score.Incident{ID: i.ID, Component: component, Unit: i.Unit, Reason: i.Reason, Opened: i.Opened,
+			Cause: i.Cause.Kind, Name: i.Cause.Name, Owner: i.Cause.Owner, Through: i.Through, Silent: i.State != "down"})
 	}
 	for _, c := range b.Cells {
 		if c.State == "down" {
@@ -70,7 +71,7 @@ func runScore(ctx context.Context, e env, args []string) int {
 	only := fs.String("only", "", "play these faults alone: `NAME,NAME`")
 	doubles := fs.Int("doubles", 0, "how many random pairs")
 	seed := fs.Uint64("seed", 1, "seed of the pairs and the units")
-	hold := fs.Duration("hold", 45*time.Second, "how long each case lasts")
+	hold := fs.Duration("hold", 75*time.Second, "how long each case lasts at most")
 	asJSON := fs.Bool("json", false, "write every case and the summary as one JSON object")
 	if _, code, ok := parse(fs, args, 0); !ok {
 		return code
@@ -130,6 +131,12 @@ func caseLine(c score.Case) string {
 		if r.Right {
 			word = "right"
 		}
+		if r.Right && !r.Cause {
+			word = "right, of another kind"
+		}
+		if r.Right && !r.Owner {
+			word += ", another owner"
+		}
 		parts = append(parts, fmt.Sprintf("%s: %s (%s)", word, r.Named, r.After.Round(time.Second)))
 	}
 	return fmt.Sprintf("%-40s %s; told %d, too many %d; naive %d alerts after %s", score.Name(c), strings.Join(parts, ", "), c.Told, score.Extra(c), len(c.Naive), c.NaiveAfter.Round(time.Second))
@@ -158,8 +165,15 @@ func writeSummary(w io.Writer, s score.Summary, missing []string) {
 	fmt.Fprintf(w, "%-52s %9d/%-2d %9d/%-2d\n", "đúng / right, of the faults", s.Right, s.Faults, s.NaiveRight, s.Faults)
 	fmt.Fprintf(w, "%-52s %12s %12s\n", "phát hiện, trung vị / time to detect, median", s.Median.Round(time.Second), s.NaiveAfter.Round(time.Second))
 	fmt.Fprintf(w, "%-52s %12.1f %12.1f\n", "cảnh báo mỗi lần / alerts per case", per(s.Told, s.Cases), per(s.NaiveAlerts, s.Cases))
+	fmt.Fprintf(w, "%-52s %12s %12s\n", "… lâu nhất / longest", s.Longest.Round(time.Second), "-")
 	fmt.Fprintf(w, "%-52s %12d %12s\n", "nêu sai / statements that name what is not to blame", s.Extra, "-")
-	fmt.Fprintf(w, "%-52s %12.0f %12s\n", "giây gián đoạn tính sai / wrong seconds of downtime", s.Wrong.Seconds(), "-")
+	fmt.Fprintf(w, "%-52s %12.0f %12.0f\n", "giây gián đoạn tính sai / wrong seconds of downtime", s.Wrong.Seconds(), s.NaiveWrong.Seconds())
+	fmt.Fprintf(w, "\n%-52s %12s %12s %12s\n", "", "place", "+ cause", "+ owner")
+	for _, name := range []string{score.Singles, score.Kept, score.Doubles} {
+		if p := s.Parts[name]; p.Faults > 0 {
+			fmt.Fprintf(w, "%-52s %9d/%-2d %9d/%-2d %9d/%-2d\n", name, p.Right, p.Faults, p.Cause, p.Faults, p.Owner, p.Faults)
+		}
+	}
 	for _, m := range s.Unplayed {
 		fmt.Fprintf(w, "không diễn được / not played: %s\n", m)
 	}

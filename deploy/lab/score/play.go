@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"egovmon/deploy/lab/fault"
@@ -21,6 +22,9 @@ type View struct {
 // An Incident is one that is open.
 type Incident struct {
 	ID, Component, Unit, Reason string
+	Through                     string // of a line: the service that shows it
+	Cause, Name, Owner          string // what the verdict names as broken: its kind, its name, and the operator who can mend it
+	Silent                      bool   // nothing is heard of a unit: nobody can tell why
 	Opened                      time.Time
 }
 
@@ -92,8 +96,12 @@ func Play(ctx context.Context, lab Lab, o Options) []Case {
 // ask is how often the collector is asked.
 const ask = time.Second
 
-// playOne waits until all is well, brings the faults about, holds them until something fitting is stated for each and no
-// longer than Hold, and takes them away.
+// grace is how long a case goes on once something fitting is stated for each fault: for messages, and for statements too
+// many.
+const grace = 15 * time.Second
+
+// playOne waits until all is well, brings the faults about, holds them until something fitting is stated for each and a
+// while longer, at most for Hold, and takes them away.
 func playOne(ctx context.Context, lab Lab, o Options, c *Case) error {
 	if err := settle(ctx, lab, o.Settle); err != nil {
 		return err
@@ -106,7 +114,7 @@ func playOne(ctx context.Context, lab Lab, o Options, c *Case) error {
 	if err != nil {
 		return err
 	}
-	c.Bad = map[string]time.Duration{}
+	c.Bad, c.NaiveBad = map[string]time.Duration{}, map[string]time.Duration{}
 	known := map[string]bool{}
 	for _, i := range before.Open {
 		known[i.ID] = true
@@ -124,6 +132,7 @@ func playOne(ctx context.Context, lab Lab, o Options, c *Case) error {
 			return err
 		}
 	}
+	var done time.Time
 	for last := begin; ; {
 		select {
 		case <-ctx.Done():
@@ -136,8 +145,11 @@ func playOne(ctx context.Context, lab Lab, o Options, c *Case) error {
 			c.see(v, known, begin, now, now.Sub(last))
 		}
 		last, c.Lasted = now, now.Sub(begin)
-		if c.Lasted >= o.Hold {
+		if c.Lasted >= o.Hold || !done.IsZero() && now.Sub(done) >= grace {
 			break
+		}
+		if done.IsZero() && c.stated() {
+			done = now
 		}
 	}
 	if n, err := lab.Told(ctx); err == nil {
@@ -151,7 +163,19 @@ func (c *Case) see(v View, known map[string]bool, begin, now time.Time, step tim
 	for _, i := range v.Open {
 		if !known[i.ID] {
 			known[i.ID] = true
-			c.Stated = append(c.Stated, Stated{i.Component, i.Unit, i.Reason, max(0, i.Opened.Sub(begin))})
+			c.Stated = append(c.Stated, Stated{Component: i.Component, Unit: i.Unit, Reason: i.Reason, After: max(0, i.Opened.Sub(begin)), incident: i.ID})
+		}
+		// What is named may turn out to be a wider cause while the first votes come in: the last word counts.
+		if k := slices.IndexFunc(c.Stated, func(s Stated) bool { return s.incident == i.ID }); k >= 0 {
+			s := &c.Stated[k]
+			s.Reason, s.Through, s.Cause, s.Name, s.Owner, s.Silent = i.Reason, i.Through, i.Cause, i.Name, i.Owner, i.Silent
+		}
+	}
+	naive := map[string]bool{}
+	for _, d := range v.Down {
+		if service, unit, _ := strings.Cut(d, " "); unit != "" && !naive[service] {
+			naive[service] = true
+			c.NaiveBad[service] += step
 		}
 	}
 	for _, d := range v.Down {
@@ -166,6 +190,17 @@ func (c *Case) see(v View, known map[string]bool, begin, now time.Time, step tim
 			}
 		}
 	}
+}
+
+// stated reports whether something fitting is stated for each fault. Of faults of which nobody need be told, it is never
+// over before the time.
+func (c *Case) stated() bool {
+	for i, r := range Judge(*c) {
+		if c.Faults[i].Component == "" || !r.Right {
+			return false
+		}
+	}
+	return true
 }
 
 // settle waits until all is well and nothing is open.

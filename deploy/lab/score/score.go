@@ -1,7 +1,7 @@
 package score
 
 import (
-	"cmp"
+	"hash/fnv"
 	"maps"
 	"slices"
 	"strings"
@@ -16,6 +16,14 @@ type Stated struct {
 	Unit      string        `json:"unit,omitempty"`
 	Reason    string        `json:"reason"`
 	After     time.Duration `json:"after"` // from the first fault to the opening
+
+	Through string `json:"through,omitempty"` // as of an Incident
+	Cause   string `json:"cause,omitempty"`
+	Name    string `json:"name,omitempty"`
+	Owner   string `json:"owner,omitempty"`
+	Silent  bool   `json:"silent,omitempty"`
+
+	incident string
 }
 
 // A Played is one fault of a case, and where it struck.
@@ -39,27 +47,35 @@ type Case struct {
 	// was seen down, and after how long the first came.
 	Naive      []string      `json:"naive"`
 	NaiveAfter time.Duration `json:"naive_after"`
+	// NaiveBad lists, by service, how long that rule would have taken it as down: while any unit has it down.
+	NaiveBad map[string]time.Duration `json:"naive_bad"`
 }
 
 // A Result is what one fault of a case came to.
 type Result struct {
 	Fault string
-	Cause fault.Cause
-	// Named is the stated cause that fits, "none" when nothing was stated, or the first one that does not fit.
+	True  fault.Cause
+	// Named is the class of the statement that fits, "none" when nothing was stated, or of the first one that does not fit.
 	Named string
-	Right bool
-	After time.Duration // until the right one was stated; 0 without one
+	Right bool // the component and the place were stated
+	// Cause and Owner say whether the right kind of cause, and who can mend it, were named, too.
+	Cause, Owner bool
+	After        time.Duration // until the right one was stated; 0 without one
 }
 
 // None stands in the matrix for a fault of which nothing was stated.
 const None = "none"
 
-// fits reports whether a statement names the fault: its component and, where it struck one unit, that unit.
+// fits reports whether a statement names the fault: its component and, where it struck one unit, that unit. That the lines
+// of several units are down is the carrier, when it is stated so.
 func (p Played) fits(s Stated) bool {
+	if p.Cause == fault.Carrier && s.Component == fault.TheLine && s.Cause == "carrier" {
+		return true
+	}
 	if s.Component != p.Component {
 		return false
 	}
-	return s.Component != fault.TheLine || p.Unit == "" || s.Unit == p.Unit
+	return s.Unit == "" || p.Unit == "" || s.Unit == p.Unit
 }
 
 // Judge compares each fault of a case with what was stated. A fault of which nobody need be told is right when nothing
@@ -68,18 +84,18 @@ func Judge(c Case) []Result {
 	used := map[int]bool{}
 	out := make([]Result, len(c.Faults))
 	for k, p := range c.Faults {
-		out[k] = Result{Fault: p.Name, Cause: p.Cause, Named: None}
+		out[k] = Result{Fault: p.Name, True: p.Cause, Named: None}
 		for i, s := range c.Stated {
 			if !used[i] && p.Component != "" && p.fits(s) {
 				used[i] = true
 				out[k].Named, out[k].Right, out[k].After = class(s), true, s.After
+				out[k].Cause, out[k].Owner = out[k].Named == string(p.Cause), s.owner() == p.Owner
 				break
 			}
 		}
 	}
 	for k, p := range c.Faults {
 		if out[k].Right {
-			out[k].Named = string(p.Cause)
 			continue
 		}
 		for i, s := range c.Stated {
@@ -89,14 +105,61 @@ func Judge(c Case) []Result {
 				break
 			}
 		}
-		out[k].Right = p.Component == "" && out[k].Named == None
+		if p.Component == "" && out[k].Named == None {
+			out[k].Right, out[k].Cause, out[k].Owner = true, true, true
+		}
 	}
 	return out
 }
 
-// class is the column of a statement that fits no fault.
+// Silent stands in the matrix for a unit of which nothing is heard: its lines, its network or its power.
+const Silent = "silent"
+
+// class is the column of a statement: the class of the cause that it names.
 func class(s Stated) string {
-	return cmp.Or(s.Component, None)
+	switch s.Cause {
+	case "certificate":
+		return string(fault.Certificate)
+	case "carrier":
+		if s.Component == "tslcd" || s.Through == "tslcd" {
+			return string(fault.Dedicated)
+		}
+		return string(fault.Carrier)
+	case "resolver", "zone":
+		return string(fault.Names)
+	case "lan", "site":
+		return string(fault.LAN)
+	case "access":
+		if s.Reason == "captive_portal" || strings.HasPrefix(s.Reason, "tls_") {
+			return string(fault.LAN)
+		}
+		return string(fault.Line)
+	case "machine":
+		return string(fault.PC)
+	case "authority":
+		return string(fault.Signature)
+	case "backend", "platform":
+		return string(fault.Backend)
+	}
+	switch {
+	case s.Component == fault.TheLine && s.Silent:
+		return Silent
+	case s.Component == fault.TheLine:
+		return string(fault.Line)
+	}
+	if c, ok := map[string]fault.Cause{"mail": fault.Mail, "kyso_usb": fault.Signature, "cong_x": fault.Backend, "inet": fault.Carrier, "tslcd": fault.Dedicated,
+		"dns_local": fault.Names, "may_in": fault.LAN, "pc": fault.PC, "thu_thap": fault.Centre, fault.TheFleet: fault.Centre, "": None}[s.Component]; ok {
+		return string(c)
+	}
+	return string(fault.Portal)
+}
+
+// owner is who is asked to mend it. Of a unit of which nothing is heard, the unit is asked first.
+func (s Stated) owner() string {
+	if s.Owner == "" && s.Silent {
+		return "don_vi"
+	}
+	return s.Owner
 }
 
 // Extra counts the statements of a case that fit none of its faults: alerts that name what is not to blame.
@@ -109,16 +172,45 @@ func Extra(c Case) (n int) {
 	return n
 }
 
-// WrongSeconds is how long services were shown as down, as a whole, that no fault of the case takes down.
-func WrongSeconds(c Case) (sum time.Duration) {
-	for service, d := range c.Bad {
+// WrongSeconds is how long services were shown as down, as a whole, that no fault of the case takes down everywhere: what
+// is broken in one unit is not down for the others.
+func WrongSeconds(c Case) time.Duration { return wrong(c, c.Bad) }
+
+func wrong(c Case, bad map[string]time.Duration) (sum time.Duration) {
+	for service, d := range bad {
 		if !slices.ContainsFunc(c.Faults, func(p Played) bool {
-			return p.Down && (slices.Contains(p.Hurts, service) || slices.Contains(p.Hurts, "*"))
+			return p.Down && p.Scope == fault.Everywhere && (slices.Contains(p.Hurts, service) || slices.Contains(p.Hurts, "*"))
 		}) {
 			sum += d
 		}
 	}
 	return sum
+}
+
+// HeldOut reports whether a fault is one of the third that is kept out of tuning: by a hash of its name, so that nobody
+// chooses them.
+func HeldOut(name string) bool {
+	h := fnv.New32a()
+	h.Write([]byte(name))
+	return h.Sum32()%3 == 0
+}
+
+// A Part is how many of some faults were named rightly.
+type Part struct {
+	Faults, Right int // component and place
+	Cause, Owner  int // and the kind of cause, and who can mend it
+}
+
+func (p *Part) add(r Result) {
+	p.Faults++
+	for _, x := range []struct {
+		yes bool
+		n   *int
+	}{{r.Right, &p.Right}, {r.Right && r.Cause, &p.Cause}, {r.Right && r.Owner, &p.Owner}} {
+		if x.yes {
+			*x.n++
+		}
+	}
 }
 
 // A Summary adds up cases.
@@ -127,6 +219,9 @@ type Summary struct {
 	// NaiveRight counts the faults of which the naive rule gives exactly one alert, which then names the cause.
 	NaiveRight int
 	Wrong      time.Duration
+	NaiveWrong time.Duration
+	Parts      map[string]Part           // single and double faults, and the singles that were kept out of tuning
+	Longest    time.Duration             // to the right statement
 	Median     time.Duration             // to the right statement
 	NaiveAfter time.Duration             // median to the first naive alert
 	Matrix     map[string]map[string]int // true cause × stated cause
@@ -135,7 +230,7 @@ type Summary struct {
 
 // Sum adds cases up.
 func Sum(cases []Case) Summary {
-	s := Summary{Matrix: map[string]map[string]int{}}
+	s := Summary{Matrix: map[string]map[string]int{}, Parts: map[string]Part{}}
 	var after, naive []time.Duration
 	for _, c := range cases {
 		if c.Err != "" {
@@ -146,6 +241,7 @@ func Sum(cases []Case) Summary {
 		s.Extra += Extra(c)
 		s.Told += c.Told
 		s.Wrong += WrongSeconds(c)
+		s.NaiveWrong += wrong(c, c.NaiveBad)
 		s.NaiveAlerts += len(c.Naive)
 		if c.NaiveAfter > 0 {
 			naive = append(naive, c.NaiveAfter)
@@ -158,10 +254,16 @@ func Sum(cases []Case) Summary {
 			if r.After > 0 {
 				after = append(after, r.After)
 			}
-			row := s.Matrix[string(r.Cause)]
+			s.Longest = max(s.Longest, r.After)
+			for _, name := range parts(c, r) {
+				p := s.Parts[name]
+				p.add(r)
+				s.Parts[name] = p
+			}
+			row := s.Matrix[string(r.True)]
 			if row == nil {
 				row = map[string]int{}
-				s.Matrix[string(r.Cause)] = row
+				s.Matrix[string(r.True)] = row
 			}
 			row[r.Named]++
 		}
@@ -169,6 +271,23 @@ func Sum(cases []Case) Summary {
 	}
 	s.Median, s.NaiveAfter = median(after), median(naive)
 	return s
+}
+
+// The parts of a summary.
+const (
+	Singles = "single"
+	Doubles = "double"
+	Kept    = "held out" // of the singles
+)
+
+func parts(c Case, r Result) []string {
+	switch {
+	case len(c.Faults) > 1:
+		return []string{Doubles}
+	case HeldOut(r.Fault):
+		return []string{Singles, Kept}
+	}
+	return []string{Singles}
 }
 
 // naiveRight counts the faults of a case for which the naive rule raises its one alert, and no other.

@@ -362,7 +362,15 @@ type Incident struct {
 	Closed   time.Time `json:"closed"`
 	Services []string  `json:"services"`
 	Units    []string  `json:"units"`
-	Ack      struct {
+	Joined   int       `json:"joined"`
+	Cause    struct {
+		Kind    string `json:"kind"`
+		Service string `json:"service"`
+		Unit    string `json:"unit"`
+		Name    string `json:"name"`
+		Owner   string `json:"owner"`
+	} `json:"cause"`
+	Ack struct {
 		User string    `json:"user"`
 		At   time.Time `json:"at"`
 		Note string    `json:"note"`
