@@ -365,7 +365,7 @@ var phrases = sync.OnceValue(func() map[string][2]string {
 		"alert.down":            {"Gián đoạn: %s", "Down: %s"},
 		"alert.site":            {"Gián đoạn tại %s: %s", "Down at %s: %s"},
 		"alert.access":          {"Không ra được web: %s", "No way to the web: %s"},
-		"alert.carrier.down":    {"Mất đường truyền của nhiều đơn vị: %s", "Lines of several units are down: %s"},
+		"alert.part":            {"Hỏng %s", "Broken: %s"},
 		"alert.cause.part":      {"%s; nơi hỏng: %s, độ tin cậy %s", "%s; broken: %s, confidence %s"},
 		"alert.line":            {"Mất đường truyền: %s", "Line down: %s"},
 		"alert.silent":          {"Không có tín hiệu: %s", "Nothing is heard: %s"},

@@ -83,12 +83,13 @@ func (d *describer) part(t *Text) {
 	}
 	what := c.Say(d.l, verdict.Names{Service: d.service, Unit: d.unit})
 	t.Cause = words.Say(d.l, "alert.cause.part", t.Cause, what, words.Percent(d.l, c.Confidence, 0))
-	switch {
-	case d.i.Kind != verdict.OfLine:
-	case c.Kind == verdict.OfCarrier:
-		t.Title = words.Say(d.l, "alert.carrier.down", what)
-	case c.Kind == verdict.OfAccess:
-		t.Title = words.Say(d.l, "alert.access", t.Unit)
+	switch c.Kind {
+	case verdict.OfCarrier, verdict.OfResolver, verdict.OfZone, verdict.OfPlatform, verdict.OfBackend, verdict.OfAuthority, verdict.OfNetwork:
+		t.Title = words.Say(d.l, "alert.part", what)
+	case verdict.OfAccess:
+		if d.i.Kind == verdict.OfLine {
+			t.Title = words.Say(d.l, "alert.access", t.Unit)
+		}
 	}
 }
 

@@ -48,12 +48,14 @@ type Machine struct {
 	started time.Time // silence before that is our own
 	good    map[verdict.Component]time.Time
 	gone    map[verdict.Component]time.Time
+	muted   map[verdict.Component]time.Time // until when something else explained it
 }
 
 // NewMachine returns a machine that begins to listen at started. Zero values of the policy are its defaults.
 func NewMachine(p Policy, started time.Time) *Machine {
 	p.complete()
-	return &Machine{policy: p, started: started, good: map[verdict.Component]time.Time{}, gone: map[verdict.Component]time.Time{}}
+	return &Machine{policy: p, started: started, good: map[verdict.Component]time.Time{}, gone: map[verdict.Component]time.Time{},
+		muted: map[verdict.Component]time.Time{}}
 }
 
 // Step returns what happens at now, and why other faults change nothing. It does not change the book: its events are
@@ -99,6 +101,7 @@ func (m *Machine) Step(b *Book, findings []verdict.Finding, now time.Time) (even
 		}
 	}
 	maps.DeleteFunc(m.good, func(c verdict.Component, _ time.Time) bool { return b.open[c] == nil })
+	maps.DeleteFunc(m.muted, func(c verdict.Component, _ time.Time) bool { return seen[c] == nil || seen[c].Good() })
 	maps.DeleteFunc(m.gone, func(c verdict.Component, _ time.Time) bool { return b.open[c] == nil })
 	return events, waiting
 }
@@ -123,11 +126,17 @@ func (b *Book) causes(seen map[verdict.Component]*verdict.Finding) map[verdict.C
 
 // begin opens an incident, or says why not.
 func (m *Machine) begin(b *Book, f *verdict.Finding, now time.Time) (*Event, string) {
+	// What depends on a thing that works again needs its own next round to show so: two slots of its own, from then on.
+	since := f.Since
+	if until := m.muted[f.Component]; until.After(since) {
+		since = until
+	}
 	switch {
 	case f.Muted != "":
+		m.muted[f.Component] = now
 		return nil, f.Muted
 	case f.Silent:
-		from := f.Since
+		from := since
 		if from.Before(m.started) {
 			from = m.started
 		}
@@ -136,7 +145,7 @@ func (m *Machine) begin(b *Book, f *verdict.Finding, now time.Time) (*Event, str
 		}
 	case !m.fresh(f, now):
 		return nil, Late
-	case f.Last.Sub(f.Since) < f.Every:
+	case f.Last.Sub(since) < f.Every:
 		return nil, WaitSlot
 	}
 	e := eventOf(f, Opened, now)

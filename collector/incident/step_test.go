@@ -242,7 +242,7 @@ func TestDependencyExplains(t *testing.T) {
 	w.slot("")
 	w.slot("web=up:ok")
 	w.slot("")
-	w.want("2 opened service-login timeout first", "4 opened service-web http_status first", "5 closed service-login ok recovered",
+	w.want("2 opened service-login timeout first", "5 opened service-web http_status first", "5 closed service-login ok recovered",
 		"7 closed service-web ok recovered")
 }
 

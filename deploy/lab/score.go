@@ -44,7 +44,7 @@ func (s scored) View(ctx context.Context) (score.View, error) {
 			component = fault.TheFleet
 		}
 		v.Open = append(v.Open, score.Incident{ID: i.ID, Component: component, Unit: i.Unit, Reason: i.Reason, Opened: i.Opened,
-			Cause: i.Cause.Kind, Name: i.Cause.Name, Owner: i.Cause.Owner, Through: i.Through, Silent: i.State != "down"})
+			Cause: i.Cause.Kind, Name: i.Cause.Name, Of: i.Cause.Service, Owner: i.Cause.Owner, Through: i.Through, Silent: i.State != "down"})
 	}
 	for _, c := range b.Cells {
 		if c.State == "down" {

@@ -24,6 +24,7 @@ type Incident struct {
 	ID, Component, Unit, Reason string
 	Through                     string // of a line: the service that shows it
 	Cause, Name, Owner          string // what the verdict names as broken: its kind, its name, and the operator who can mend it
+	Of                          string // the service of that, if it has one
 	Silent                      bool   // nothing is heard of a unit: nobody can tell why
 	Opened                      time.Time
 }
@@ -168,7 +169,7 @@ func (c *Case) see(v View, known map[string]bool, begin, now time.Time, step tim
 		// What is named may turn out to be a wider cause while the first votes come in: the last word counts.
 		if k := slices.IndexFunc(c.Stated, func(s Stated) bool { return s.incident == i.ID }); k >= 0 {
 			s := &c.Stated[k]
-			s.Reason, s.Through, s.Cause, s.Name, s.Owner, s.Silent = i.Reason, i.Through, i.Cause, i.Name, i.Owner, i.Silent
+			s.Reason, s.Through, s.Cause, s.Name, s.Of, s.Owner, s.Silent = i.Reason, i.Through, i.Cause, i.Name, i.Of, i.Owner, i.Silent
 		}
 	}
 	naive := map[string]bool{}

@@ -20,6 +20,7 @@ type Stated struct {
 	Through string `json:"through,omitempty"` // as of an Incident
 	Cause   string `json:"cause,omitempty"`
 	Name    string `json:"name,omitempty"`
+	Of      string `json:"of,omitempty"`
 	Owner   string `json:"owner,omitempty"`
 	Silent  bool   `json:"silent,omitempty"`
 
@@ -67,12 +68,12 @@ type Result struct {
 const None = "none"
 
 // fits reports whether a statement names the fault: its component and, where it struck one unit, that unit. That the lines
-// of several units are down is the carrier, when it is stated so.
+// of several units are down is the carrier, when it is stated so, and so are names for whatever service first shows it.
 func (p Played) fits(s Stated) bool {
 	if p.Cause == fault.Carrier && s.Component == fault.TheLine && s.Cause == "carrier" {
 		return true
 	}
-	if s.Component != p.Component {
+	if s.Component != p.Component && s.Of != p.Component && !(p.Cause == fault.Names && (s.Cause == "resolver" || s.Cause == "zone")) {
 		return false
 	}
 	return s.Unit == "" || p.Unit == "" || s.Unit == p.Unit

@@ -112,7 +112,7 @@ func (s *Stage) openPortals(a *actors) error {
 		}
 		*w.web = district.Web{URL: "https://" + w.sites[0].Name + "/" + w.path}
 	}
-	s.ends.Known = "http://" + s.names["dichvucong."+zoneNational].String() + "/"
+	s.ends.Known = "http://" + s.names["thanhtoan."+zoneNational].String() + "/" // no fault stops it: it is there to judge lines
 	s.ends.PortalIP = s.names[portalName].String()
 	s.ends.LogIn = probeUser
 	return nil
