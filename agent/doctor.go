@@ -33,6 +33,9 @@ type finding struct {
 	Reason check.Reason `json:"reason,omitempty"`
 	Detail string       `json:"detail,omitempty"`
 	advice string       // key of the catalogue; "" for the reason's own
+
+	// Of the way to a system: the key of the sentence that says where it breaks off, and the last hop that answered.
+	sentence, after string
 }
 
 const (
@@ -42,12 +45,23 @@ const (
 
 func runDoctor(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	fs := newFlags("doctor", "Examines this machine from the inside outwards and says what fails first, in words that can be read out over the\n"+
-		"phone. It exits 0 when nothing is wrong and 1 when something is.", stderr)
+		"phone. With a SYSTEM — the address of its page, or a check of the plan that has one — it says where the way there breaks\n"+
+		"off: machine, LAN, gateway, line, carrier, resolver, server, certificate or page. It exits 0 when nothing is wrong and 1\n"+
+		"when something is.", stderr)
 	data := fs.String("data", "", "data folder `DIR`")
 	lang := fs.String("lang", "vi", "language: vi or en")
 	asJSON := fs.Bool("json", false, "write one JSON object a line")
-	if ok, code := parse(fs, args, 0); !ok {
+	file := fs.String("plan", "", "for the way to a SYSTEM: a plan to take in place of the machine's own, a YAML `FILE`")
+	to, args := positional(args)
+	behind := 1 // the system may also follow the flags
+	if to != "" {
+		behind = 0
+	}
+	if ok, code := parse(fs, args, behind); !ok {
 		return code
+	}
+	if behind > 0 {
+		to = fs.Arg(0)
 	}
 	dir, err := dataDir(*data)
 	if err != nil {
@@ -56,11 +70,25 @@ func runDoctor(ctx context.Context, args []string, stdout, stderr io.Writer) int
 	}
 	l := words.ParseLang(*lang)
 	name, _ := os.Hostname()
+	title, look := words.Say(l, "doctor.title", name), examine(ctx, dir, l)
+	if to != "" {
+		p, err := storedPlan(*file, dir)
+		if err != nil {
+			fmt.Fprintf(stderr, "agent doctor: the plan %s cannot be used:\n%v\n", *file, err)
+			return exitUsage
+		}
+		s, err := findSystem(to, p, dir)
+		if err != nil {
+			fmt.Fprintf(stderr, "agent doctor: %v\n", err)
+			return exitUsage
+		}
+		title, look = words.Say(l, "doctor.way.title", name, s.url.Host), examineWay(ctx, s)
+	}
 	if !*asJSON {
-		fmt.Fprintf(stdout, "%s\n\n", words.Say(l, "doctor.title", name))
+		fmt.Fprintf(stdout, "%s\n\n", title)
 	}
 	var all []finding
-	for f := range examine(ctx, dir, l) {
+	for f := range look {
 		all = append(all, f)
 		if *asJSON {
 			f.Word = f.State.String()
@@ -88,7 +116,11 @@ func conclude(w io.Writer, l words.Lang, all []finding, bad int) {
 		return
 	}
 	f := all[bad]
-	fmt.Fprintln(w, words.Say(l, "doctor.first", bad+1, label(l, f.Key)))
+	if f.sentence != "" {
+		fmt.Fprintln(w, sentenceOf(l, f))
+	} else {
+		fmt.Fprintln(w, words.Say(l, "doctor.first", bad+1, label(l, f.Key)))
+	}
 	advice := words.Reason(l, f.Reason).Action
 	if f.advice != "" {
 		advice = words.Say(l, f.advice)
@@ -99,14 +131,15 @@ func conclude(w io.Writer, l words.Lang, all []finding, bad int) {
 	fmt.Fprintln(w, words.Say(l, "doctor.call", bad+1, f.Reason))
 }
 
-// firstBad returns the index of the first finding that is down, else of the first that is degraded, else -1.
+// firstBad returns the index of the first finding that is down, else of the first that is degraded, else of a way that
+// could not be judged, else -1.
 func firstBad(fs []finding) int {
 	for _, want := range []check.State{check.Down, check.Degraded} {
 		if i := slices.IndexFunc(fs, func(f finding) bool { return f.State == want }); i >= 0 {
 			return i
 		}
 	}
-	return -1
+	return slices.IndexFunc(fs, func(f finding) bool { return f.sentence != "" })
 }
 
 func label(l words.Lang, key string) string {
@@ -124,6 +157,9 @@ func writeFinding(w io.Writer, l words.Lang, number int, f finding) {
 	case check.Degraded, check.Down:
 		mark, word = "!", words.Say(l, "doctor.bad")
 	}
+	if f.State == check.Unknown && f.Reason == "" {
+		word = words.Say(l, "doctor.notlooked")
+	}
 	fmt.Fprintf(w, "%s %2d. %-36s %s", mark, number, label(l, f.Key), word)
 	if f.State != check.Up && f.Reason != "" {
 		fmt.Fprintf(w, ": %s", words.Reason(l, f.Reason).Title)
@@ -132,6 +168,18 @@ func writeFinding(w io.Writer, l words.Lang, number int, f finding) {
 		fmt.Fprintf(w, " (%s)", f.Detail)
 	}
 	fmt.Fprintln(w)
+}
+
+// examineWay looks at the way to a system and yields its stages.
+func examineWay(ctx context.Context, s *system) func(yield func(finding) bool) {
+	return func(yield func(finding) bool) {
+		e := s.look(ctx)
+		for _, f := range judgeWay(e).findings(e) {
+			if !yield(f) {
+				return
+			}
+		}
+	}
 }
 
 // examine looks at one thing after the other and yields what it found as soon as it knows.
@@ -342,8 +390,20 @@ func examinePlan(ctx context.Context, dir string) []finding {
 	o := schedule.Options{Machine: p.For, Kinds: kinds.Table(), Anchors: network.ProbeAnchors,
 		Secret: func(name string) (string, error) { return host.Secret(dir, name) }}
 	var fs []finding
+	looked := false
 	for _, r := range schedule.Once(ctx, o, p, func(string) bool { n++; return n <= doctorChecks }) {
-		fs = append(fs, found(r.Check, r))
+		f := found(r.Check, r)
+		// Of the first page that does not come, where the way to it breaks off.
+		if c, ok := p.Check(r.Check); ok && !looked && (c.Kind == "http" || c.Kind == "loginpage") && r.State == check.Down {
+			if s, err := findSystem(c.ID, p, dir); err == nil {
+				looked = true
+				e := s.look(ctx)
+				if b := judgeWay(e); b.at != pastAll {
+					f.sentence, f.advice, f.after = "doctor.break."+b.how, "doctor.break."+b.how+".do", b.after
+				}
+			}
+		}
+		fs = append(fs, f)
 	}
 	return fs
 }

@@ -64,7 +64,7 @@ func commands() []command {
 		{"run", "[--data DIR] [--listen ADDR]", "follow the collector's plan, with this machine's enrolled identity", runRun},
 		{"check", "--plan FILE [--check ID] [--json]", "run every check of a plan once, now, and show one line each", runCheck},
 		{"enrol", "--collector URL --token TOKEN", "give this machine its identity, once", runEnrol},
-		{"doctor", "[--data DIR] [--lang vi|en] [--json]", "why can't this machine reach what it should?", runDoctor},
+		{"doctor", "[SYSTEM] [--data DIR] [--plan FILE] [--lang vi|en] [--json]", "why can't this machine reach what it should?", runDoctor},
 		{"kinds", "[KIND] [--json]", "the kinds of check and their options", runKinds},
 		{"journal", "verify|show [--data DIR]", "look at what this machine has recorded", runJournal},
 		{"service", "install|remove|status [--data DIR]", "have the system run the agent, from the start of the machine on", runService},

@@ -1,10 +1,13 @@
 package words
 
-import "sync"
+import (
+	"maps"
+	"sync"
+)
 
 // phrases holds, by key, the Vietnamese and the English form.
 var phrases = sync.OnceValue(func() map[string][2]string {
-	return map[string][2]string{
+	m := map[string][2]string{
 		// agent check, agent doctor
 		"doctor.title":         {"Khám máy: %s", "Examination of %s"},
 		"doctor.fine":          {"Tốt", "Fine"},
@@ -555,4 +558,6 @@ var phrases = sync.OnceValue(func() map[string][2]string {
 		"audit.good":      {"ĐẠT: số liệu nhất quán với khóa đã cho. Chỉ với khóa này, số liệu chưa được bảo vệ trước chính người vận hành nhật ký.", "PASSED: consistent under the given key. With this key alone it is not protected against the log's own operator."},
 		"audit.goodnokey": {"ĐẠT, nhưng chưa cho khóa: chỉ biết bản xuất nhất quán với chính nó. Hãy lấy khóa của nhật ký bằng đường khác và kiểm tra lại.", "PASSED, but no key was given: it is only consistent with itself. Get the log's key by another way and verify again."},
 	}
+	maps.Copy(m, wayPhrases())
+	return m
 })

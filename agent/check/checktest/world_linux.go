@@ -145,6 +145,21 @@ func (w *World) command(site, name string, args ...string) string {
 	return string(out)
 }
 
+// Resolver makes what [World.Command] runs in a site ask this name server, and know no names by file.
+func (w *World) Resolver(site, server string) {
+	w.t.Helper()
+	dir := "/etc/netns/" + w.prefix + site
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { os.RemoveAll(dir) })
+	for name, text := range map[string]string{"resolv.conf": "nameserver " + server + "\n", "hosts": "127.0.0.1 localhost\n"} {
+		if err := os.WriteFile(dir+"/"+name, []byte(text), 0o644); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+}
+
 // Command makes a command that runs in a site.
 func (w *World) Command(ctx context.Context, site, name string, args ...string) *exec.Cmd {
 	return exec.CommandContext(ctx, "ip", append([]string{"netns", "exec", w.prefix + site, name}, args...)...)

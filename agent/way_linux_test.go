@@ -1,0 +1,272 @@
+package main
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	mdns "github.com/miekg/dns"
+
+	"egovmon/agent/check/checktest"
+)
+
+// A street is pc – gw – isp – core – web, with a name server and neutral hosts behind isp.
+type street struct {
+	*checktest.World
+	ca   *checktest.Authority
+	plan string
+}
+
+func newStreet(t *testing.T) street {
+	t.Helper()
+	w := checktest.NewWorld(t)
+	for _, s := range []string{"pc", "gw", "isp", "core", "web", "dns"} {
+		w.Site(s, s != "pc" && s != "web" && s != "dns")
+	}
+	join := func(a, b string, n int) {
+		w.Join(a, []string{fmt.Sprintf("10.0.%d.2/24", n)}, b, []string{fmt.Sprintf("10.0.%d.1/24", n)})
+	}
+	join("pc", "gw", 1)
+	join("gw", "isp", 2)
+	join("isp", "core", 3)
+	join("core", "web", 4)
+	join("isp", "dns", 5)
+	w.IP("pc", "route add default via 10.0.1.1")
+	w.IP("gw", "route add default via 10.0.2.1")
+	w.IP("isp", "route add default via 10.0.3.1", "route add 10.0.1.0/24 via 10.0.2.2")
+	w.IP("core", "route add default via 10.0.3.2")
+	w.IP("web", "route add default via 10.0.4.2")
+	w.IP("dns", "route add default via 10.0.5.2")
+	w.Resolver("pc", "10.0.5.1")
+	s := street{World: w, ca: checktest.NewAuthority(t, "dvc.test")}
+	s.serveNames(t)
+	s.servePages(t)
+	s.plan = checktest.WriteFile(t, "plan.yaml", fmt.Appendf(nil, `plan: street
+checks:
+  - {id: inet.uplink, kind: uplink, every: 60s, with: {anchors: ["10.0.5.1:81", "10.0.5.1:82", "10.0.5.1:83"]}}
+  - {id: inet.captive, kind: captive, every: 60s, with: {url: "http://10.0.5.1:81/"}}
+  - {id: dvc.http, kind: http, every: 60s, with: {url: "https://dvc.test/", roots: %[1]s, contains: ["Dịch vụ công"]}}
+  - {id: dvc.moved, kind: http, every: 60s, with: {url: "https://dvc.test/chuyen", roots: %[1]s}}
+  - {id: dvc.broken, kind: http, every: 60s, with: {url: "https://dvc.test/loi", roots: %[1]s}}
+  - {id: dvc.late, kind: http, every: 60s, with: {url: "https://dvc.test/cham", roots: %[1]s}}
+  - {id: dvc.old, kind: http, every: 60s, with: {url: "https://dvc.test:8443/", roots: %[1]s}}
+  - {id: dvc.forged, kind: http, every: 60s, with: {url: "https://dvc.test:8444/", roots: %[1]s}}
+  - {id: dvc.other, kind: http, every: 60s, with: {url: "https://dvc.test:8445/", roots: %[1]s}}
+`, s.ca.Roots()))
+	return s
+}
+
+func (s street) serveNames(t *testing.T) {
+	t.Helper()
+	s.Do("dns", func() error {
+		c, err := net.ListenPacket("udp", "10.0.5.1:53")
+		if err != nil {
+			return err
+		}
+		t.Cleanup(func() { c.Close() })
+		server := &mdns.Server{PacketConn: c, Handler: mdns.HandlerFunc(func(w mdns.ResponseWriter, q *mdns.Msg) {
+			m := new(mdns.Msg)
+			m.SetReply(q)
+			m.RecursionAvailable = true
+			switch name := strings.ToLower(q.Question[0].Name); {
+			case name != "dvc.test.":
+				m.Rcode = mdns.RcodeNameError
+			case q.Question[0].Qtype == mdns.TypeA:
+				rr, _ := mdns.NewRR("dvc.test. 1 IN A 10.0.4.1")
+				m.Answer = append(m.Answer, rr)
+			}
+			_ = w.WriteMsg(m)
+		})}
+		go func() { _ = server.ActivateAndServe() }()
+		for _, port := range []string{"81", "82", "83"} {
+			l, err := net.Listen("tcp", "10.0.5.1:"+port)
+			if err != nil {
+				return err
+			}
+			serve(t, l, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) }), nil)
+		}
+		return nil
+	})
+}
+
+func serve(t *testing.T, l net.Listener, h http.Handler, cert *tls.Certificate) {
+	s := &httptest.Server{Listener: l, Config: &http.Server{Handler: h, ErrorLog: log.New(io.Discard, "", 0)}}
+	if cert == nil {
+		s.Start()
+	} else {
+		s.TLS = &tls.Config{Certificates: []tls.Certificate{*cert}}
+		s.StartTLS()
+	}
+	t.Cleanup(func() {
+		s.CloseClientConnections()
+		s.Close()
+	})
+}
+
+func (s street) servePages(t *testing.T) {
+	t.Helper()
+	done := make(chan struct{})
+	t.Cleanup(func() { close(done) })
+	pages := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/loi":
+			w.WriteHeader(500)
+		case "/chuyen":
+			http.Redirect(w, r, "https://khac.test/", http.StatusFound)
+		case "/cham":
+			select {
+			case <-done:
+			case <-r.Context().Done():
+			}
+		default:
+			_, _ = io.WriteString(w, "<title>Dịch vụ công</title>"+strings.Repeat("x", 100_000))
+		}
+	})
+	now := func(c *x509.Certificate) {
+		c.NotBefore, c.NotAfter = time.Now().Add(-48*time.Hour), time.Now().AddDate(1, 0, 0)
+	}
+	old := func(c *x509.Certificate) { now(c); c.NotAfter = time.Now().Add(-time.Hour) }
+	other := func(c *x509.Certificate) { now(c); c.DNSNames = []string{"khac.test"} }
+	forger := checktest.NewAuthority(t, "dvc.test")
+	for port, leaf := range map[string]tls.Certificate{"443": s.ca.Leaf(nil, now), "8443": s.ca.Leaf(nil, old), "8444": forger.Leaf(nil, now), "8445": s.ca.Leaf(nil, other)} {
+		s.Do("web", func() error {
+			l, err := net.Listen("tcp", "10.0.4.1:"+port)
+			if err == nil {
+				serve(t, l, pages, &leaf)
+			}
+			return err
+		})
+	}
+}
+
+func rules(hook, rule string) string {
+	return "table inet t {\nchain c {\ntype filter hook " + hook + " priority 0\n" + rule + "\n}\n}"
+}
+
+// Every stage of the way to a system is broken in turn, in a network of its own, and the doctor names it in one sentence.
+func TestDoctorFindsWhereTheWayBreaks(t *testing.T) {
+	agent := filepath.Join(t.TempDir(), "agent")
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(self, agent); err != nil {
+		t.Fatal(err)
+	}
+	type run struct {
+		name   string
+		number int // of the stage; 0 for none
+		said   []string
+		cmd    *exec.Cmd
+		out    bytes.Buffer
+	}
+	var all []*run
+	for _, tc := range []struct {
+		name, system string
+		spoil        func(s street)
+		number       int
+		said         []string
+	}{
+		{"nothing", "dvc.http", nil, 0, []string{"Đường từ máy", "dvc.test", "9. Trang của hệ thống +Tốt", "Không thấy vấn đề gì"}},
+		{"the card is off", "dvc.http", func(s street) { s.IP("pc", "link set gw down") }, 1, []string{"Hỏng ở máy tính: mọi cổng mạng"}},
+		{"the cable is out", "dvc.http", func(s street) { s.IP("gw", "link set pc down") }, 2, []string{"Hỏng ở mạng nội bộ: máy không có tín hiệu"}},
+		{"no address", "dvc.http", func(s street) { s.IP("pc", "addr flush dev gw scope global") }, 2, []string{"không được cấp địa chỉ"}},
+		{"no default route", "dvc.http", func(s street) { s.IP("pc", "route del default") }, 3, []string{"không biết đi qua thiết bị nào"}},
+		{"the gateway is off", "dvc.http", func(s street) { s.IP("gw", "addr del 10.0.1.1/24 dev pc") }, 3, []string{"Hỏng ở thiết bị mạng của đơn vị: thiết bị không trả lời", "Tắt thiết bị mạng"}},
+		{"the line is cut", "dvc.http", func(s street) { s.Nft("gw", rules("forward", "drop")) }, 4, []string{"Hỏng ở đường truyền của đơn vị", "gọi nhà mạng"}},
+		{"a portal", "dvc.http", func(s street) {
+			s.Do("gw", func() error {
+				l, err := net.Listen("tcp", "10.0.1.1:8080")
+				if err == nil {
+					serve(t, l, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+						_, _ = io.WriteString(w, "<form><input type=password></form>")
+					}), nil)
+				}
+				return err
+			})
+			s.Nft("gw", "table ip t {\nchain c {\ntype nat hook prerouting priority dstnat\ntcp dport { 81, 82, 83, 443 } redirect to :8080\n}\n}")
+		}, 4, []string{"mạng bắt đăng nhập", "đăng nhập mạng"}},
+		{"the carrier is cut", "dvc.http", func(s street) { s.Nft("isp", rules("forward", "drop")) }, 5, []string{"Hỏng ở mạng của nhà mạng: đường đi đứt sau điểm thứ 2"}},
+		{"a black hole", "dvc.http", func(s street) {
+			s.IP("isp", "link set core mtu 1400")
+			s.IP("core", "link set isp mtu 1400")
+			for _, r := range []string{"isp", "core"} {
+				s.Nft(r, rules("output", "icmp code frag-needed drop"))
+			}
+		}, 5, []string{"gói tin lớn bị mất sau điểm thứ 2", "MTU"}},
+		{"the name server is off", "dvc.http", func(s street) { s.Nft("dns", rules("input", "udp dport 53 drop")) }, 6, []string{"Hỏng ở máy chủ tên miền"}},
+		{"no such name", "https://khong-co.test/", nil, 6, []string{"không có tên này", "mã dns_nxdomain"}},
+		{"the server refuses", "dvc.http", func(s street) { s.Nft("web", rules("input", "tcp dport 443 reject with tcp reset")) }, 7, []string{"từ chối kết nối"}},
+		{"the server is off", "dvc.http", func(s street) { s.IP("web", "addr del 10.0.4.1/24 dev core") }, 7, []string{"máy chủ không trả lời, trong khi đường truyền vẫn thông"}},
+		{"expired", "dvc.old", nil, 8, []string{"đã hết hạn", "mã tls_expired"}},
+		{"forged", "dvc.forged", nil, 8, []string{"không tin được chứng thư", "Không nhập mật khẩu"}},
+		{"another name", "dvc.other", nil, 8, []string{"kết nối mã hóa với trang không đúng", "mã tls_name"}},
+		{"the page is broken", "dvc.broken", nil, 9, []string{"trang bị lỗi", "mã http_status", "status 500"}},
+		{"the page leads elsewhere", "dvc.moved", nil, 9, []string{"chuyển sang nơi không được phép"}},
+		{"no page comes", "dvc.late", nil, 9, []string{"không trả trang về"}},
+	} {
+		s := newStreet(t)
+		if tc.spoil != nil {
+			tc.spoil(s)
+		}
+		r := &run{name: tc.name, number: tc.number, said: tc.said}
+		r.cmd = s.Command(t.Context(), "pc", agent, "doctor", tc.system, "--plan", s.plan, "--data", t.TempDir())
+		r.cmd.Stdout, r.cmd.Stderr = &r.out, &r.out
+		if err := r.cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, r)
+	}
+	for _, r := range all {
+		err := r.cmd.Wait()
+		code := 0
+		if e, ok := errors.AsType[*exec.ExitError](err); ok {
+			code = e.ExitCode()
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		checkSaid(t, r.name, r.number, code, r.out.String(), r.said)
+	}
+}
+
+// checkSaid compares what the doctor printed: the stages before the break are fine, those behind it were not looked at.
+func checkSaid(t *testing.T, name string, number, code int, out string, said []string) {
+	t.Helper()
+	if want := min(number, 1); code != want {
+		t.Errorf("%s: exit code %d, want %d\n%.1500s", name, code, want, out)
+		return
+	}
+	lines := strings.Split(out, "\n")
+	for i := 1; i <= int(pastAll); i++ {
+		want := "Tốt"
+		switch {
+		case i == number:
+			want = "Có vấn đề"
+		case number > 0 && i > number:
+			want = "Chưa xét"
+		}
+		if len(lines) < i+2 || !strings.Contains(lines[i+1], want) {
+			t.Errorf("%s: stage %d is not %q:\n%.1500s", name, i, want, out)
+			return
+		}
+	}
+	for _, s := range said {
+		plain := strings.Join(strings.Fields(strings.ReplaceAll(out, " +", " ")), " ")
+		if !strings.Contains(plain, strings.ReplaceAll(s, " +", " ")) {
+			t.Errorf("%s: %q is not said:\n%.1500s", name, s, out)
+		}
+	}
+}

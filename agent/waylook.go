@@ -1,0 +1,351 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"egovmon/agent/check"
+	"egovmon/agent/check/kinds"
+	"egovmon/agent/check/lookup"
+	"egovmon/agent/check/network"
+	"egovmon/agent/daemon"
+	"egovmon/agent/host"
+	"egovmon/agent/plan"
+	"egovmon/agent/words"
+	"egovmon/exporter"
+)
+
+const (
+	pageTimeout = 6 * time.Second  // of the page, and of each look but the hops
+	pathTimeout = 20 * time.Second // of the look at the hops
+	askTimeout  = 3 * time.Second  // of a question to a name server or a neutral host
+	maxAsked    = 8                // name servers, and neutral hosts
+)
+
+// A system is what the way leads to.
+type system struct {
+	url     *url.URL
+	options check.Options // of the kind http
+	plan    *plan.Plan    // nil for none
+	path    plan.Path     // its line, when the plan names one
+	dir     string        // the data folder, for secrets
+}
+
+// findSystem reads what a person wrote: the address of a page, or the id of a check of the plan whose page it is.
+func findSystem(name string, p *plan.Plan, dir string) (*system, error) {
+	s := &system{plan: p, path: plan.Internet, dir: dir}
+	if p != nil {
+		for _, c := range p.Checks {
+			if u := c.Options.String("url"); u != "" && (c.ID == name || u == name) && (c.Kind == "http" || c.Kind == "loginpage") {
+				s.path = c.Path
+				return s, s.take(u, c)
+			}
+		}
+	}
+	if !strings.Contains(name, "://") {
+		if p != nil && !strings.Contains(name, ".") || strings.ContainsAny(name, " \t") {
+			return nil, fmt.Errorf("%q is neither the address of a page nor a check of the plan with one: write e.g. https://host/path", name)
+		}
+		name = "https://" + name
+	}
+	return s, s.take(name, plan.Check{})
+}
+
+func (s *system) take(address string, c plan.Check) error {
+	u, err := url.Parse(address)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
+		return fmt.Errorf("%q is no address of a page: write e.g. https://host/path", address)
+	}
+	s.url = u
+	s.options = defaults("http")
+	if c.Kind == "http" {
+		maps.Copy(s.options, c.Options)
+	} else if c.Options.Has("roots") {
+		s.options["roots"] = c.Options["roots"]
+	}
+	s.options["url"] = address
+	return nil
+}
+
+// look gathers what there is to see of the way, as much of it as is needed: when the page comes, nothing else matters.
+func (s *system) look(ctx context.Context) wayEvidence {
+	e := wayEvidence{early: time.Now().Before(exporter.ThisBuild().Date)}
+	e.page = s.run(ctx, "http", s.options, pageTimeout)
+	if e.page.State == check.Up || e.page.State == check.Degraded {
+		return e
+	}
+	e.card, e.link, e.address = cards()
+	target := s.address(ctx)
+	e.near = target.IsValid() && ownNetwork(target)
+	if !e.card || !e.link || !e.address && !e.near {
+		return e
+	}
+	var wg sync.WaitGroup
+	var answers, names int
+	if !e.near {
+		wg.Go(func() { e.gateway = new(s.run(ctx, "gateway", defaults("gateway"), pageTimeout)) })
+		wg.Go(func() { answers = s.askAnchors(ctx) })
+		wg.Go(func() { e.captive = s.askCaptive(ctx) })
+	}
+	wg.Go(func() { names, e.resolved = s.askNames(ctx) })
+	wg.Go(func() { e.path, e.toSystem = s.follow(ctx, target) })
+	wg.Wait()
+	e.outside = answers + names
+	return e
+}
+
+// defaults are the options that a kind has without a plan.
+func defaults(kind string) check.Options {
+	o := check.Options{}
+	k, _ := kinds.Table().Lookup(kind)
+	for _, d := range k.Options {
+		if v, err := plan.Default(d); err == nil && d.Default != "" {
+			o[d.Name] = v
+		}
+	}
+	return o
+}
+
+// run runs a kind once.
+func (s *system) run(ctx context.Context, kind string, o check.Options, limit time.Duration) check.Result {
+	k, ok := kinds.Table().Lookup(kind)
+	if !ok {
+		return check.Because(check.NotSupported, "no kind %s", kind)
+	}
+	env := check.Env{Check: kind, Timeout: limit, Now: time.Now, Secret: func(name string) (string, error) { return host.Secret(s.dir, name) }}
+	if s.plan != nil {
+		env.Source = s.plan.Source(s.path)
+	}
+	fn, err := k.New(o, env)
+	if err != nil {
+		return check.Because(check.Misconfigured, "%v", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	return fn(ctx)
+}
+
+// address is the first address of the system's host; the zero Addr when it has none that can be found.
+func (s *system) address(ctx context.Context) netip.Addr {
+	if a, err := netip.ParseAddr(s.url.Hostname()); err == nil {
+		return a.Unmap()
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", s.url.Hostname())
+	if err != nil || len(addrs) == 0 {
+		return netip.Addr{}
+	}
+	return addrs[0].Unmap()
+}
+
+// anchors are the neutral hosts that the plan names for the system's line.
+func (s *system) anchors() []string {
+	var all []string
+	if s.plan != nil {
+		for _, c := range s.plan.Checks {
+			if (c.Kind == "uplink" || c.Kind == "line") && c.Path == s.path {
+				all = append(all, c.Options.Strings("anchors")...)
+			}
+		}
+	}
+	return all[:min(len(all), maxAsked)]
+}
+
+func (s *system) askAnchors(ctx context.Context) int {
+	all := s.anchors()
+	if len(all) == 0 {
+		return 0
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	return network.ProbeAnchors(ctx, all, s.plan.Source(s.path))
+}
+
+// askCaptive runs the plan's own check for portals of the line, nil when it has none.
+func (s *system) askCaptive(ctx context.Context) *check.Result {
+	if s.plan == nil {
+		return nil
+	}
+	i := slices.IndexFunc(s.plan.Checks, func(c plan.Check) bool { return c.Kind == "captive" && c.Path == s.path })
+	if i < 0 {
+		return nil
+	}
+	return new(s.run(ctx, "captive", s.plan.Checks[i].Options, pageTimeout))
+}
+
+// resolvers lists the name servers of this machine, and those outside of its network.
+func resolvers() (all, outside []netip.AddrPort) {
+	all, err := lookup.SystemServers()
+	if err != nil {
+		return nil, nil
+	}
+	all = all[:min(len(all), maxAsked)]
+	for _, r := range all {
+		if !ownNetwork(r.Addr()) {
+			outside = append(outside, r)
+		}
+	}
+	return all, outside
+}
+
+// askNames asks the machine's name servers themselves. It returns how many outside of this network have answered, and
+// whether any has said something of the name.
+func (s *system) askNames(ctx context.Context) (outside int, resolved bool) {
+	if _, err := netip.ParseAddr(s.url.Hostname()); err == nil {
+		return 0, false
+	}
+	q, err := lookup.NewQuery(s.url.Hostname(), "A", true, false)
+	if err != nil {
+		return 0, false
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	all, _ := resolvers()
+	answers := make(chan lookup.Outcome, len(all))
+	for _, r := range all {
+		go func() {
+			a := lookup.Asker{Query: q, Tries: 2}
+			answers <- a.Ask(ctx, r)
+		}()
+	}
+	for range all {
+		o := <-answers
+		resolved = resolved || o.Replied()
+		if o.Message != nil && !ownNetwork(o.Server.Addr()) {
+			outside++
+		}
+	}
+	return outside, resolved
+}
+
+// follow looks at the hops to the system, or, while its address is not known, to a neutral host or a name server outside.
+func (s *system) follow(ctx context.Context, target netip.Addr) (*check.Result, bool) {
+	to, system := target, target.IsValid()
+	if !system {
+		for _, a := range s.anchors() {
+			if ap, err := netip.ParseAddrPort(a); err == nil && !to.IsValid() {
+				to = ap.Addr()
+			}
+		}
+		if _, outside := resolvers(); !to.IsValid() && len(outside) > 0 {
+			to = outside[0].Addr()
+		}
+	}
+	if !to.IsValid() {
+		return nil, false
+	}
+	o := defaults("path")
+	o["host"] = to.String()
+	if p := s.url.Port(); system && p != "" {
+		if n, err := net.LookupPort("tcp", p); err == nil {
+			o["port"] = int64(n)
+		}
+	} else if system && s.url.Scheme == "http" {
+		o["port"] = int64(80)
+	}
+	return new(s.run(ctx, "path", o, pathTimeout)), system
+}
+
+// cards tells whether an interface that leads out is switched on, has a link, and has an address.
+func cards() (on, link, address bool) {
+	interfaces, err := net.Interfaces()
+	if err != nil {
+		return true, true, true // it cannot be seen: what follows tells
+	}
+	for _, i := range interfaces {
+		if i.Flags&net.FlagLoopback != 0 || i.Flags&net.FlagUp == 0 {
+			continue
+		}
+		on = true
+		if i.Flags&net.FlagRunning == 0 {
+			continue
+		}
+		link = true
+		addrs, err := i.Addrs()
+		if err != nil {
+			continue
+		}
+		for _, a := range addrs {
+			if n, ok := a.(*net.IPNet); ok && n.IP.IsGlobalUnicast() {
+				address = true
+			}
+		}
+	}
+	return on, link, address
+}
+
+// ownNetwork tells whether an address is this machine's or on a network that it is directly on.
+func ownNetwork(a netip.Addr) bool {
+	a = a.Unmap()
+	if a.IsLoopback() || a.IsLinkLocalUnicast() {
+		return true
+	}
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(addrs, func(n net.Addr) bool {
+		p, err := netip.ParsePrefix(n.String())
+		return err == nil && p.Contains(a)
+	})
+}
+
+// findings are the lines that a person reads: every stage before the break works, and what lies behind it was not looked at.
+func (b wayBreak) findings(e wayEvidence) []finding {
+	var fs []finding
+	for i, key := range stages() {
+		f := finding{Key: "way." + key, State: check.Up, Reason: check.OK}
+		switch {
+		case stage(i) == b.at:
+			f.State, f.Reason, f.sentence = check.Down, b.reason, "doctor.break."+b.how
+			f.advice, f.after = "doctor.break."+b.how+".do", b.after
+			if b.at >= atServer && b.how != "silent" {
+				f.Detail = e.page.Detail
+			}
+			if b.how == "unknown" {
+				f.State = check.Unknown
+			}
+		case stage(i) > b.at:
+			f.State, f.Reason = check.Unknown, ""
+		}
+		fs = append(fs, f)
+	}
+	return fs
+}
+
+// storedPlan is the plan of a file, or the one that this machine follows; nil when there is none.
+func storedPlan(file, dir string) (*plan.Plan, error) {
+	if file != "" {
+		text, err := readPlan(file)
+		if err != nil {
+			return nil, err
+		}
+		return plan.Parse(text, kinds.Table())
+	}
+	id, err := host.LoadIdentity(dir)
+	if err != nil {
+		return nil, nil
+	}
+	p, _, err := daemon.StoredPlan(dir, id, kinds.Table(), nil)
+	if err != nil {
+		return nil, nil // the examination of the machine itself says what is wrong with it
+	}
+	return p, nil
+}
+
+// sentenceOf is the one sentence that says where the way breaks off.
+func sentenceOf(l words.Lang, f finding) string {
+	if f.after != "" {
+		return words.Say(l, f.sentence, f.after)
+	}
+	return words.Say(l, f.sentence)
+}
