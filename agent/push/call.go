@@ -71,6 +71,9 @@ func (p *Pusher) exchange(ctx context.Context, method, path, contentType string,
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)
 	}
+	if len(body) > manyBytes {
+		req.Header.Set("Expect", "100-continue")
+	}
 	res, err := p.o.Client.Do(req)
 	if err != nil {
 		return 0, nil, nil, p.fail("error", fmt.Errorf("push: %s %s: %w", method, path, explain(err)))

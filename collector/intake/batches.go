@@ -40,13 +40,13 @@ func (s *Server) batches(w http.ResponseWriter, r *http.Request, id enrol.Machin
 		s.reply(w, http.StatusLengthRequired, wire.Refusal{Code: wire.CodeBadRequest, Error: "say with Content-Length how long the request is"})
 		return
 	}
-	select {
-	case s.slots <- struct{}{}:
-		defer func() { <-s.slots }()
-	default:
-		s.busy(w, id.ID, "the collector is taking in as many machines as it can", 0)
+	// Real time, since it is about how fast this machine works.
+	after, ok := s.gate.enter(r.ContentLength, time.Now())
+	if !ok {
+		s.busy(w, id.ID, "the collector is taking in as many machines as it can", after)
 		return
 	}
+	defer func() { s.gate.leave(r.ContentLength, time.Now()) }()
 	m := s.lookup(id.ID)
 	if !m.busy.TryLock() {
 		s.busy(w, id.ID, "another request of this machine is under way", 0)

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"egovmon/agent/host"
+	"egovmon/agent/push"
 	"egovmon/agent/wire"
 )
 
@@ -126,7 +127,7 @@ func (o fleetOrder) returns(ctx context.Context, dir string) (rep fleetReport, e
 			}
 			time.Sleep(first - time.Since(start))
 			began := time.Now()
-			tr := &http.Transport{TLSClientConfig: id.TLSConfig(func() time.Time { return o.Now })}
+			tr := push.NewTransport(id.TLSConfig(func() time.Time { return o.Now }), nil)
 			defer tr.CloseIdleConnections()
 			err := o.send(ctx, &http.Client{Transport: tr, Timeout: wire.TimeoutOfCall}, io.NewSectionReader(sent, m.Offset, int64(m.Size)), func(why string) {
 				mu.Lock()
@@ -161,6 +162,7 @@ func (o fleetOrder) send(ctx context.Context, client *http.Client, request *io.S
 			return err
 		}
 		req.Header.Set("Content-Type", wire.TypeBatches)
+		req.Header.Set("Expect", "100-continue") // as package push does with so much
 		res, err := client.Do(req)
 		if err != nil {
 			if try++; try > 10 || ctx.Err() != nil {

@@ -3,6 +3,7 @@ package intake
 import (
 	"bufio"
 	"context"
+	"crypto/x509"
 	"encoding/gob"
 	"encoding/json"
 	"flag"
@@ -11,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"slices"
@@ -20,8 +20,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"crypto/x509"
 
 	"egovmon/agent/wire"
 )
@@ -117,42 +115,49 @@ func (c *centre) measureFleet(t *testing.T, dir string, n int, dict []byte) {
 	}
 	defer roll.Close()
 	out, enc, end := bufio.NewWriterSize(f, 1<<20), gob.NewEncoder(roll), int64(0)
-	from := c.now()
 	var mu sync.Mutex
-	var wg sync.WaitGroup
-	todo := make(chan int)
-	for range runtime.GOMAXPROCS(0) {
-		wg.Go(func() {
-			for i := range todo {
-				b := c.busy(t, fmt.Sprintf("xa-%d", i+1), false)
-				b.client.CloseIdleConnections()
-				b.dict = dict
-				body := frames(b.opens(t))
-				for i := range 60 {
-					x := b.measured(t, from.Add(time.Duration(i)*time.Minute), time.Minute)
-					body = wire.AppendBatch(body, x.Note, x.Body)
-				}
-				key, err := x509.MarshalPKCS8PrivateKey(b.id.TLS.PrivateKey)
-				mu.Lock()
-				if err == nil {
-					_, err = out.Write(body)
-				}
-				if err == nil {
-					err = enc.Encode(returner{b.id.Machine, b.id.TLS.Certificate[0], key, end, len(body)})
-				}
-				end += int64(len(body))
-				mu.Unlock()
-				if err != nil {
-					t.Error(err)
-				}
+	measure := func(i int) error {
+		b := c.busy(t, fmt.Sprintf("xa-%d", i+1), false)
+		b.client.CloseIdleConnections()
+		b.dict = dict
+		body, from := frames(b.opens(t)), b.now()
+		for i := range 60 {
+			x := b.measured(t, from.Add(time.Duration(i)*time.Minute), time.Minute)
+			body = wire.AppendBatch(body, x.Note, x.Body)
+		}
+		key, err := x509.MarshalPKCS8PrivateKey(b.id.TLS.PrivateKey)
+		if err != nil {
+			return err
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if _, err := out.Write(body); err != nil {
+			return err
+		}
+		end += int64(len(body))
+		return enc.Encode(returner{b.id.Machine, b.id.TLS.Certificate[0], key, end - int64(len(body)), len(body)})
+	}
+	const some = 500
+	for first := 0; first < n; first += some {
+		if first > 0 { // used tokens are kept for a month, in a file that is written anew at each: here it stays small
+			c.close()
+			if err := os.Remove(filepath.Join(c.dir, "enrol", "tokens.json")); err != nil {
+				t.Fatal(err)
 			}
-		})
+			c.open(t)
+		}
+		var wg sync.WaitGroup
+		for k := range 2 {
+			wg.Go(func() {
+				for i := first + k; i < min(first+some, n); i += 2 {
+					if err := measure(i); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		wg.Wait()
 	}
-	for i := range n {
-		todo <- i
-	}
-	close(todo)
-	wg.Wait()
 	if err := out.Flush(); err != nil {
 		t.Fatal(err)
 	}

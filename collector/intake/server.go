@@ -32,7 +32,8 @@ type Consumer struct {
 
 // Limits bound what agents may ask of the collector. A zero field has its default.
 type Limits struct {
-	Requests int // batches requests at once, of all machines; default 32
+	Requests int // batches requests at once, of all machines; default 256
+	Room     int // bytes of the bodies of these requests; default 256 MiB
 	// Of one machine, each minute: bytes of batches (default 32 MiB), results (120,000) and new journals (6). A machine
 	// that was idle may send twice as much, and 30 journals, at once.
 	Bytes, Results, Journals int
@@ -44,7 +45,7 @@ type Limits struct {
 func (l Limits) complete() Limits {
 	enrolments := cmp.Or(l.Enrolments, 120)
 	return Limits{
-		Requests: cmp.Or(l.Requests, 32), Bytes: cmp.Or(l.Bytes, 32<<20), Results: cmp.Or(l.Results, 120_000),
+		Requests: cmp.Or(l.Requests, 256), Room: cmp.Or(l.Room, 256<<20), Bytes: cmp.Or(l.Bytes, 32<<20), Results: cmp.Or(l.Results, 120_000),
 		Journals: cmp.Or(l.Journals, 6), Enrolments: enrolments, EnrolmentsOfOne: cmp.Or(l.EnrolmentsOfOne, max(1, enrolments/4)),
 	}
 }
@@ -66,8 +67,8 @@ type Options struct {
 type Server struct {
 	opts     Options
 	limits   Limits
-	slots    chan struct{} // one for each batches request under way
-	planning sync.Mutex    // one SetPlan at a time
+	gate     *gate
+	planning sync.Mutex // one SetPlan at a time
 
 	mu          sync.Mutex
 	enrolling   enrolling
@@ -108,7 +109,7 @@ func Open(ctx context.Context, o Options) (*Server, error) {
 	limits := o.Limits.complete()
 	s := &Server{
 		opts: o, limits: limits, machines: map[string]*machine{}, waking: make(chan struct{}, 1),
-		slots:     make(chan struct{}, limits.Requests),
+		gate:      newGate(limits),
 		enrolling: newEnrolling(limits),
 	}
 	if err := s.openFeed(); err != nil {
