@@ -110,15 +110,17 @@ func TestSampleFilledInParses(t *testing.T) {
 	for _, q := range p.Parameters {
 		switch _, end, _ := strings.Cut(q.ID, "."); end {
 		case "address", "server", "submission", "imap", "tsa", "ocsp", "mssp", "agents", "internet.1", "internet.2", "internet.3", "tslcd.1", "tslcd.2", "tslcd.3",
-			"server.1", "server.2", "server.3":
+			"server.1", "server.2", "server.3", "known.tls":
 			given[q.ID] = q.ID + ".test:443"
+		case "known.url":
+			given[q.ID] = "http://known.test/"
 		case "probe":
 			given[q.ID] = "probe@host.test"
 		case "known":
 			given[q.ID] = "00:1b:a9:00:00:01 3c:52:82:00:00:02"
 		case "anchor.1", "anchor.2":
 			given[q.ID] = ". IN DS 1 13 2 0000000000000000000000000000000000000000000000000000000000000000"
-		case "host", "sso_host", "name", "domain", "field", "zone":
+		case "host", "known.host", "sso_host", "name", "domain", "field", "zone":
 			given[q.ID] = "host.test"
 		case "lookup_path", "lookup_result":
 			given[q.ID] = "/tra-cuu?ma=1"
@@ -394,7 +396,8 @@ func TestNotConfigured(t *testing.T) {
 		service, unit string
 		want          []Lack
 	}{
-		{"inet", "huyen-tu-ky", []Lack{{"inet.uplink", true, []string{"neo.internet.1", "neo.internet.2", "neo.internet.3"}}}},
+		{"inet", "huyen-tu-ky", []Lack{{"inet.uplink", true, []string{"neo.internet.1", "neo.internet.2", "neo.internet.3"}},
+			{"inet.captive", false, []string{"neo.known.tls", "neo.known.url"}}, {"inet.path", false, []string{"neo.known.host"}}}},
 		{"qlvb", "xa-tu-ky", []Lack{{"qlvb.dang_nhap", true, []string{"qlvb.url"}}, {"qlvb.tls", false, []string{"qlvb.address"}}}},
 		{"qlvb", "huyen-tu-ky", nil}, // nobody there is to watch it
 		{"dvc_q", "xa-tu-ky", nil},
