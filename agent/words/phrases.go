@@ -325,6 +325,7 @@ var phrases = sync.OnceValue(func() map[string][2]string {
 		"check.phases":            {"Từng bước", "Steps"},
 		"check.attempts":          {"thử %s lần", "%s attempts"},
 		"check.missing":           {"thiếu %s lần đo", "%s runs missing"},
+		"check.osended":           {"HĐH hết hỗ trợ", "operating system out of support"},
 		"check.facts":             {"Số đo của lần gần nhất", "Figures of the latest result"},
 		"check.mark.plan":         {"Đổi kế hoạch đo", "The plan changed"},
 		"check.mark.plan.version": {"Áp dụng kế hoạch đo bản %s", "Plan version %s came into force"},

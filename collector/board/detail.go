@@ -238,6 +238,8 @@ func factText(l words.Lang, f check.Fact) string {
 	// What does not fit a time or a size is written as the number it is.
 	fits := v > -1e15 && v < 1e15
 	switch {
+	case f.Name == "os_ended_code" && v == 1:
+		return words.Say(l, "check.osended")
 	case fits && strings.HasSuffix(f.Name, "_unix"):
 		return words.DateTime(l, time.Unix(int64(v), 0))
 	case fits && strings.HasSuffix(f.Name, "_bytes"):

@@ -116,6 +116,8 @@ func TestSampleFilledInParses(t *testing.T) {
 			given[q.ID] = "http://known.test/"
 		case "probe":
 			given[q.ID] = "probe@host.test"
+		case "os", "os_end":
+			given[q.ID] = "2020-01-14" // a name as well as a day
 		case "known":
 			given[q.ID] = "00:1b:a9:00:00:01 3c:52:82:00:00:02"
 		case "anchor.1", "anchor.2":

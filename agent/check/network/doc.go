@@ -19,5 +19,6 @@ func Kinds() check.Table {
 
 		neighboursKind(),
 		ntpKind(),
+		deviceKind(),
 	}
 }

@@ -54,6 +54,7 @@ func startAll(ctx context.Context, dir string, log io.Writer) (int, error) {
 		func(p Place) error { _, err := StartRevocation(ctx, p, RevocationConfig{PKI: pki}); return err },
 		func(p Place) error { _, err := StartTSA(ctx, p, TSAConfig{PKI: pki}); return err },
 		func(p Place) error { _, err := StartClock(ctx, p, ClockConfig{}); return err },
+		func(p Place) error { _, err := StartSNMP(ctx, p, SNMPConfig{Community: "public"}); return err },
 		func(p Place) error { _, err := StartPrinter(ctx, p, PrinterConfig{}); return err },
 		func(p Place) error { _, err := StartSignService(ctx, p, SignServiceConfig{}); return err },
 		func(p Place) error { _, err := StartMessages(ctx, p, MessagesConfig{}); return err },
@@ -78,7 +79,7 @@ func startAll(ctx context.Context, dir string, log io.Writer) (int, error) {
 // needAll skips a test where a program of any server is missing.
 func needAll(t *testing.T) {
 	t.Helper()
-	need(t, "nginx", "named", "dnssec-keygen", "dnssec-signzone", "unbound", "openssl", "faketime", "chronyd")
+	need(t, "nginx", "named", "dnssec-keygen", "dnssec-signzone", "unbound", "openssl", "faketime", "chronyd", "snmpd")
 	if os.Getuid() == 0 {
 		need(t, "/usr/lib/postfix/sbin/master", "dovecot", "/usr/lib/dovecot/imap", "opendkim")
 	}

@@ -96,14 +96,7 @@ func (k *Clock) ticks(proc *Process) error {
 		defer c.Close()
 		q := make([]byte, 48)
 		q[0] = 4<<3 | 3 // version 4, a client
-		if err := c.SetDeadline(time.Now().Add(200 * time.Millisecond)); err != nil {
-			return err
-		}
-		if _, err := c.Write(q); err != nil {
-			return err
-		}
-		_, err = c.Read(q)
-		return err
+		return asked(c, q)
 	})
 }
 

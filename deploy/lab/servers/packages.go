@@ -49,6 +49,7 @@ func packageOf() map[string]string {
 		"faketime":                     "faketime",
 		"chronyd":                      "chrony",
 		"softhsm2-util":                "softhsm2",
+		"snmpd":                        "snmpd",
 	}
 }
 
