@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -112,11 +113,19 @@ func (s *source) standing(p *profile.Profile, now time.Time) (history.Catalogue,
 
 // hold is how long results may be on their way: the longest that any line gathers them, and the push.
 func hold(p *profile.Profile) time.Duration {
-	longest := plan.DefaultSeal
+	var longest time.Duration
 	for _, l := range p.Lines {
-		longest = max(longest, l.Seal)
+		longest = max(longest, cmp.Or(l.Seal, plan.DefaultSeal))
 	}
-	return longest + pushGrace
+	lined := func(m profile.Machine) bool {
+		return slices.ContainsFunc(p.Lines, func(l profile.Line) bool { return l.Unit == m.Unit })
+	}
+	for _, m := range p.Machines {
+		if !lined(m) { // nothing says how long its agent gathers
+			longest = max(longest, plan.DefaultSeal)
+		}
+	}
+	return cmp.Or(longest, plan.DefaultSeal) + pushGrace
 }
 
 // cell is how a service stands, with the checks that tell why.

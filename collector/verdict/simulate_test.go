@@ -247,7 +247,7 @@ func quorumRule(standings []Standing, k int) map[Component]bool {
 }
 
 func TestSimulation(t *testing.T) {
-	const rounds, most, quorum = 20, 12, 3
+	const rounds, most, quorum = 14, 16, 3
 	n := newNation(nationUnits)
 	now := noon
 	var ours, naive, kofn rate

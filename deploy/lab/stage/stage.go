@@ -301,7 +301,7 @@ func (s *Stage) writeProfile() error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	return durable.Replace(filepath.Join(dir, "collector.yaml"), fmt.Appendf(nil, "names: %s\nnode_metrics: false\nalert: {webhook: {}}\nincidents: {flap_window: 30s, silence: 20s}\n", names))
+	return durable.Replace(filepath.Join(dir, "collector.yaml"), fmt.Appendf(nil, "names: %s\nnode_metrics: false\nalert: {webhook: {}}\nincidents: {flap_window: 30s, silence: 10s}\n", names))
 }
 
 // Fault brings a fault about or takes it away. unit is the id of a commune, "" for the first one; it is ignored where the
