@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/mail"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -14,6 +15,25 @@ type Config struct {
 	Mail *MailConfig `yaml:"mail"`
 	// Webhook posts to contacts of kind webhook. Left out, none is called.
 	Webhook *WebhookConfig `yaml:"webhook"`
+	// SMS calls a gateway for contacts of kind sms.
+	SMS *GatewayConfig `yaml:"sms"`
+	// Modem sends to contacts of kind sms where there is no gateway, where the gateway depends on what broke, and besides
+	// it for what is critical.
+	Modem *ModemConfig `yaml:"modem"`
+	// Zalo sends approved templates to contacts of kind zalo.
+	Zalo *ZaloConfig `yaml:"zalo"`
+	// Telegram sends to contacts of kind telegram, whose value is a chat's number.
+	Telegram *GatewayConfig `yaml:"telegram"`
+	// Alertmanager is told of every incident, whoever else is.
+	Alertmanager *AlertmanagerConfig `yaml:"alertmanager"`
+	// Siren runs a program on this machine for what is critical.
+	Siren *SirenConfig `yaml:"siren"`
+	// Test is when every address gets a message that the channel works: a weekday and a time, or never. Default
+	// "mon 08:10".
+	Test string `yaml:"test"`
+	// Most is how many messages an address gets in an hour at the most; what comes then waits and goes out as one. What is
+	// critical never waits. Default 20.
+	Most int `yaml:"most"`
 	// Digest is when the morning digest goes out on working days. Default 07:30.
 	Digest string `yaml:"digest"`
 	// Hours names the hours of the calendars in which people are told at once of what is not critical. Default hanh-chinh.
@@ -50,8 +70,14 @@ type WebhookConfig struct {
 
 // The channels, which are kinds of contact.
 const (
-	ByMail    = "mail"
-	ByWebhook = "webhook"
+	ByMail         = "mail"
+	ByWebhook      = "webhook"
+	BySMS          = "sms"
+	ByModem        = "modem" // no kind of contact: it sends to those of kind sms
+	ByZalo         = "zalo"
+	ByTelegram     = "telegram"
+	ByAlertmanager = "alertmanager" // no kind of contact
+	BySiren        = "siren"        // likewise
 )
 
 // The values of STARTTLS.
@@ -64,6 +90,9 @@ const (
 	defaultDigest = "07:30"
 	defaultHours  = "hanh-chinh"
 	defaultPort   = 587
+	defaultTest   = "mon 08:10"
+	defaultMost   = 20
+	never         = "never"
 )
 
 // Check fills in the defaults and returns every mistake at once.
@@ -78,10 +107,50 @@ func (c *Config) Check() error {
 	if c.Hours == "" {
 		c.Hours = defaultHours
 	}
+	if c.Test == "" {
+		c.Test = defaultTest
+	}
+	if _, _, err := parseTest(c.Test); err != nil {
+		errs = append(errs, err)
+	}
+	if c.Most == 0 {
+		c.Most = defaultMost
+	}
+	if c.Most < 1 || c.Most > 1000 {
+		errs = append(errs, fmt.Errorf("alert: most: %d: write how many messages an address gets in an hour, 1 to 1000", c.Most))
+	}
 	if c.Mail != nil {
 		errs = append(errs, c.Mail.check())
 	}
+	for name, g := range map[string]*GatewayConfig{BySMS: c.SMS, ByTelegram: c.Telegram} {
+		if g == nil {
+			continue
+		}
+		if name == ByTelegram && g.Preset == "" && g.URL == "" {
+			g.Preset = ByTelegram
+		}
+		if err := g.fill(); err != nil {
+			errs = append(errs, fmt.Errorf("alert: %s: %w", name, err))
+		}
+	}
+	if c.Zalo != nil && c.Zalo.Depends == nil {
+		c.Zalo.Depends = []string{"inet", "dns_local"}
+	}
 	return errors.Join(errs...)
+}
+
+// parseTest reads when the weekly test is: ok is false for never.
+func parseTest(s string) (day time.Weekday, after time.Duration, err error) {
+	if s == never {
+		return 0, -1, nil
+	}
+	word, clock, _ := strings.Cut(s, " ")
+	t, err := time.Parse("15:04", clock)
+	day = time.Weekday(slices.Index([]string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"}, word))
+	if err != nil || day < 0 {
+		return 0, 0, fmt.Errorf("alert: test: %q: write a weekday and a time, as \"mon 08:10\", or never", s)
+	}
+	return day, time.Duration(t.Hour())*time.Hour + time.Duration(t.Minute())*time.Minute, nil
 }
 
 func (m *MailConfig) check() error {
@@ -128,12 +197,31 @@ func (c *Config) digestAt() time.Duration {
 
 // View returns what Plan needs besides the profile.
 func (c *Config) View() View {
-	v := View{Channels: map[string]Channel{}, Hours: c.Hours, Digest: c.digestAt()}
-	if c.Mail != nil {
-		v.Channels[ByMail] = Channel{Depends: c.Mail.Depends}
+	day, after, err := parseTest(c.Test)
+	if err != nil || c.Test == "" {
+		after = -1
 	}
-	if c.Webhook != nil {
-		v.Channels[ByWebhook] = Channel{Depends: c.Webhook.Depends}
+	v := View{Channels: map[string]Channel{}, Hours: c.Hours, Digest: c.digestAt(), TestDay: day, TestAt: after, Most: c.Most}
+	put := func(name string, on bool, depends func() []string) {
+		if on {
+			v.Channels[name] = Channel{Depends: depends()}
+		}
+	}
+	put(ByMail, c.Mail != nil, func() []string { return c.Mail.Depends })
+	put(ByWebhook, c.Webhook != nil, func() []string { return c.Webhook.Depends })
+	put(BySMS, c.SMS != nil, func() []string { return c.SMS.Depends })
+	put(ByModem, c.Modem != nil, func() []string { return c.Modem.Depends })
+	put(ByZalo, c.Zalo != nil, func() []string { return c.Zalo.Depends })
+	put(ByTelegram, c.Telegram != nil, func() []string { return c.Telegram.Depends })
+	if c.Alertmanager != nil {
+		v.Channels[ByAlertmanager] = Channel{}
+		for _, u := range c.Alertmanager.URLs {
+			v.Always = append(v.Always, Address{ByAlertmanager, u})
+		}
+	}
+	if c.Siren != nil {
+		v.Channels[BySiren] = Channel{}
+		v.Critical = append(v.Critical, Address{BySiren, "here"})
 	}
 	return v
 }

@@ -43,6 +43,7 @@ type Message struct {
 	Address
 	Why      string // why now
 	Digest   bool
+	Test     bool // of the channel: it has no Items
 	Items    []Item
 	Attempts int // made before
 }
@@ -85,6 +86,7 @@ func Plan(now time.Time, incidents []incident.Incident, sent map[string]Record, 
 	for _, i := range incidents {
 		p.breaks(&i)
 	}
+	p.test()
 	for _, i := range incidents {
 		if i.IsOpen() {
 			p.open(&i)
@@ -134,20 +136,76 @@ func (p *planner) wait(c Cover, a Address, why string, until time.Time) {
 func (p *planner) usable(c Cover, list []Address) []Address {
 	var out []Address
 	for _, a := range list {
-		ch, ok := p.v.Channels[a.Channel]
-		switch {
-		case !ok:
-			p.wait(c, a, NotConfigured, time.Time{})
-		case slices.ContainsFunc(ch.Depends, func(s string) bool { return p.broken[s] }):
-			p.wait(c, a, DependsBroken, time.Time{})
-		default:
+		why := p.unusable(a)
+		if why == "" {
 			out = append(out, a)
+			continue
 		}
+		if b, ok := p.v.other(a); ok && p.unusable(b) == "" {
+			out = append(out, b)
+			continue
+		}
+		p.wait(c, a, why, time.Time{})
 	}
 	if len(out) == 0 {
 		p.wait(c, Address{}, NoChannel, time.Time{})
 	}
 	return out
+}
+
+// unusable says why an address cannot be used, "" when it can.
+func (p *planner) unusable(a Address) string {
+	ch, ok := p.v.Channels[a.Channel]
+	switch {
+	case !ok:
+		return NotConfigured
+	case slices.ContainsFunc(ch.Depends, func(s string) bool { return p.broken[s] }):
+		return DependsBroken
+	}
+	return ""
+}
+
+// second adds to those who are told of something critical an address by a channel that does not fail together with one of
+// theirs: another one of theirs, or the first of the next steps.
+func (p *planner) second(c Cover, to []Address, later []step) []Address {
+	for _, a := range to {
+		if slices.ContainsFunc(to, func(b Address) bool { return p.v.independent(a, b) }) {
+			return to
+		}
+	}
+	try := func(b Address) bool {
+		return p.unusable(b) == "" && slices.ContainsFunc(to, func(a Address) bool { return p.v.independent(a, b) })
+	}
+	for _, a := range to {
+		if b, ok := p.v.other(a); ok && try(b) {
+			return append(to, b)
+		}
+	}
+	for _, s := range later {
+		for _, a := range s.contact {
+			if b, ok := p.v.other(a); !try(a) && ok {
+				a = b
+			}
+			if try(a) {
+				return append(to, a)
+			}
+		}
+	}
+	if len(to) > 0 {
+		p.wait(c, Address{}, OneChannel, time.Time{})
+	}
+	return to
+}
+
+// programs plans what is told to programs: at once.
+func (p *planner) programs(item Item, severity profile.Severity, at time.Time) {
+	list := p.v.Always
+	if severity == profile.Critical {
+		list = append(slices.Clone(list), p.v.Critical...)
+	}
+	for _, a := range list {
+		p.add(item, a, at, NowCritical)
+	}
 }
 
 // open plans the first message of an incident, and its escalation.
@@ -164,9 +222,13 @@ func (p *planner) open(i *incident.Incident) {
 		}
 		to = p.usable(c, s.contact)
 	}
+	if severity == profile.Critical {
+		to = p.second(c, to, steps[1:])
+	}
 	for _, a := range to {
 		p.add(item, a, due, why)
 	}
+	p.programs(item, severity, i.Opened)
 	begun := p.begun(i.ID)
 	if begun.IsZero() || i.Acknowledged() {
 		return
@@ -176,10 +238,10 @@ func (p *planner) open(i *incident.Incident) {
 	}
 }
 
-// begun is when the first message of an incident was first tried.
+// begun is when the first message of an incident to a person was first tried.
 func (p *planner) begun(id string) (t time.Time) {
 	for _, r := range p.sent {
-		if slices.Contains(r.Covers, Cover{id, Opened}) && (t.IsZero() || r.First.Before(t)) {
+		if slices.Contains(r.Covers, Cover{id, Opened}) && !p.v.machine(r.Address) && (t.IsZero() || r.First.Before(t)) {
 			t = r.First
 		}
 	}
@@ -212,7 +274,11 @@ func (p *planner) closed(i *incident.Incident) {
 	item := Item{Cover: c, State: *i, Severity: severity}
 	var to []Address
 	for t := range p.told {
-		if t.Incident == i.ID && t.Event != Closed && !slices.Contains(to, t.Address) {
+		switch {
+		case t.Incident != i.ID || t.Event == Closed || slices.Contains(to, t.Address):
+		case p.v.machine(t.Address):
+			p.add(item, t.Address, i.Closed, NowCritical)
+		default:
 			to = append(to, t.Address)
 		}
 	}
@@ -246,9 +312,59 @@ func (p *planner) add(item Item, a Address, due time.Time, why string) {
 		p.digest(item, a, due)
 		return
 	}
+	if until := p.full(a); item.Severity != profile.Critical && p.now.Before(until) {
+		p.wait(item.Cover, a, RateLimited, until)
+		return
+	} else if !until.IsZero() && item.Severity != profile.Critical {
+		p.digest(item, a, until) // what has gathered goes out as one
+		return
+	}
 	m := Message{Key: item.Incident + "." + item.Event + "." + short(a), Address: a, Why: why, Items: []Item{item}}
 	if p.ready(&m) {
 		p.out = append(p.out, m)
+	}
+}
+
+// full says until when an address takes no more, or, in the past, when it could take more again after it had been full;
+// the zero time when it was not full.
+func (p *planner) full(a Address) time.Time {
+	if p.v.Most == 0 || p.v.machine(a) {
+		return time.Time{}
+	}
+	var at []time.Time
+	for _, r := range p.sent {
+		if r.Address == a && !r.Sent.IsZero() && p.now.Sub(r.Sent) < 2*time.Hour {
+			at = append(at, r.Sent)
+		}
+	}
+	if len(at) < p.v.Most {
+		return time.Time{}
+	}
+	slices.SortFunc(at, func(x, y time.Time) int { return y.Compare(x) }) // the latest first
+	return at[p.v.Most-1].Add(time.Hour)
+}
+
+// testLate is how long after its time a test is still sent: one that is later says nothing of that morning.
+const testLate = 3 * time.Hour
+
+// test plans the weekly message by which people see that their channel works.
+func (p *planner) test() {
+	day := profile.DateOf(p.now)
+	due := day.Start().Add(p.v.TestAt)
+	if p.v.TestAt < 0 || due.In(profile.Zone()).Weekday() != p.v.TestDay || p.now.Before(due) || p.now.Sub(due) > testLate {
+		return
+	}
+	list := p.v.everybody(p.now)
+	for _, a := range slices.Clone(list) {
+		if b, ok := p.v.other(a); ok {
+			list = append(list, b)
+		}
+	}
+	for _, a := range list {
+		m := Message{Key: fmt.Sprintf("test-%s.%s", day, short(a)), Address: a, Why: WeeklyTest, Test: true}
+		if p.unusable(a) == "" && p.sent[m.Key].Sent.IsZero() && p.ready(&m) {
+			p.out = append(p.out, m)
+		}
 	}
 }
 

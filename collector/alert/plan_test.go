@@ -75,7 +75,7 @@ type town struct {
 }
 
 func newTown(t *testing.T) *town {
-	c := Config{Mail: &MailConfig{Host: "relay.test", From: "egovmon@d.test", Depends: []string{"mail", "inet"}}, Webhook: &WebhookConfig{}}
+	c := Config{Mail: &MailConfig{Host: "relay.test", From: "egovmon@d.test", Depends: []string{"mail", "inet"}}, Webhook: &WebhookConfig{}, Test: never}
 	if err := c.Check(); err != nil {
 		t.Fatal(err)
 	}

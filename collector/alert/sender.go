@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -85,28 +86,43 @@ func New(o Options) (*Sender, error) {
 		return nil, err
 	}
 	s := &Sender{opts: o, transports: map[string]transport{}, wakes: map[string]chan struct{}{}, counts: map[Count]uint64{}, said: map[Decision]bool{}}
-	if c := o.Config.Mail; c != nil {
-		m, err := newMailer(*c)
-		if err != nil {
-			return nil, err
-		}
-		s.transports[ByMail] = m
-	}
-	if c := o.Config.Webhook; c != nil {
-		w, err := newCaller(*c, o.Now)
-		if err != nil {
-			return nil, err
-		}
-		s.transports[ByWebhook] = w
+	var err error
+	if s.transports, err = channels(o); err != nil {
+		return nil, err
 	}
 	for channel := range s.transports {
 		s.wakes[channel] = make(chan struct{}, 1)
 		s.counts[Count{channel, ResultOK, 0}], s.counts[Count{channel, ResultError, 0}] = 0, 0
 	}
-	var err error
 	s.outbox, err = openOutbox(o.Dir, o.Logger)
 	return s, err
 }
+
+// channels opens what is configured.
+func channels(o Options) (map[string]transport, error) {
+	c, out := o.Config, map[string]transport{}
+	var errs []error
+	put := func(name string, on bool, open func() (transport, error)) {
+		if !on {
+			return
+		}
+		t, err := open()
+		errs = append(errs, err)
+		out[name] = t
+	}
+	put(ByMail, c.Mail != nil, func() (transport, error) { return newMailer(*c.Mail) })
+	put(ByWebhook, c.Webhook != nil, func() (transport, error) { return newCaller(*c.Webhook, o.Now) })
+	put(BySMS, c.SMS != nil, func() (transport, error) { return newGateway(BySMS, *c.SMS) })
+	put(ByModem, c.Modem != nil, func() (transport, error) { return newModem(*c.Modem) })
+	put(ByZalo, c.Zalo != nil, func() (transport, error) { return newZalo(*c.Zalo, filepath.Clean(o.Dir)+zaloSuffix, o.Now) })
+	put(ByTelegram, c.Telegram != nil, func() (transport, error) { return newGateway(ByTelegram, *c.Telegram) })
+	put(ByAlertmanager, c.Alertmanager != nil, func() (transport, error) { return newAlertmanager(*c.Alertmanager, o.Now) })
+	put(BySiren, c.Siren != nil, func() (transport, error) { return newSiren(*c.Siren) })
+	return out, errors.Join(errs...)
+}
+
+// zaloSuffix makes the name of the file of Zalo's tokens from that of the outbox, which holds nothing but records.
+const zaloSuffix = "-zalo.json"
 
 // Wake makes the sender look at once. It never blocks.
 func (s *Sender) Wake() {
@@ -246,6 +262,8 @@ func (s *Sender) explain(waiting []Decision) {
 		case s.said[d]:
 		case d.Why == NoChannel:
 			s.opts.Logger.Error("alert: nobody can be told: enter contacts for the office and set their channel up", "incident", d.Incident, "event", d.Event)
+		case d.Why == OneChannel:
+			s.opts.Logger.Error("alert: critical, and told by one channel alone: set up a second one that depends on nothing of the first, such as a modem", "incident", d.Incident)
 		case d.Why != Repeat && d.Why != WaitRetry:
 			s.opts.Logger.Info("alert: not sent", "incident", d.Incident, "event", d.Event, "channel", d.Channel, "reason", d.Why)
 		}

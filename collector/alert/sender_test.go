@@ -72,6 +72,9 @@ func (d *desk) sender(c Config) *Sender {
 	p := district()
 	p.Offices[0].Contacts = []profile.Contact{contact(ByWebhook, d.url), contact(ByMail, "vhtt@d.test")}
 	p.Roster = nil
+	if c.Test == "" {
+		c.Test = never
+	}
 	s, err := New(Options{Dir: d.dir, Config: c, Incidents: d.all, Profile: func() *profile.Profile { return p }, Now: d.clock, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		d.t.Fatal(err)

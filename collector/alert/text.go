@@ -259,6 +259,7 @@ type Content struct {
 	Key     string
 	Subject string // Vietnamese, one line
 	Text    string // Vietnamese, then English; lines end with \n
+	Short   string // Vietnamese, at most shortChars characters: for telephones
 	Items   []Payload
 	Why     string
 	Urgent  bool // of a critical service
@@ -285,6 +286,12 @@ type Payload struct {
 // Render puts a message into words. It reads the same for the same message, incidents and day.
 func Render(m *Message, p *profile.Profile, now time.Time) Content {
 	c := Content{Key: m.Key, Why: m.Why}
+	if m.Test {
+		c.Subject = words.Say(words.VI, "alert.test")
+		c.Text = words.Say(words.VI, "alert.test.text", words.Date(now)) + "\n\n----------\n\n" + words.Say(words.EN, "alert.test.text", words.Date(now)) + "\n"
+		c.Short = cutChars(words.Say(words.VI, "alert.test.short", words.Date(now)))
+		return c
+	}
 	for _, it := range m.Items {
 		i := it.State
 		vi, en := Describe(&i, p, words.VI, now), Describe(&i, p, words.EN, now)
@@ -315,7 +322,33 @@ func Render(m *Message, p *profile.Profile, now time.Time) Content {
 		}
 	}
 	c.Text = b.String()
+	c.Short = shortText(m, c.Subject, p, now)
 	return c
+}
+
+// shortChars is the most characters of a short text: three parts of an SMS.
+const shortChars = 200
+
+// shortText is what fits into an SMS: what, where, since when, the first step, the incident's number.
+func shortText(m *Message, subject string, p *profile.Profile, now time.Time) string {
+	if len(m.Items) != 1 {
+		return cutChars(subject)
+	}
+	i := m.Items[0].State
+	t := Describe(&i, p, words.VI, now)
+	if !i.IsOpen() {
+		return cutChars(words.Say(words.VI, "alert.short.over", subject, t.Until, t.Lasted))
+	}
+	return cutChars(words.Say(words.VI, "alert.short", subject, t.Since, t.Cause))
+}
+
+// cutChars leaves at most shortChars characters.
+func cutChars(s string) string {
+	r := []rune(s)
+	if len(r) <= shortChars {
+		return s
+	}
+	return string(r[:shortChars-1]) + "…"
 }
 
 func subject(it *Item, t Text) string {

@@ -15,6 +15,46 @@ type View struct {
 	Channels map[string]Channel // by kind of contact; a kind that is not here cannot be used
 	Hours    string             // hours of the calendars: office hours
 	Digest   time.Duration      // after midnight in Vietnam
+	// Always and Critical are told at once of every incident, and of critical ones, besides people. They are programs:
+	// that they were told does not mean that anybody was.
+	Always, Critical []Address
+	// TestDay and TestAt are when every address gets a test; TestAt below zero is never.
+	TestDay time.Weekday
+	TestAt  time.Duration // after midnight in Vietnam
+	Most    int           // messages to an address in an hour; 0 is no bound
+}
+
+// machine reports whether an address is one that no person reads.
+func (v *View) machine(a Address) bool {
+	return slices.Contains(v.Always, a) || slices.Contains(v.Critical, a)
+}
+
+// independent reports whether no single service takes both channels away.
+func (v *View) independent(a, b Address) bool {
+	if a.Channel == b.Channel {
+		return false
+	}
+	return !slices.ContainsFunc(v.Channels[a.Channel].Depends, func(s string) bool { return slices.Contains(v.Channels[b.Channel].Depends, s) })
+}
+
+// other is the same contact by another channel; ok is false when there is none.
+func (v *View) other(a Address) (Address, bool) {
+	_, ok := v.Channels[ByModem]
+	return Address{ByModem, a.To}, ok && a.Channel == BySMS
+}
+
+// everybody lists the addresses of all offices and of the whole roster.
+func (v *View) everybody(now time.Time) []Address {
+	var s step
+	for _, o := range v.Profile.Offices {
+		if o.Valid.CoversTime(now) {
+			s.add(o.Contacts, now)
+		}
+	}
+	for _, d := range v.Profile.RosterAt(now) {
+		s.add(d.Contacts, now)
+	}
+	return s.contact
 }
 
 // A Channel is one way to reach people.
@@ -137,6 +177,9 @@ const (
 	TooOld         = "too_old"         // it is over for long, and was never told
 	OffDuty        = "off_duty"        // the step is not on duty now
 	NotForThisStep = "minor"           // not worth escalating
+	OneChannel     = "one_channel"     // critical, and no second channel is independent of the first
+	RateLimited    = "rate_limited"    // the address got as many messages as it takes in an hour
+	WeeklyTest     = "weekly_test"     // it says that the channel works
 )
 
 func (v *View) inHours(at time.Time) bool {

@@ -62,13 +62,7 @@ func newCaller(c WebhookConfig, now func() time.Time) (*caller, error) {
 			return nil, fmt.Errorf("alert: webhook: secret_file: %w", err)
 		}
 	}
-	return &caller{secretFile: c.SecretFile, now: now, client: &http.Client{
-		Timeout: webhookTimeout,
-		// A redirect could lead a message to where nobody meant it to go.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true, MaxResponseHeaderBytes: maxAnswer,
-			TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}},
-	}}, nil
+	return &caller{secretFile: c.SecretFile, now: now, client: newClient(&tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12})}, nil
 }
 
 // send returns nil once the other side has answered 2xx.

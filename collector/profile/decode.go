@@ -126,7 +126,7 @@ func (f *fields) contacts(outer Record) []Contact {
 		if g == nil {
 			continue
 		}
-		c := Contact{Line: n.Line, Kind: g.oneOf("kind", []string{"phone", "mail", "zalo", "sms", "webhook"}, ""), Value: g.text("value")}
+		c := Contact{Line: n.Line, Kind: g.oneOf("kind", []string{"phone", "mail", "zalo", "sms", "telegram", "webhook"}, ""), Value: g.text("value")}
 		if c.Kind == "" && f.keys["kind"] == nil {
 			g.need("kind", "phone")
 		}

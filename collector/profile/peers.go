@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"slices"
 	"time"
-
 )
 
 // loopPeers stands for the mailboxes of other machines to which a machine's test letters go. It is the whole of an

@@ -20,6 +20,9 @@ type MessagesConfig struct {
 	SecretKey string           // of the SMS gateway
 	Token     string           // access token of the Zalo account
 	Templates []string         // the templates of messages that Zalo has approved
+	// AppID, AppSecret and RefreshToken belong to the Zalo account: each refresh token is good once, for an access token and
+	// the next one.
+	AppID, AppSecret, RefreshToken string
 }
 
 // A Message came in to be brought to a telephone.
@@ -35,10 +38,12 @@ type Message struct {
 // Messages is an SMS gateway and the API of Zalo for messages by template, at port 80 (a company's own are behind TLS):
 //   - POST /MainService.svc/json/SendMultipleMessage_V4_post_json/, after the gateway eSMS and its public guide for developers: JSON
 //     with ApiKey, SecretKey, Phone, Content, Brandname and SmsType; CodeResult 100 is taken, 101 is wrong keys, 99 anything else.
+//   - POST /v4/oa/access_token, after oauth.zaloapp.com: the header secret_key, a form with refresh_token, app_id and grant_type; it answers
+//     access_token, refresh_token and expires_in, and error -14014 to a refresh token that was used.
 //   - POST /message/template, after Zalo's Notification Service at business.openapi.zalo.me: the header access_token, JSON with phone (84…),
 //     template_id, template_data and tracking_id; error 0 is taken, -124 a wrong token, -108 a wrong number, -112 a template that was not approved.
 //
-// Both answer 200 with their own code in the body.
+// All answer 200 with their own code in the body.
 type Messages struct {
 	p   Place
 	c   MessagesConfig
@@ -61,6 +66,7 @@ func StartMessages(ctx context.Context, p Place, c MessagesConfig) (*Messages, e
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /MainService.svc/json/SendMultipleMessage_V4_post_json/", m.sms)
 	mux.HandleFunc("POST /message/template", m.zalo)
+	mux.HandleFunc("POST /v4/oa/access_token", m.oauth)
 	var err error
 	m.web, err = startHTTP(ctx, p, 80, mux)
 	return m, err
@@ -95,7 +101,7 @@ func (m *Messages) zalo(w http.ResponseWriter, r *http.Request) {
 	}
 	code, why := 0, "Success"
 	switch err := json.NewDecoder(r.Body).Decode(&q); {
-	case r.Header.Get("access_token") != m.c.Token || m.refuses():
+	case r.Header.Get("access_token") != m.token() || m.refuses():
 		code, why = -124, "Access token is invalid"
 	case err != nil || !strings.HasPrefix(q.Phone, "84") || strings.Trim(q.Phone, "0123456789") != "":
 		code, why = -108, "Phone number is invalid"
@@ -114,6 +120,34 @@ func (m *Messages) zalo(w http.ResponseWriter, r *http.Request) {
 			"quota": map[string]string{"dailyQuota": "500", "remainingQuota": "499"}}
 	}
 	reply(w, answer)
+}
+
+// oauth changes a refresh token for an access token and the next refresh token.
+func (m *Messages) oauth(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, 64<<10)
+	_ = r.ParseForm() // an unreadable form has no token
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.refuse || r.Header.Get("secret_key") != m.c.AppSecret || r.PostForm.Get("app_id") != m.c.AppID || r.PostForm.Get("grant_type") != "refresh_token" ||
+		m.c.RefreshToken == "" || r.PostForm.Get("refresh_token") != m.c.RefreshToken {
+		reply(w, map[string]any{"error": -14014, "error_name": "Invalid refresh token."})
+		return
+	}
+	m.c.Token, m.c.RefreshToken = rand.Text(), rand.Text()
+	reply(w, map[string]any{"access_token": m.c.Token, "refresh_token": m.c.RefreshToken, "expires_in": "90000"})
+}
+
+// ForgetToken ends the access token of the Zalo account before its time.
+func (m *Messages) ForgetToken() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.c.Token = rand.Text()
+}
+
+func (m *Messages) token() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.c.Token
 }
 
 // compact is a value as JSON writes it.
