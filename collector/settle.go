@@ -10,6 +10,8 @@ import (
 	"egovmon/agent/words"
 	"egovmon/collector/board"
 	"egovmon/collector/evidence"
+	"egovmon/collector/intake"
+	"egovmon/collector/profile"
 )
 
 const (
@@ -99,8 +101,17 @@ func (c *center) unlessOvertaken(err error) error {
 func (c *center) logNotices() []board.Name {
 	seen, over := c.store.Overtaken()
 	if !over {
-		return nil
+		return archiveNotices(c.intake.Archive())
 	}
 	size := c.store.Size()
 	return []board.Name{{VI: words.Say(words.VI, "notice.overtaken", size, seen.N), EN: words.Say(words.EN, "notice.overtaken", size, seen.N)}}
+}
+
+// archiveNotices say since when nothing can be archived. Why is for the log of the program: it names files.
+func archiveNotices(a intake.Archive) []board.Name {
+	if a.Failing.IsZero() {
+		return nil
+	}
+	since := a.Failing.In(profile.Zone()).Format("15:04 02/01/2006")
+	return []board.Name{{VI: words.Say(words.VI, "notice.archive", since), EN: words.Say(words.EN, "notice.archive", since)}}
 }

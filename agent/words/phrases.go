@@ -227,6 +227,7 @@ var phrases = sync.OnceValue(func() map[string][2]string {
 		"figures.none":     {"không có số liệu", "no data"},
 		"figures.silent":   {"Không đo được %d dịch vụ (không có giây nào xác định, không tính là hoạt động hay gián đoạn): %s", "Not measured, %d services (no second is known; counted neither as up nor as down): %s"},
 		"notice.overtaken": {"Sổ nhật ký bằng chứng đã bị đưa về trạng thái cũ (%d mục, máy trạm đã thấy %d): không ghi gì thêm. Khôi phục bản sao lưu mới hơn, hoặc chạy collector successor.", "The evidence log was set back (%d leaves, machines have seen %d): nothing more is recorded. Restore a newer backup, or run collector successor."},
+		"notice.archive":   {"Không ghi được kho lưu bằng chứng từ %s: chưa kết quả nào được nhận, các máy trạm giữ lại và tự gửi sau. Dọn hoặc mở rộng đĩa của máy chủ thu thập; nếu đĩa hỏng thì sửa rồi khởi động lại collector.", "The evidence archive cannot be written since %s: no results are taken in, the machines keep them and send them later. Clear or enlarge the collector's disk; if the disk is broken, mend it and start the collector again."},
 		"notice.calendar":  {"Lịch làm việc năm %s chưa đầy đủ: số liệu theo giờ phục vụ có thể sai ở ngày nghỉ bù, ngày hoán đổi. Bổ sung trong calendars của hồ sơ.", "The working calendar of %s is not complete: figures in service hours may be wrong on substitute and swapped days. Complete it in the profile's calendars."},
 		"figures.log":      {"Quy tắc %s; theo nhật ký có %d mục, gốc %s…", "Rule %s; from the log of %d leaves, root %s…"},
 

@@ -31,16 +31,18 @@ var (
 
 // The most that the collector's heap may grow while a fleet of n comes back: what the requests under way may take, and
 // for each machine its open connection, its plan and what is remembered of its journal.
-func mostHeap(n int) int64 { return 192<<20 + int64(n)*(96<<10) }
+// Half of it is what was alive and is not collected yet.
+func mostHeap(n int) int64 { return 256<<20 + int64(n)*(160<<10) }
 
 // TestReturningFleet lets a fleet come back after an hour away: each machine has an hour of twenty checks a minute to
 // send, in real batches with its own keys, slots and chain. All is measured and signed before the clock starts, and sent
 // by another process, so that what is counted of memory is the collector's; the processors are shared. Who finds no
 // place is told to come later, and does. It takes
 //
-//	go test ./collector/intake -run TestReturningFleet -returning 10000 -spread 5m -timeout 60m -v
+//	go test ./collector/intake -run TestReturningFleet -returning 10000 -timeout 60m -v
 //
-// to see the national case, and 1 GB in the temporary folder for what is sent, as much again for the archive.
+// to see the national case (all at once; -spread 5m is nearer to life), a quarter of an hour to make what they send, and
+// 2 GB in the temporary folder.
 func TestReturningFleet(t *testing.T) {
 	c := newBusyCentre(t, Limits{Enrolments: 1 << 20})
 	c.close()
