@@ -158,6 +158,36 @@ func TestTwoAnswers(t *testing.T) {
 	}
 }
 
+// TestTwoQuestions has a question that was sent again and got an answer each time, from different parts of many addresses.
+func TestTwoQuestions(t *testing.T) {
+	t.Parallel()
+	var kept []byte
+	p := serveRaw(t, func(_ *peer, q []byte, _ bool) [][]byte {
+		if kept == nil {
+			kept = q
+			return nil
+		}
+		var all [][]byte
+		for i := range 2 {
+			var m mdns.Msg
+			if err := m.Unpack(q); err != nil {
+				t.Error(err)
+			}
+			b, err := reply(t, &m, 0, "www.tuky.test. 60 IN A 192.0.2.1", fmt.Sprintf("www.tuky.test. 60 IN A 192.0.2.%d", 7+i)).Pack()
+			if err != nil {
+				t.Error(err)
+			}
+			all = append(all, b)
+		}
+		return all
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	r := checktest.NewFunc(t, hijackKind(), check.Options{"server": p.address, "name": "www.tuky.test", "answers": []string{"192.0.2.1"}, "wait": soon}, check.Env{})(ctx)
+	want(t, r, check.OK)
+	wantFact(t, r, "doubled_count", 0)
+}
+
 func TestDecoy(t *testing.T) {
 	t.Parallel()
 	server := serve(t, func(q *mdns.Msg, _ bool) *mdns.Msg { return honest(t)(q) })

@@ -17,6 +17,7 @@ import (
 
 	"egovmon/agent/check"
 	"egovmon/agent/check/checktest"
+	"egovmon/agent/check/lookup"
 )
 
 // A book is what a name server has to say: records in zone-file form.
@@ -362,14 +363,26 @@ func TestZoneOfManyServers(t *testing.T) {
 	}
 	f.at[aboveAddress] = netip.MustParseAddrPort(refused(t))
 	var before, after runtime.MemStats
+	runtime.GC()
 	runtime.ReadMemStats(&before)
 	r := f.check(nil)(time.Minute)
+	runtime.GC()
 	runtime.ReadMemStats(&after)
 	want(t, r, check.Partial)
 	wantFact(t, r, "ns_count", 200)
 	wantFact(t, r, "addresses_count", maxAddresses)
+	if after.HeapAlloc > before.HeapAlloc+4<<20 {
+		t.Errorf("%d bytes are kept of one run", after.HeapAlloc-before.HeapAlloc)
+	}
 	if !strings.Contains(r.Detail, "200 name servers, of which 16 were asked") {
 		t.Errorf("detail %q", r.Detail)
+	}
+	one := finder{stub: lookup.Stub{Servers: []string{f.server}, Most: 1}}
+	if all, sure := one.addresses(t.Context(), "h000.tuky.test.", "A"); len(all) != 4 || !sure {
+		t.Errorf("%d addresses of one name, sure %v", len(all), sure)
+	}
+	if all, sure := one.addresses(t.Context(), "h000.tuky.test.", "A"); len(all) != 0 || sure {
+		t.Errorf("%d addresses by more questions than are allowed, sure %v", len(all), sure)
 	}
 	if q, _ := r.Facts.Get("questions_count"); q > maxQuestions {
 		t.Errorf("%v questions", q)

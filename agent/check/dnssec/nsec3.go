@@ -42,9 +42,11 @@ func (h hashes) hash(name string) string {
 		return s
 	}
 	r := h.records[0]
-	if *h.budget -= 1 + int(r.Iterations); *h.budget < 0 {
+	rounds := 1 + int(r.Iterations)
+	if *h.budget < rounds {
 		return ""
 	}
+	*h.budget -= rounds
 	s := mdns.HashName(name, r.Hash, r.Iterations, r.Salt)
 	h.known[name] = s
 	return s
@@ -95,7 +97,7 @@ func (h hashes) encloser(name string) (encloser, next string, ok bool) {
 			}
 			return n, below, true
 		}
-		if n == "." || *h.budget < 0 {
+		if n == "." {
 			break
 		}
 	}

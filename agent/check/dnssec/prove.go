@@ -180,7 +180,7 @@ func (w *Walk) negative(ctx context.Context, m *mdns.Msg, name string, typ uint1
 		return bogus(f), nil
 	case d == denialOptOut, d == denialTooMany:
 		return Proof{Status: Insecure, Why: "what proves that " + told(name) + " is not there leaves room for unsigned zones, or is too costly"}, nil
-	case d == denialName && m.Rcode == mdns.RcodeNameError, d != denialNone && m.Rcode == mdns.RcodeSuccess:
+	case d == denialName, d != denialNone && m.Rcode == mdns.RcodeSuccess:
 		return Proof{Status: Secure, Denied: true}, nil
 	}
 	return bogus(faultf("nothing proves that %s does not have what was asked for", told(name))), nil

@@ -325,6 +325,17 @@ func TestWildcards(t *testing.T) {
 	wantProof(t, p, err, Secure, "")
 }
 
+// TestWildcardOfDenials has a denial under another name than its own, as if it stemmed from a wildcard.
+func TestWildcardOfDenials(t *testing.T) {
+	w := newWorld(t)
+	star := rr(t, "*.tuky.lab. 60 NSEC www.tuky.lab. A")
+	sig := w.tuky.sign(star)
+	star.Header().Name, sig.Hdr.Name = "mx.tuky.lab.", "mx.tuky.lab."
+	w.deny("no.tuky.lab.", "A", true, append(w.tuky.with(rr(t, "tuky.lab. 60 NSEC a.tuky.lab. NS SOA")), star, sig)...)
+	_, p, err := w.prove("no.tuky.lab.", "A")
+	wantProof(t, p, err, Bogus, "nothing proves")
+}
+
 func TestAliases(t *testing.T) {
 	cname := func(w *world, from, to string) []mdns.RR {
 		return w.tuky.with(rr(w.t, fmt.Sprintf("%s 60 CNAME %s", from, to)))

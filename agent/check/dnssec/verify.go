@@ -13,7 +13,7 @@ const (
 	maxChecks     = 200    // signature checks; a set of many records counts as several
 	maxSignatures = 8      // signatures of one set that are tried
 	maxSameTag    = 4      // keys of one tag and algorithm that are tried
-	maxHashes     = 30_000 // rounds of NSEC3
+	maxHashes     = 10_000 // rounds of NSEC3
 )
 
 // A set is records of one name and type, with the signatures over them.
