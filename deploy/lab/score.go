@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -70,6 +71,8 @@ func runScore(ctx context.Context, e env, args []string) int {
 		"Plays every single fault and random pairs, and compares the stated causes with the true ones. A lab must be running.")
 	only := fs.String("only", "", "play these faults alone: `NAME,NAME`")
 	doubles := fs.Int("doubles", 0, "how many random pairs")
+	pairs := fs.Bool("pairs", false, "play the random pairs alone")
+	read := fs.String("read", "", "add up the runs in these `FILES`, which --json wrote, with a comma between them; needs no lab")
 	seed := fs.Uint64("seed", 1, "seed of the pairs and the units")
 	hold := fs.Duration("hold", 75*time.Second, "how long each case lasts at most")
 	asJSON := fs.Bool("json", false, "write every case and the summary as one JSON object")
@@ -79,7 +82,10 @@ func runScore(ctx context.Context, e env, args []string) int {
 	if *doubles < 0 || *doubles > 1000 || *hold < time.Second || *hold > time.Hour {
 		return e.fail(exitUsage, "--doubles from 0 to 1000, --hold from 1s to 1h")
 	}
-	o := score.Options{Doubles: *doubles, Seed: *seed, Hold: *hold, Settle: 3 * time.Minute}
+	if *read != "" {
+		return addUp(e, strings.Split(*read, ","))
+	}
+	o := score.Options{Doubles: *doubles, Pairs: *pairs, Seed: *seed, Hold: *hold, Settle: 3 * time.Minute}
 	if *only != "" {
 		for name := range strings.SplitSeq(*only, ",") {
 			f, err := fault.Find(strings.TrimSpace(name))
@@ -117,6 +123,28 @@ func runScore(ctx context.Context, e env, args []string) int {
 	if len(cases) == 0 || len(sum.Unplayed) > 0 {
 		return e.fail(exitFailed, "%d of %d cases were played", sum.Cases, len(score.Cases(o)))
 	}
+	return exitDone
+}
+
+// addUp writes the summary of recorded runs.
+func addUp(e env, files []string) int {
+	var all []score.Case
+	for _, name := range files {
+		f, err := os.Open(name)
+		if err != nil {
+			return e.fail(exitUsage, "%v", err)
+		}
+		cases, err := score.Read(f)
+		_ = f.Close()
+		if err != nil {
+			return e.fail(exitUsage, "%s: %v", name, err)
+		}
+		all = append(all, cases...)
+	}
+	for _, c := range all {
+		fmt.Fprintln(e.out, caseLine(c))
+	}
+	writeSummary(e.out, score.Sum(all), nil)
 	return exitDone
 }
 

@@ -43,6 +43,7 @@ type Options struct {
 	Units   []string // communes
 	Only    []string // faults to play; none is all
 	Doubles int      // how many random pairs
+	Pairs   bool     // the pairs alone
 	Seed    uint64   // of the pairs and the units
 	Hold    time.Duration
 	Settle  time.Duration // the longest that is waited until all is well again
@@ -67,7 +68,9 @@ func Cases(o Options) []Case {
 	}
 	var out []Case
 	for _, f := range pool {
-		out = append(out, Case{Faults: []Played{play(f)}})
+		if !o.Pairs {
+			out = append(out, Case{Faults: []Played{play(f)}})
+		}
 	}
 	for n := 0; n < o.Doubles && len(pool) > 1; n++ {
 		a := r.IntN(len(pool))

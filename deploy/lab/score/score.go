@@ -1,7 +1,10 @@
 package score
 
 import (
+	"encoding/json"
+	"fmt"
 	"hash/fnv"
+	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -51,6 +54,30 @@ type Case struct {
 	// NaiveBad lists, by service, how long that rule would have taken it as down: while any unit has it down.
 	NaiveBad map[string]time.Duration `json:"naive_bad"`
 }
+
+// Read reads the cases of a run as `lab score --json` wrote them.
+func Read(r io.Reader) ([]Case, error) {
+	var run struct {
+		Cases []Case `json:"cases"`
+	}
+	if err := json.NewDecoder(io.LimitReader(r, maxRun)).Decode(&run); err != nil {
+		return nil, fmt.Errorf("no run of the score: %w", err)
+	}
+	for i := range run.Cases {
+		for k := range run.Cases[i].Faults {
+			p := &run.Cases[i].Faults[k]
+			f, err := fault.Find(p.Name)
+			if err != nil {
+				return nil, fmt.Errorf("case %d: %w", i+1, err)
+			}
+			p.Fault = f
+		}
+	}
+	return run.Cases, nil
+}
+
+// maxRun bounds what Read reads: a thousand cases are a few megabytes.
+const maxRun = 64 << 20
 
 // A Result is what one fault of a case came to.
 type Result struct {
