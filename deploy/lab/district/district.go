@@ -89,17 +89,28 @@ type Endpoints struct {
 	Communes                                     map[string]Web    // by unit
 	Printers                                     map[string]string // by unit, host:port
 	Mail                                         Mail
-	Post                                         Mail     // of the province, to which the district's letters go
-	Clocks                                       []string // servers of time, host:port
-	Messages                                     string   // gateway of messages to telephones, host:port
-	Signs                                        bool     // whether machines have a program that signs
+	Post                                         Mail           // of the province, to which the district's letters go
+	Boxes                                        map[string]Box // of machines, by unit
+	Clocks                                       []string       // servers of time, host:port
+	Messages                                     string         // gateway of messages to telephones, host:port
+	Signs                                        bool           // whether machines have a program that signs
 	Signature                                    Signature
 	Disks                                        map[string]string // by unit: the disk of the machine
 	Webhook                                      string            // where the office is told
 }
 
-// LogInSecret is the name of the secret with the password of Endpoints.LogIn.
-const LogInSecret = "mot-cua"
+// The names of secrets.
+const (
+	LogInSecret = "mot-cua"  // the password of Endpoints.LogIn
+	BoxSecret   = "hop-thu"  // that of a machine's own mailbox
+	LoopSecret  = "vong-thu" // what all machines that send letters to one another share
+)
+
+// A Box is a machine's own mailbox.
+type Box struct {
+	Address          string // e.g. giamsat-1@tuky.test
+	Submission, IMAP string // host:port of its server
+}
 
 // Mail is the mail system.
 type Mail struct {

@@ -45,7 +45,7 @@ func (w *writer) lines() string {
 	b.WriteString("lines:\n")
 	line := func(unit, path, carrier string, anchors []string) {
 		if len(anchors) > 0 {
-			fmt.Fprintf(&b, "  - {id: %s-%s, unit: %s, path: %s, carrier: %q, seal: 5s, anchors: [%s], %s}\n", unit, path, unit, path, carrier, quoted(anchors), record)
+			fmt.Fprintf(&b, "  - {id: %s-%s, unit: %s, path: %s, carrier: %q, seal: 15s, anchors: [%s], %s}\n", unit, path, unit, path, carrier, quoted(anchors), record)
 		}
 	}
 	for _, u := range w.unitIDs() {
@@ -236,19 +236,26 @@ func (w *writer) oneStop() []string {
 func (w *writer) mail() []string {
 	m := w.e.Mail
 	tls := fmt.Sprintf(`, roots: %q, warn_days: 1, server_name: %q`, w.e.Roots, m.ServerName)
-	return []string{w.check("gui", "smtp", "internet", fmt.Sprintf(`address: %q, starttls: required`, m.SMTP)+tls),
+	checks := []string{w.check("gui", "smtp", "internet", fmt.Sprintf(`address: %q, starttls: required`, m.SMTP)+tls),
 		w.check("nhan", "imap", "internet", fmt.Sprintf(`address: %q`, m.IMAP)+tls),
 		w.check("ban_ghi", "maildns", "internet", fmt.Sprintf(`name: %q, server: %q`, m.Domain, w.e.Resolver))}
+	if len(w.e.Boxes) > 0 {
+		checks = append(checks, w.check("vong", "mailloop", "internet", fmt.Sprintf(`address: "${thu.gui}", imap: "${thu.nhan}", mailbox: "${thu.hop}", user: "${thu.hop}", password: {secret: %s}, key: {secret: %s}, peers: "${loop.peers}", each: 1, pace: 20s, daily: 20000, late: 20s, lost: 30s, roots: %q, warn_days: 1`, BoxSecret, LoopSecret, w.e.Roots)))
+	}
+	return checks
 }
 
 func (w *writer) signature() []string {
 	s := w.e.Signature
-	return []string{
+	checks := []string{
 		w.check("dau_thoi_gian", "tsa", "internet", fmt.Sprintf("url: %q, roots: %q", s.TSA, s.Root)),
 		w.check("ocsp", "ocsp", "internet", fmt.Sprintf("url: %q, certificate: %q, issuer: %q", s.OCSP, s.Certificate, s.Issuer)),
 		w.check("thu_hoi", "crl", "internet", fmt.Sprintf("url: %q, issuer: %q", s.CRL, s.Issuer)),
-		w.check("ctl", "http", "internet", fmt.Sprintf(`url: %q, contains: ["egovmon-lab"]`, s.TrustList)),
 	}
+	if s.TrustList != "" {
+		checks = append(checks, w.check("ctl", "http", "internet", fmt.Sprintf(`url: %q, contains: ["egovmon-lab"]`, s.TrustList)))
+	}
+	return checks
 }
 
 func (w *writer) parameters() string {
@@ -273,5 +280,12 @@ func (w *writer) parameters() string {
 	byUnit("cong_x.url", sites)
 	byUnit("may_in.address", w.e.Printers)
 	byUnit("pc.disk", w.e.Disks)
+	boxes, out, in := map[string]string{}, map[string]string{}, map[string]string{}
+	for u, b := range w.e.Boxes {
+		boxes[u], out[u], in[u] = b.Address, b.Submission, b.IMAP
+	}
+	byUnit("thu.hop", boxes)
+	byUnit("thu.gui", out)
+	byUnit("thu.nhan", in)
 	return b.String()
 }

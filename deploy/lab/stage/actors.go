@@ -122,6 +122,7 @@ func (s *Stage) openPortals(a *actors) error {
 const (
 	probeUser     = "giamsat"
 	probePassword = "chi-de-thu"
+	loopKey       = "chi-de-thu: khoa chung cua vong thu"
 )
 
 // openNames starts the authority of the zones and the resolver.

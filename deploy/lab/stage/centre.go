@@ -295,12 +295,17 @@ func (s *Stage) enrol(ctx context.Context, u *unit) error {
 	if err != nil {
 		return fmt.Errorf("enrol %s: %w: %.300s", u.Machine, err, bytes.TrimSpace(said.Bytes()))
 	}
-	if s.ends.LogIn != "" {
-		dir := filepath.Join(u.data(), "secrets")
-		if err := os.MkdirAll(dir, 0o700); err != nil {
+	if s.ends.LogIn == "" {
+		return nil
+	}
+	dir := filepath.Join(u.data(), "secrets")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	for name, text := range map[string]string{district.LogInSecret: probePassword, district.BoxSecret: probePassword, district.LoopSecret: loopKey} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text+"\n"), 0o600); err != nil {
 			return err
 		}
-		return os.WriteFile(filepath.Join(dir, district.LogInSecret), []byte(probePassword+"\n"), 0o600)
 	}
 	return nil
 }

@@ -36,18 +36,28 @@ func (s *Stage) mailRecords(a *actors) (map[string][]string, error) {
 
 // openMail starts the mail servers of the district's domain and of the province's.
 func (s *Stage) openMail(a *actors) error {
+	boxes := map[string]map[string]string{zoneDistrict: {mailBox: probePassword}, zoneProvince: {postBox: probePassword}}
+	s.ends.Boxes = map[string]district.Box{}
+	for _, u := range s.units { // the district's own machine has its mailbox elsewhere, so that letters go to and fro
+		domain, host := zoneDistrict, mailName
+		if u.ID == district.Home {
+			domain, host = zoneProvince, postName
+		}
+		box := u.Machine + "@" + domain
+		boxes[domain][box] = probePassword
+		s.ends.Boxes[u.ID] = district.Box{Address: box, Submission: host + ":587", IMAP: host + ":993"}
+	}
 	for _, w := range []struct {
-		to             **servers.Mail
-		dir, host, box string
-		domain         string
-		at             int
-	}{{&a.mail, "mail", mailName, mailBox, zoneDistrict, mailAt}, {&a.post, "post", postName, postBox, zoneProvince, postAt}} {
+		to                **servers.Mail
+		dir, host, domain string
+		at                int
+	}{{&a.mail, "mail", mailName, zoneDistrict, mailAt}, {&a.post, "post", postName, zoneProvince, postAt}} {
 		p, err := s.place(town.Province, w.dir, s.town.ProvinceAddr(w.at))
 		if err != nil {
 			return err
 		}
 		if *w.to, err = servers.StartMail(s.ctx, p, servers.MailConfig{PKI: a.pki, Host: w.host, Domains: []string{w.domain}, DKIM: a.keys[w.domain],
-			Boxes: map[string]string{w.box: probePassword}}); err != nil {
+			Boxes: boxes[w.domain]}); err != nil {
 			return err
 		}
 		s.stops = append(s.stops, (*w.to).Stop)
