@@ -146,7 +146,7 @@ func (w *writer) all() []service {
 		lan = []string{"lan"}
 	}
 	add(len(e.Internet) > 0, service{"inet", "Đường truyền Internet", "Internet line", "nha_mang", unit, lan, w.internet()})
-	add(len(e.Internet) > 0, service{"inet_cl", "Chất lượng đường truyền Internet", "Quality of the Internet line", "nha_mang", unit, []string{"inet"}, w.quality()})
+	add(w.target() != "", service{"inet_cl", "Chất lượng đường truyền Internet", "Quality of the Internet line", "nha_mang", unit, []string{"inet"}, []string{w.check("ping", "ping", "internet", fmt.Sprintf("host: %q, count: 20, interval: 50ms, loss_warn: 0.1, slow: 300ms", w.target()))}})
 	add(len(e.TSLCD) > 0, service{"tslcd", "Mạng truyền số liệu chuyên dùng", "Dedicated network", "cuc_bdtw", unit, lan, []string{w.check("uplink", "uplink", "tslcd", `anchors: "${line.anchors}"`)}})
 	add(e.Resolver != "", service{"dns_local", "Phân giải tên miền", "Name resolution", "tinh", unit, nil,
 		[]string{w.check("dns", "dns", "internet", fmt.Sprintf(`server: %q, name: cong.tuky.test, type: A, answers: ["${cong_h.address}"]`, e.Resolver))}})
@@ -178,26 +178,29 @@ func (e *Endpoints) communeName() string {
 	return ""
 }
 
-// internet checks a line by neutral targets, and by an answer that is known beforehand.
+// internet checks a line by neutral targets, by its way and what fits through it, and by an answer that is known beforehand. Only
+// kinds that judge lines may decide here: others are not asked of a line that is down.
 func (w *writer) internet() []string {
-	checks := []string{w.check("uplink", "uplink", "internet", `anchors: "${line.anchors}"`)}
+	checks := []string{w.check("uplink", "uplink", "internet", `anchors: "${line.anchors}", slow: 300ms`)}
+	if host := w.target(); host != "" {
+		checks = append(checks, w.check("duong", "path", "internet", fmt.Sprintf("host: %q, wait: 1s", host)))
+	}
 	if w.e.Known != "" {
 		checks = append(checks, w.check("chan", "captive", "internet", fmt.Sprintf("url: %q, status: [301]", w.e.Known)))
 	}
 	return checks
 }
 
-// quality checks a line by how many packets come back and how soon. It is a service of its own: this check needs a line
-// that is proven otherwise, and a vote of which one check needs that would never say that the line is down.
-func (w *writer) quality() []string {
+// target is the host of the first neutral target, "" without one.
+func (w *writer) target() string {
 	if len(w.e.Internet) == 0 {
-		return nil
+		return ""
 	}
 	host, _, err := net.SplitHostPort(w.e.Internet[0])
 	if err != nil {
-		return nil
+		return ""
 	}
-	return []string{w.check("ping", "ping", "internet", fmt.Sprintf("host: %q, count: 10, interval: 100ms, loss_warn: 0.05, slow: 300ms", host))}
+	return host
 }
 
 // portal checks a portal of public services: its page, and its login form where it has one.
