@@ -180,7 +180,7 @@ func (d *Daemon) newPusher() (*push.Pusher, error) {
 	return push.New(push.Options{
 		JournalKey: journalKey,
 		Collector:  d.id.Collector, Client: d.client, Machine: d.id.Machine, Journal: d.journal, LogKey: logKey, PlanKey: planKey,
-		Plans: d, SignedPlan: d.sink.inForce, Fork: d.sink.Fork, Dir: d.o.Dir, Now: d.o.Now, Log: d.log,
+		Plans: d, SignedPlans: d.sink.followed, Fork: d.sink.Fork, Dir: d.o.Dir, Now: d.o.Now, Log: d.log,
 	})
 }
 

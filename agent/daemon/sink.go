@@ -31,14 +31,19 @@ func (s *sink) received(hash string, signed []byte) {
 	s.hash, s.signed = hash, signed
 }
 
-// inForce returns the signed note of the plan that is followed, nil when it is not there.
-func (s *sink) inForce() []byte {
+// followed returns the signed notes of the plans that were followed of late, in the order of their versions; the one in
+// force is the last, and without it there are none.
+func (s *sink) followed() [][]byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.plan == nil || s.plan.Hash() != s.hash {
+	if s.plan == nil || s.plan.Hash() != s.hash || s.signed == nil {
 		return nil
 	}
-	return s.signed
+	former, err := formerPlans(s.dir, s.plan.Version)
+	if err != nil {
+		s.log.Warn("a plan that was followed before cannot be read", "err", err)
+	}
+	return append(former, s.signed)
 }
 
 // Begin records the start.
@@ -58,7 +63,7 @@ func (s *sink) Applied(p *plan.Plan, at time.Time) error {
 	hash, signed := s.hash, s.signed
 	s.mu.Unlock()
 	if hash == p.Hash() && signed != nil {
-		if err := keepPlan(s.dir, signed); err != nil {
+		if err := keepPlan(s.dir, signed, p.Version, at); err != nil {
 			s.log.Error("the plan cannot be kept; a start without the collector will not know it", "err", err)
 		}
 	}

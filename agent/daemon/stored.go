@@ -6,6 +6,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
 
 	"golang.org/x/mod/sumdb/note"
 
@@ -79,9 +83,78 @@ func forMachine(text []byte, id *host.Identity, kinds check.Table) (*plan.Plan, 
 	return p, err
 }
 
+// Plans that were followed are kept for as long as the journal keeps what was measured by them, so that a collector which
+// was restored can judge that: each in plans/VERSION.signed, as it came, from when it is followed on.
+const (
+	formerFolder = "plans"
+	formerEnd    = ".signed"
+	mostFormer   = 16
+	formerFor    = 15 * 24 * time.Hour
+)
+
+// formerVersions lists the versions of the plans that are kept, in their order.
+func formerVersions(dir string) ([]int64, error) {
+	entries, err := os.ReadDir(filepath.Join(dir, formerFolder))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var versions []int64
+	for _, e := range entries {
+		name, ok := strings.CutSuffix(e.Name(), formerEnd)
+		if v, err := strconv.ParseInt(name, 10, 64); ok && err == nil && v > 0 {
+			versions = append(versions, v)
+		}
+	}
+	slices.Sort(versions)
+	return versions, err
+}
+
+func formerName(dir string, version int64) string {
+	return filepath.Join(dir, formerFolder, strconv.FormatInt(version, 10)+formerEnd)
+}
+
+// formerPlans returns the plans that are kept of versions below one, in their order. The newest are read even if others
+// cannot be.
+func formerPlans(dir string, below int64) (plans [][]byte, err error) {
+	versions, err := formerVersions(dir)
+	for _, v := range versions[max(0, len(versions)-mostFormer):] {
+		if v >= below {
+			break
+		}
+		signed, e := durable.Read(formerName(dir, v), maxPlanNote)
+		if err = errors.Join(err, e); e == nil {
+			plans = append(plans, signed)
+		}
+	}
+	return plans, err
+}
+
+// keepFormer keeps a plan among those that were followed, and drops those that ended to be long ago: the one before a
+// plan ends when that one begins.
+func keepFormer(dir string, signed []byte, version int64, at time.Time) error {
+	if err := durable.MkdirAll(filepath.Join(dir, formerFolder)); err != nil {
+		return err
+	}
+	versions, err := formerVersions(dir)
+	for i, v := range versions {
+		long := len(versions)-i >= mostFormer
+		if !long && i+1 < len(versions) {
+			st, e := os.Stat(formerName(dir, versions[i+1]))
+			long = e == nil && at.Sub(st.ModTime()) > formerFor
+		}
+		if long {
+			err = errors.Join(err, os.Remove(formerName(dir, v)))
+		}
+	}
+	return errors.Join(err, durable.Replace(formerName(dir, version), signed))
+}
+
 // keepPlan keeps a plan as the collector signed it, and drops what an older version kept.
-func keepPlan(dir string, signed []byte) error {
+func keepPlan(dir string, signed []byte, version int64, at time.Time) error {
 	if err := durable.Replace(filepath.Join(dir, PlanFile), signed); err != nil {
+		return err
+	}
+	if err := keepFormer(dir, signed, version, at); err != nil {
 		return err
 	}
 	if err := os.Remove(filepath.Join(dir, plainFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -60,9 +60,9 @@ type Options struct {
 	JournalKey note.Verifier
 	// Fork ends the journal, which the collector holds another continuation of, and begins a new one.
 	Fork func(now time.Time) error
-	// SignedPlan returns the plan that is followed as the collector signed it, nil for none. It is given back to a
-	// collector that was restored and does not know it. Optional.
-	SignedPlan func() []byte
+	// SignedPlans returns the plans that were followed of late as the collector signed them, the one in force at the end.
+	// They are given back to a collector that was restored and does not know them. Optional.
+	SignedPlans func() [][]byte
 
 	Dir string // keeps what was seen of the log, and the keys that it is followed by
 	Now func() time.Time

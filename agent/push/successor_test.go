@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -257,15 +258,15 @@ func TestRecoveryKey(t *testing.T) {
 	}
 }
 
-// A collector that knows only an older plan is given back the one that is followed, as it signed it.
+// A collector that knows only an older plan is given back those that were followed since, as it signed them, in order.
 func TestPlanGivenBack(t *testing.T) {
 	r := newRig(t)
-	r.o.SignedPlan = func() []byte { return []byte("the signed plan") }
+	r.o.SignedPlans = func() [][]byte { return [][]byte{[]byte("a former plan"), []byte("the signed plan")} }
 	r.restart()
 	r.c.setPlan("plan: x\nversion: 2\n", 2)
 	r.version, r.plans = 3, []string{"the one in force"}
 	r.round()
-	if len(r.c.returned) != 1 || r.c.returned[0] != "the signed plan" {
+	if want := []string{"a former plan", "the signed plan"}; !slices.Equal(r.c.returned, want) {
 		t.Errorf("given back: %q", r.c.returned)
 	}
 	if len(r.plans) != 1 {

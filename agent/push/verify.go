@@ -193,22 +193,24 @@ func (p *Pusher) included(ctx context.Context, header http.Header, leaf []byte) 
 // errOlder says that a plan is no newer than the one that is followed.
 var errOlder = errors.New("a version only grows")
 
-// giveBack gives the collector the plan that is followed here, as it signed it: one that was restored does not know it
-// any more, and could judge nothing that was measured by it.
+// giveBack gives the collector the plans that were followed here, as it signed them: one that was restored does not know
+// them any more, and could judge nothing that was measured by them. It takes them in order only, and those that it knows
+// change nothing.
 func (p *Pusher) giveBack(ctx context.Context) {
-	if p.o.SignedPlan == nil {
+	if p.o.SignedPlans == nil {
 		return
 	}
-	signed := p.o.SignedPlan()
-	if signed == nil {
-		return
-	}
-	status, _, data, err := p.exchange(ctx, http.MethodPost, wire.PathPlan, "text/plain; charset=utf-8", signed, wire.MaxAnswer)
-	if err == nil && status != http.StatusOK {
-		err = fmt.Errorf("it answers %d: %.200q", status, data)
-	}
-	if err != nil {
-		p.log.Warn("the collector does not take back the plan that is followed here", "err", err)
+	for _, signed := range p.o.SignedPlans() {
+		status, _, data, err := p.exchange(ctx, http.MethodPost, wire.PathPlan, "text/plain; charset=utf-8", signed, wire.MaxAnswer)
+		if err == nil && status != http.StatusOK {
+			err = fmt.Errorf("it answers %d: %.200q", status, data)
+		}
+		if err != nil {
+			p.log.Warn("the collector does not take back a plan that was followed here", "err", err)
+		}
+		if status != http.StatusOK && status != http.StatusBadRequest {
+			return // later: the next one must not come before it
+		}
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 type followed struct {
 	plan    *plan.Plan
 	signed  []byte // as it came
+	former  [][]byte
 	journal func() *journal.Journal
 	now     func() time.Time
 	kinds   check.Table // default the one kind of these tests
@@ -82,7 +83,7 @@ func (x *pushing) start(t *testing.T) {
 	}
 	x.f = &followed{journal: func() *journal.Journal { return x.j }, now: x.now}
 	x.p, err = push.New(push.Options{JournalKey: journalKey, Collector: x.url, Client: x.client, Machine: x.id.Machine, Journal: x.j, LogKey: logKey, PlanKey: planKey,
-		Plans: x.f, SignedPlan: func() []byte { return x.f.signed }, Fork: func(now time.Time) error { return x.j.Rotate("fork", now) }, Dir: x.dir, Now: x.now, Prove: -1, Log: slog.New(slog.DiscardHandler)})
+		Plans: x.f, SignedPlans: func() [][]byte { return append(x.f.former, x.f.signed) }, Fork: func(now time.Time) error { return x.j.Rotate("fork", now) }, Dir: x.dir, Now: x.now, Prove: -1, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -83,10 +83,18 @@ func TestCollectorRestored(t *testing.T) {
 	c := newCentre(t, Limits{})
 	recovery, rv := c.setUpRecovery(t)
 	x := c.pushing(t)
-	plans := map[int][]byte{1: planText(x.id.Machine, 1, "60s"), 2: planText(x.id.Machine, 2, "120s")}
+	plans := map[int][]byte{1: planText(x.id.Machine, 1, "60s"), 2: planText(x.id.Machine, 2, "120s"), 3: planText(x.id.Machine, 3, "180s")}
 	follow := func(version int) {
 		t.Helper()
 		var err error
+		x.f.former = nil
+		for v := 1; v < version; v++ {
+			signed, err := c.sign(plans[v])
+			if err != nil {
+				t.Fatal(err)
+			}
+			x.f.former = append(x.f.former, signed)
+		}
 		if x.f.plan, err = plan.Parse(plans[version], kinds); err != nil {
 			t.Fatal(err)
 		}
@@ -125,6 +133,18 @@ func TestCollectorRestored(t *testing.T) {
 	want[x.recordAt(t, 2*time.Minute, 2*time.Minute)] = true
 	x.stopAgent(t)
 	x.round(t)
+	if err := c.SetPlan(t.Context(), plans[3]); err != nil {
+		t.Fatal(err)
+	}
+	x.start(t)
+	follow(2)
+	x.round(t) // plan 3 comes
+	if x.f.plan.Version != 3 {
+		t.Fatal("plan 3 was not applied")
+	}
+	want[x.recordAt(t, 3*time.Minute, 3*time.Minute)] = true
+	x.stopAgent(t)
+	x.round(t)
 	c.close()
 
 	// Back to the backup.
@@ -138,8 +158,8 @@ func TestCollectorRestored(t *testing.T) {
 	c.open(t)
 	size := c.log.Size()
 	x.start(t)
-	follow(2)
-	want[x.recordAt(t, 2*time.Minute, 2*time.Minute)] = true
+	follow(3)
+	want[x.recordAt(t, 3*time.Minute, 3*time.Minute)] = true
 	x.stopAgent(t)
 	for range 3 {
 		if err := x.p.Round(t.Context()); err == nil || !strings.Contains(err.Error(), "busy") {
@@ -161,7 +181,7 @@ func TestCollectorRestored(t *testing.T) {
 	c.got = nil
 	c.open(t)
 	x.start(t)
-	follow(2)
+	follow(3)
 	x.stopAgent(t)
 	if err := x.p.Round(t.Context()); err == nil || !strings.Contains(err.Error(), "busy") {
 		t.Fatalf("the agent's first round, in which it learns of the new log: %v", err)
@@ -181,7 +201,7 @@ func TestCollectorRestored(t *testing.T) {
 			t.Errorf("batch %d of %.6s: rejected %v", a.Header.Seq, a.Header.Journal, a.Rejected)
 		}
 	}
-	if _, version, ok, err := c.Plan(x.id.Machine); version != 2 || !ok || err != nil {
+	if _, version, ok, err := c.Plan(x.id.Machine); version != 3 || !ok || err != nil {
 		t.Errorf("plan %d is in force, want the one that the machine gave back (%v)", version, err)
 	}
 	if x.p.Stats().Leaves != c.log.Size() {
