@@ -1,8 +1,11 @@
 package incident
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -12,7 +15,9 @@ import (
 	"egovmon/agent/check"
 	"egovmon/agent/plan"
 	"egovmon/collector/evidence"
+	"egovmon/collector/profile"
 	"egovmon/collector/verdict"
+	"egovmon/deploy/profiles"
 )
 
 // carriers gives the world two units on one carrier, and two on another one.
@@ -202,36 +207,44 @@ func TestLeavesOfTheRuleBeforeAreRead(t *testing.T) {
 }
 
 func TestDuties(t *testing.T) {
-	law := time.Date(2026, 7, 1, 0, 0, 0, 0, time.UTC)
-	hours := func(i Incident, law time.Time) (out []string) {
-		for _, d := range i.Duties(law) {
-			out = append(out, fmt.Sprintf("%s %g", d.What, d.Due.Sub(i.Opened).Hours()))
-		}
-		return out
+	files, err := profiles.Embedded(profiles.Default)
+	if err != nil {
+		t.Fatal(err)
 	}
+	p, err := profile.Load(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	older := time.Date(2024, 3, 4, 3, 0, 0, 0, time.UTC)
 	for _, tt := range []struct {
 		name   string
 		class  Class
-		law    time.Time
+		at     time.Time
 		closed bool
-		want   []string
+		want   []string // report and hours from the finding
 	}{
-		{"nobody has classified it", Unclassified, law, true, nil},
-		{"an outage", Availability, law, true, nil},
-		{"the older law", Security, time.Time{}, false, []string{"first_report 120"}},
-		{"the older law, over", Security, time.Time{}, true, []string{"first_report 120", "closing_report 122"}},
-		{"found before the newer law", Serious, start.AddDate(0, 0, 1), false, []string{"first_report 120"}},
-		{"beyond one's own capacity", AtOnce, time.Time{}, false, []string{"first_report 0"}},
-		{"serious", Serious, law, true, []string{"first_notice 24", "report_72 72"}},
-		{"at once", AtOnce, law, false, []string{"first_notice 0", "report_72 72"}},
-		{"personal data", PersonalData, law, false, []string{"data_notice 72"}},
-		{"security, not serious", Security, law, false, nil},
+		{"nobody has classified it", Unclassified, start, true, nil},
+		{"an outage", Availability, start, true, nil},
+		{"the older law", Security, older, false, []string{"first_report 120"}},
+		{"the older law, over after two hours", Security, older, true, []string{"first_report 120", "closing_report 122"}},
+		{"beyond one's own capacity", AtOnce, older, false, []string{"first_report 0"}},
+		{"serious", Serious, start, true, []string{"first_notice 24", "detail 72"}},
+		{"at once", AtOnce, start, false, []string{"first_notice 0", "detail 72"}},
+		{"personal data", PersonalData, start, false, []string{"data_notice 72"}},
+		{"security, not serious", Security, start, false, nil},
 	} {
-		i := Incident{Opened: start, Life: Life{Class: tt.class}}
+		i := Incident{Opened: tt.at, Life: Life{Class: tt.class}}
 		if tt.closed {
-			i.Closed = start.Add(2 * time.Hour)
+			i.Closed = tt.at.Add(2 * time.Hour)
 		}
-		if diff := cmp.Diff(tt.want, hours(i, tt.law)); diff != "" {
+		var got []string
+		for _, d := range i.Duties(p.LawSets) {
+			got = append(got, fmt.Sprintf("%s %g", d.Report, d.Due.Sub(i.Opened).Hours()))
+			if d.Basis == "" {
+				t.Errorf("%s: %s has no basis", tt.name, d.Report)
+			}
+		}
+		if diff := cmp.Diff(tt.want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
 		}
 	}
@@ -261,4 +274,56 @@ func TestTimesByOwner(t *testing.T) {
 func evidenceEntry(fields map[string]string) (evidence.Leaf, error) {
 	e, err := evidence.NewEntry(evidence.Incident, fields, nil, nil)
 	return e.Leaf, err
+}
+
+func TestWhatPeopleDoIsKept(t *testing.T) {
+	h := newHouse(t)
+	h.observe(check.Down, check.ConnectRefused, start, start.Add(every))
+	id := h.m.Open()[0].ID
+	do := func(a Act) error { return h.m.Act(t.Context(), id, a) }
+	for name, a := range map[string]Act{
+		"nobody": {What: Commented, Note: "n"}, "no comment": {What: Commented, User: "u"}, "to nobody": {What: Assigned, User: "u"}, "nowhere": {What: Escalated, User: "u"},
+		"no class": {What: Classified, User: "u", Class: "bad"}, "no measure": {What: Concluded, User: "u", Note: "n"}, "the machine's": {What: Closed, User: "u"},
+		"by the other way": {What: Acknowledged, User: "u"}, "too early": {What: Concluded, User: "u", Note: "n", Measure: "m"},
+	} {
+		if err := do(a); !errors.Is(err, ErrAct) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := h.m.Act(t.Context(), "nothing", Act{What: Commented, User: "u", Note: "n"}); !errors.Is(err, ErrUnknown) {
+		t.Errorf("an unknown incident: %v", err)
+	}
+	must := func(a Act) {
+		t.Helper()
+		if err := do(a); err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(Act{What: Assigned, User: "u", To: "v"})
+	must(Act{What: Commented, User: "v", Note: "đã gọi\nSở"})
+	must(Act{What: Commented, User: "v", Note: "đang sửa"})
+	must(Act{What: Escalated, User: "u", To: "Phó Chủ tịch"})
+	must(Act{What: Classified, User: "u", Class: Security})
+	must(Act{What: Classified, User: "u", Class: Serious})
+	h.observe(check.Up, check.OK, start.Add(2*every), start.Add(3*every))
+	must(Act{What: Concluded, User: "u", Note: "hỏng nguồn", Measure: "thay nguồn"})
+	if err := do(Act{What: Concluded, User: "u", Note: "n", Measure: "m"}); !errors.Is(err, ErrConcluded) {
+		t.Errorf("a second conclusion: %v", err)
+	}
+	want, _ := h.m.Find(id)
+	l := want.Life
+	if l.Assignee != "v" || l.Step != "Phó Chủ tịch" || l.Class != Serious || l.Cause != "hỏng nguồn" || l.Measure != "thay nguồn" || len(l.Entries) != 7 || l.Entries[1].Note != "đã gọi Sở" {
+		t.Errorf("its life: %+v", l)
+	}
+	for _, keep := range []bool{true, false} {
+		if !keep {
+			if err := os.Remove(filepath.Join(h.dir, "incident", cursorFile)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		h.reopen()
+		if got, _ := h.m.Find(id); !cmp.Equal(want, got, cmp.AllowUnexported(Incident{})) {
+			t.Errorf("cursor kept: %v: after the restart (-want +got):\n%s", keep, cmp.Diff(want, got, cmp.AllowUnexported(Incident{})))
+		}
+	}
 }

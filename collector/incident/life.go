@@ -3,7 +3,10 @@ package incident
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
+
+	"egovmon/collector/profile"
 )
 
 // A Class is what sort of incident a person says it is. The program proposes none: an outage is not by itself an incident
@@ -86,56 +89,31 @@ func (c Class) known() bool {
 	return false
 }
 
-// A Duty is a report that the law asks for.
+// A Duty is a report that the law asks for of one incident.
 type Duty struct {
-	What DutyWhat
-	Due  time.Time
-	Rule string // where it is written
+	Report string // in the words of [profile.LawDuty]
+	Due    time.Time
+	Basis  string // the place in the law
 }
 
-// A DutyWhat says what is to be reported.
-type DutyWhat string
-
-// The reports.
-const (
-	FirstNotice   DutyWhat = "first_notice"
-	Report72      DutyWhat = "report_72"    // cause, scope, what was done
-	DataNotice    DutyWhat = "data_notice"  // of a violation of personal data
-	InitialReport DutyWhat = "first_report" // on the form of the older circular
-	ClosingReport DutyWhat = "closing_report"
-)
-
-const day = 24 * time.Hour
-
-// Duties lists the reports that an incident's class asks for, by the clocks of the law in force when it was found: from the
-// finding, or for the closing report from the end. newLaw is when the decree of 2026 came into force; the zero Time leaves
-// the older clocks. Of what is not classified, or no more than an outage, the law asks no report.
-func (i *Incident) Duties(newLaw time.Time) (out []Duty) {
-	add := func(what DutyWhat, from time.Time, after time.Duration, rule string) {
-		out = append(out, Duty{what, from.Add(after), rule})
-	}
-	const old, now, data = "QĐ 05/2017/QĐ-TTg Đ11, TT 20/2017/TT-BTTTT Đ9", "NĐ 331/2026/NĐ-CP Đ31.2.d", "Luật 91/2025/QH15 Đ23.1"
-	switch c := i.Life.Class; {
-	case c == Unclassified || c == Availability:
-	case newLaw.IsZero() || i.Opened.Before(newLaw):
-		after := 5 * day
-		if c == AtOnce {
-			after = 0 // beyond one's own capacity
+// Duties lists the reports that an incident's class asks for, by the law in force when it was found, the most urgent first.
+// Of what nobody has classified, or what is no more than an outage, the law asks no report.
+func (i *Incident) Duties(law []profile.LawSet) (out []Duty) {
+	for _, set := range law {
+		if !set.Valid.CoversTime(i.Opened) {
+			continue
 		}
-		add(InitialReport, i.Opened, after, old)
-		if !i.IsOpen() {
-			add(ClosingReport, i.Closed, 5*day, old)
+		for _, d := range set.Duties {
+			from := i.Opened
+			if d.Closed {
+				from = i.Closed
+			}
+			if Class(d.Class) == i.Life.Class && !from.IsZero() {
+				out = append(out, Duty{d.Report, from.Add(d.Within), d.Basis})
+			}
 		}
-	case c == AtOnce:
-		add(FirstNotice, i.Opened, 0, now)
-		add(Report72, i.Opened, 3*day, now)
-	case c == Serious:
-		add(FirstNotice, i.Opened, day, now)
-		add(Report72, i.Opened, 3*day, now)
 	}
-	if i.Life.Class == PersonalData {
-		add(DataNotice, i.Opened, 3*day, data)
-	}
+	slices.SortStableFunc(out, func(a, b Duty) int { return a.Due.Compare(b.Due) })
 	return out
 }
 

@@ -30,9 +30,40 @@ func (r *reader) law(top *fields, p *Profile) {
 			seen[c.ID] = item.Line
 			l.Controls = append(l.Controls, c)
 		}
+		for _, item := range f.items("duties") {
+			if d, ok := f.duty(item); ok {
+				l.Duties = append(l.Duties, d)
+			}
+		}
 		f.done()
 		p.LawSets = append(p.LawSets, l)
 	}
+}
+
+// What a duty may say.
+var (
+	dutyClasses = []string{"security", "serious", "at_once", "personal_data"}
+	dutyReports = []string{"first_notice", "first_report", "detail", "data_notice", "closing_report"}
+)
+
+func (f *fields) duty(n *yaml.Node) (d LawDuty, ok bool) {
+	g := f.mapping(n, f.where+": duty")
+	if g == nil {
+		return d, false
+	}
+	if g.need("class", "serious") != nil {
+		d.Class = g.oneOf("class", dutyClasses, dutyClasses[0])
+	}
+	if g.need("report", "first_notice") != nil {
+		d.Report = g.oneOf("report", dutyReports, dutyReports[0])
+	}
+	d.Closed = g.oneOf("from", []string{"found", "closed"}, "found") == "closed"
+	if g.need("within", "24h") != nil {
+		d.Within = g.duration("within", 0, 365*24*time.Hour)
+	}
+	d.Basis = g.needText("basis", "NĐ 331/2026 Đ31")
+	g.done()
+	return d, true
 }
 
 var (

@@ -235,6 +235,16 @@ type LawSet struct {
 	Record
 	Name     Name
 	Controls []Control
+	Duties   []LawDuty
+}
+
+// A LawDuty is a report that the law asks for of incidents of a class, and by when.
+type LawDuty struct {
+	Class  string        // as a person classifies incidents: security, serious, at_once, personal_data
+	Report string        // which report: first_notice, first_report, detail, data_notice, closing_report
+	Closed bool          // the time runs from the incident's end, not from its finding
+	Within time.Duration // 0 is at once
+	Basis  string        // the place in the law
 }
 
 // A Control is one safeguard of a law set, measured by an agent or attested by a document.
