@@ -47,6 +47,7 @@ func commands() []command {
 		{"report", "--period 2026-Q3 [--format docx|xlsx|json] [--out FILE]", "the report of a period, as a draft to sign, a workbook or JSON", runReport},
 		{"audit", "export|verify", "take a period out for an auditor, and prove it offline", runAudit},
 		{"fleet", "[--json]", "expected against deployed (Nomad) against reporting machines", runFleet},
+		{"incidents", "[--json] [--form first|closing --id ID]", "incidents, how long people took, which reports are due; drafts of those", runIncidents},
 		{"attest", "--control ID --unit ID --number … --issued D … [--file F]", "record that a document proves a control that cannot be measured", runAttest},
 		{"recovery-key", "[--data DIR]", "make the district's recovery key and print it, once: to be locked away", runRecoveryKey},
 		{"backup", "[--data DIR] [--out FILE] [--keys sealed|none|clear]", "a backup of everything, while the collector runs", runBackup},

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"egovmon/agent/words"
 	"egovmon/collector/access"
 	"egovmon/collector/board"
 	"egovmon/collector/restore"
@@ -41,6 +42,7 @@ func (c *center) web(acc *access.Access, m *metrics, l net.Listener) (*http.Serv
 	mux.Handle("/probe", access.Need(access.ScopeMetrics, metrics))
 	mux.Handle("GET /api/sd", access.Need(access.ScopeMetrics, http.HandlerFunc(m.discover)))
 	mux.Handle("/log/", access.Need(access.ScopeLog, http.StripPrefix("/log", c.store.Handler())))
+	c.lifeHandlers(mux)
 	c.local(rightful{mux}, acc)
 	inner := acc.Middleware(mux)
 	s := &http.Server{Handler: asWebUser(inner), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute,
@@ -114,6 +116,10 @@ func (c *center) local(mux rightful, acc *access.Access) {
 	mux.HandleFunc("POST "+pathAttest, c.attestHandler)
 	mux.HandleFunc("POST "+pathReport, c.reportHandler)
 	mux.HandleFunc("GET "+pathAudit, c.auditHandler)
+	mux.HandleFunc("GET "+pathLocalIncidents, func(w http.ResponseWriter, r *http.Request) {
+		answer(w, c.lives(words.ParseLang(r.FormValue("lang")), ""), nil)
+	})
+	mux.HandleFunc("GET "+pathLocalIncidents+"/{id}/form", func(w http.ResponseWriter, r *http.Request) { c.formHandler(w, r, r.PathValue("id")) })
 	mux.HandleFunc("GET "+pathFleet, func(w http.ResponseWriter, _ *http.Request) { answer(w, c.fleet(), nil) })
 	mux.HandleFunc("POST "+pathAvailability, func(w http.ResponseWriter, r *http.Request) {
 		var req figuresRequest

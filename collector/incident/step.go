@@ -145,7 +145,7 @@ func (m *Machine) begin(b *Book, f *verdict.Finding, now time.Time) (*Event, str
 		}
 	case !m.fresh(f, now):
 		return nil, Late
-	case f.Last.Sub(since) < f.Every:
+	case f.Last.Sub(since) < f.Every || f.Unsettled:
 		return nil, WaitSlot
 	}
 	e := eventOf(f, Opened, now)

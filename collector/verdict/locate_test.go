@@ -225,6 +225,34 @@ func TestWhatCannotBeDecidedIsSaid(t *testing.T) {
 	}
 }
 
+func TestASiteWaitsForWhatElseFailsThere(t *testing.T) {
+	m := district()
+	site := func(v Verdict) *Finding {
+		k := slices.IndexFunc(v.Findings, func(f Finding) bool { return f.Component == Component{Kind: OfSite, Service: "xa", Unit: "a"} })
+		if k < 0 {
+			t.Fatal("the site has no finding")
+		}
+		return &v.Findings[k]
+	}
+	alone := ballots(t, m, "xa@a=http_status")
+	alone = append(alone, Standing{Service: "xa", State: check.Up, Reason: check.OK, Last: noon, Every: time.Minute})
+	if f := site(Judge(alone, m, Moment{Now: noon})); f.Unsettled || f.Cause == nil || f.Cause.Kind != OfSite {
+		t.Errorf("alone: %+v", f)
+	}
+	both := ballots(t, m, "xa@a=timeout cong@a=timeout")
+	for id := range m.Services { // as a whole
+		both = append(both, Standing{Service: id, State: check.Up, Reason: check.OK, Since: noon.Add(-time.Hour), Last: noon, Every: time.Minute})
+	}
+	for i := range both {
+		if both[i].Unit == "a" && both[i].Service == "cong" {
+			both[i].Since = both[i].Last
+		}
+	}
+	if f := site(Judge(both, m, Moment{Now: noon})); !f.Unsettled {
+		t.Errorf("another service has just begun to fail: %+v", f)
+	}
+}
+
 func TestSentenceAndTable(t *testing.T) {
 	m := district()
 	votes := ballots(t, m, "cong@a,b,c,d,e,f,g=tls_expired cong@h=silent")

@@ -49,6 +49,8 @@ type Finding struct {
 	Muted    string    // why it opens no incident; "" when it may
 	By       Component // what mutes it
 
+	// Unsettled: other services fail there, too, and have not done so for two slots: what they share is not known yet.
+	Unsettled bool
 	// Cause is what is broken, as far as the votes tell; nil where no cause explains the fault. Several findings of one
 	// cause are one incident.
 	Cause *Cause
@@ -110,6 +112,7 @@ func (j *judge) sites(services []Finding) (out []Finding) {
 			f := Finding{Component: Component{Kind: OfSite, Service: id, Unit: s.Unit}, Services: []string{id}, Units: []string{s.Unit}}
 			f.take(s)
 			f.count(s)
+			f.Unsettled = j.unsettled(&s, services)
 			switch l := j.lines[s.Unit]; {
 			case s.State != check.Down:
 			case services[k].State == check.Down:
@@ -128,6 +131,17 @@ func (j *judge) sites(services []Finding) (out []Finding) {
 		}
 	}
 	return out
+}
+
+// unsettled reports whether other services that work elsewhere have just begun to fail for the unit.
+func (j *judge) unsettled(s *Standing, services []Finding) bool {
+	return s.State == check.Down && slices.ContainsFunc(j.byUnit[s.Unit], func(o Standing) bool {
+		if o.State != check.Down || o.Service == s.Service || o.Last.Sub(o.Since) >= o.Every {
+			return false
+		}
+		k := slices.Index(j.services, o.Service)
+		return k >= 0 && services[k].State != check.Down
+	})
 }
 
 // access takes a unit's line as down when what stands between it and the web is to blame, though the line itself carries.

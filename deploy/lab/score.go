@@ -202,6 +202,9 @@ func writeSummary(w io.Writer, s score.Summary, missing []string) {
 			fmt.Fprintf(w, "%-52s %9d/%-2d %9d/%-2d %9d/%-2d\n", name, p.Right, p.Faults, p.Cause, p.Faults, p.Owner, p.Faults)
 		}
 	}
+	if s.Hidden > 0 {
+		fmt.Fprintf(w, "%-52s %12d\n", "bị sự cố khác che / hidden by the other fault", s.Hidden)
+	}
 	for _, m := range s.Unplayed {
 		fmt.Fprintf(w, "không diễn được / not played: %s\n", m)
 	}

@@ -200,6 +200,29 @@ func Extra(c Case) (n int) {
 	return n
 }
 
+// Hidden reports whether nobody could see a fault of a case for another one: all that it takes down is down by the other
+// one, too, which is nearer to who measures, or is the same thing.
+func Hidden(c Case, k int) bool {
+	p := c.Faults[k]
+	for i, q := range c.Faults {
+		if i == k || !p.Down || !q.Down {
+			continue
+		}
+		same := p.Component == q.Component && p.Unit == q.Unit
+		everything := q.Scope == fault.OneUnit && slices.Contains(q.Hurts, "*") && p.Unit == q.Unit && p.Scope == fault.OneUnit
+		covered := q.Scope == fault.Everywhere && near(q.Cause) < near(p.Cause) && !slices.ContainsFunc(p.Hurts, func(s string) bool { return !slices.Contains(q.Hurts, s) })
+		if same && (near(q.Cause) < near(p.Cause) || near(q.Cause) == near(p.Cause) && i < k) || everything && !same || covered {
+			return true
+		}
+	}
+	return false
+}
+
+// near orders causes by how near they are to who measures.
+func near(c fault.Cause) int {
+	return slices.Index([]fault.Cause{fault.PC, fault.Centre, fault.LAN, fault.Line, fault.Carrier, fault.Dedicated, fault.Names, fault.Certificate, fault.Backend, fault.Portal, fault.Mail, fault.Signature}, c)
+}
+
 // WrongSeconds is how long services were shown as down, as a whole, that no fault of the case takes down everywhere: what
 // is broken in one unit is not down for the others.
 func WrongSeconds(c Case) time.Duration { return wrong(c, c.Bad) }
@@ -244,6 +267,7 @@ func (p *Part) add(r Result) {
 // A Summary adds up cases.
 type Summary struct {
 	Cases, Faults, Right, Extra, Told, NaiveAlerts int
+	Hidden                                         int // faults that another one of their case hides, and that were not named
 	// NaiveRight counts the faults of which the naive rule gives exactly one alert, which then names the cause.
 	NaiveRight int
 	Wrong      time.Duration
@@ -274,7 +298,11 @@ func Sum(cases []Case) Summary {
 		if c.NaiveAfter > 0 {
 			naive = append(naive, c.NaiveAfter)
 		}
-		for _, r := range Judge(c) {
+		for k, r := range Judge(c) {
+			if !r.Right && Hidden(c, k) {
+				s.Hidden++
+				continue
+			}
 			s.Faults++
 			if r.Right {
 				s.Right++
