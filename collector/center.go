@@ -62,6 +62,7 @@ type center struct {
 	index    *index.Index
 	series   *series.DB
 	live     *board.Live
+	letters  letters
 	metrics  *prometheus.Registry
 	cursor   *cursor // of series
 

@@ -48,5 +48,6 @@ func seriesPoints(a intake.Accepted) []series.Point {
 // toLive feeds the board's latest results.
 func (c *center) toLive(_ context.Context, a intake.Accepted) error {
 	c.live.Add(a)
+	c.letters.Add(a)
 	return nil
 }

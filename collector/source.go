@@ -84,6 +84,7 @@ func (s *source) View(ctx context.Context) (board.View, error) {
 	if err != nil {
 		return board.View{}, fmt.Errorf("board: %w", err)
 	}
+	v.Letters = s.c.lettersOf(now)
 	for _, row := range m.Units {
 		u := board.UnitLayers{Unit: row.Unit, Name: unitName(p, row.Unit, now)}
 		for i, l := range row.Layers {

@@ -18,7 +18,11 @@ type servicePage struct {
 	Units                 []unitRow
 	NotMeasured           []string
 	Lacking, Parameters   []string
+	Letters               []letterCount // those that there are any of
+	Lost                  []string      // one sentence each
 }
+
+type letterCount struct{ Name, Count string }
 
 type unitRow struct {
 	cell
@@ -62,12 +66,34 @@ func newServicePage(l words.Lang, v View, id string) (servicePage, bool) {
 		p.Units = append(p.Units, r)
 	}
 	slices.SortStableFunc(p.Units, func(a, b unitRow) int { return weight(a.State) - weight(b.State) })
+	p.letters(l, v, id)
 	for _, n := range v.NotConfigured {
 		if n.Service == id {
 			p.Lacking, p.Parameters = n.Checks, n.Parameters
 		}
 	}
 	return p, true
+}
+
+// letterOutcomes are what may become of a letter, the good ones first.
+func letterOutcomes() []string {
+	return []string{"on_time", "late", "altered", "lost", "waiting", "unproven"}
+}
+
+// letters fills in what became of the service's test letters.
+func (p *servicePage) letters(l words.Lang, v View, id string) {
+	i := slices.IndexFunc(v.Letters, func(x Letters) bool { return x.Service == id })
+	if i < 0 {
+		return
+	}
+	for _, o := range letterOutcomes() {
+		if n := v.Letters[i].Counts[o]; n > 0 {
+			p.Letters = append(p.Letters, letterCount{words.Say(l, "letters."+o), words.Number(l, int64(n))})
+		}
+	}
+	for _, x := range v.Letters[i].Lost {
+		p.Lost = append(p.Lost, words.Say(l, "letters.proof", x.From, words.At(l, x.At, v.Now), x.To, words.At(l, x.Proof, v.Now)))
+	}
 }
 
 // A checkPage shows what one check of one machine saw last.

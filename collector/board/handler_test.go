@@ -521,6 +521,28 @@ func TestPhrasesOfPhasesAndMarks(t *testing.T) {
 	}
 }
 
+func TestLettersOfAService(t *testing.T) {
+	f := newcomer()
+	f.edit(func(v *View) {
+		v.Letters = []Letters{{Service: v.Services[0].ID, Counts: map[string]int{"on_time": 1234, "lost": 1, "off the list": 3},
+			Lost: []LostLetter{{From: "pc-<a>", To: "pc-b", At: noon.Add(-2 * time.Hour), Proof: noon.Add(-time.Hour)}}}}
+	})
+	page := get(handlerOf(f), "/service/"+f.view.Services[0].ID).Body.String()
+	for _, want := range []string{words.Say(words.VI, "letters.title"), "đến đúng hạn: <b>1.234</b>", "mất: <b>1</b>", "pc-&lt;a&gt; gửi"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page has no %q", want)
+		}
+	}
+	if strings.Contains(page, words.Say(words.VI, "letters.late")) || strings.Contains(page, "off the list") {
+		t.Error("the page names what there is none of")
+	}
+	for _, o := range letterOutcomes() {
+		if got := words.Say(words.VI, "letters."+o); strings.HasPrefix(got, "<") {
+			t.Errorf("letters.%s has no phrase", o)
+		}
+	}
+}
+
 func TestCounters(t *testing.T) {
 	f := newcomer()
 	f.edit(func(v *View) {

@@ -34,6 +34,7 @@ type View struct {
 	Incidents     []Incident      `json:"incidents,omitempty"` // open ones and lately closed ones, in any order
 	Counters      []Counter       `json:"counters,omitempty"`  // one-stop-shop counters, in the order in which they are shown
 	Layers        []UnitLayers    `json:"layers,omitempty"`    // in the order in which units are shown; empty hides them
+	Letters       []Letters       `json:"letters,omitempty"`   // test letters between machines, by service
 	Agents        []Agent         `json:"agents"`
 	Log           Log             `json:"log"`
 	Notices       []Name          `json:"notices,omitempty"` // what the operator must know, in whole sentences
@@ -54,6 +55,22 @@ type Counter struct {
 	State   string   `json:"state"`             // one of the words above; another one counts as unclear
 	Lost    []string `json:"lost,omitempty"`    // services that are down
 	Unknown []string `json:"unknown,omitempty"` // services whose state is not known
+}
+
+// Letters are the copies of test letters that machines have sent one another within a day, joined from what both ends
+// tell.
+type Letters struct {
+	Service string         `json:"service"`
+	Counts  map[string]int `json:"counts"`         // on_time, late, altered, lost, waiting, unproven
+	Lost    []LostLetter   `json:"lost,omitempty"` // the last ones, newest first
+}
+
+// A LostLetter is a copy that the sender's server took and that the receiver searched for in vain.
+type LostLetter struct {
+	From  string    `json:"from"` // machines
+	To    string    `json:"to"`
+	At    time.Time `json:"at"`
+	Proof time.Time `json:"proof"` // when the receiver searched last
 }
 
 // A Service is one thing that people work with.

@@ -79,6 +79,7 @@ func loopFacts() []check.FactDef {
 		{Name: "searched_code", Help: "1 when the mailbox was searched to the end, so that what was not found was not there", Max: 1},
 		{Name: "sent_serial", Help: "the letter handed in by this run; the same number is found at the other end", Max: maxSerial},
 		{Name: "sent_unix", Help: "when it was", Max: 1 << 40},
+		{Name: "first_peer_code", Help: "the first of the plan's peers that it went to, from 1; the others follow it in their order", Min: 1, Max: maxPeers},
 		{Name: "accepted_count", Help: "mailboxes that the server took it for", Max: maxPeers + 1},
 		{Name: "refused_count", Help: "mailboxes that the server refused it for", Max: maxPeers + 1},
 		{Name: "letters_count", Help: "letters of the loop found by this run", Max: maxLetters},

@@ -27,23 +27,24 @@ type loopRun struct {
 	facts  check.Facts
 	phases check.Phases
 
-	bad      *reach.Fault // the gravest finding about letters
-	found    []letter     // by this run, without those found before
-	newest   *letter      // the one that hops and results are told of: ours before others'
-	own      *letter      // the last of ours that was found
-	sent     uint64       // the letter of this run; 0 for none
-	sentAt   time.Time
-	refused  int
-	accepted int
-	left     int
-	again    int
-	foreign  int
-	after    int  // came after all
-	newly    int  // lost
-	opened   bool // the mailbox was searched
-	searched bool // and nothing was left in it
-	loggedIn *float64
-	view     []*reach.Fault // what is not as it should be of the servers' certificates
+	bad       *reach.Fault // the gravest finding about letters
+	found     []letter     // by this run, without those found before
+	newest    *letter      // the one that hops and results are told of: ours before others'
+	own       *letter      // the last of ours that was found
+	sent      uint64       // the letter of this run; 0 for none
+	sentAt    time.Time
+	firstPeer int
+	refused   int
+	accepted  int
+	left      int
+	again     int
+	foreign   int
+	after     int  // came after all
+	newly     int  // lost
+	opened    bool // the mailbox was searched
+	searched  bool // and nothing was left in it
+	loggedIn  *float64
+	view      []*reach.Fault // what is not as it should be of the servers' certificates
 }
 
 // around goes once around the loop: it looks for letters, hands one in when it is time, and waits for it.
@@ -230,6 +231,9 @@ func (r *loopRun) tell() {
 	if r.sent != 0 {
 		f.Add("sent_serial", float64(r.sent))
 		f.Add("sent_unix", float64(r.sentAt.Unix()))
+		if len(r.peers) > 0 {
+			f.Add("first_peer_code", float64(r.firstPeer%len(r.peers)+1))
+		}
 	}
 	if r.accepted+r.refused > 0 {
 		f.Add("accepted_count", float64(r.accepted))

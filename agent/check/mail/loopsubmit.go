@@ -52,6 +52,7 @@ func (r *loopRun) handIn(s *session) *reach.Fault {
 	if bad != nil {
 		return bad
 	}
+	r.firstPeer = r.turn
 	r.turn += len(to) - 1 // the next peers get the next letter, whatever became of this one
 	if reply, bad = s.ask("DATA\r\n", "DATA"); bad != nil {
 		return bad
