@@ -235,3 +235,39 @@ func TestCollectorRestored(t *testing.T) {
 		r.relogged = true
 	}, everything)
 }
+
+// TestPlansOfTheGap puts the collector's disk back to before two changes of plan. The agent gives back both plans, in order,
+// so that what was measured by each counts as it did.
+func TestPlansOfTheGap(t *testing.T) {
+	t.Parallel()
+	disturb(t, nil, func(r *rig) {
+		change := func(version int, checks ...string) {
+			for _, w := range []*world{r.world, r.twin} {
+				w.checks = checks
+				w.plan(machine, version)
+			}
+		}
+		r.setUpRecovery()
+		time.Sleep(time.Hour)
+		r.crash()
+		snapshot := r.copy(r.state)
+		r.world.open()
+		time.Sleep(time.Hour)
+		change(2, "web.one", "web.two", "web.three", "web.four")
+		time.Sleep(3 * time.Hour)
+		change(3, "web.one", "web.two", "web.three", "web.four", "web.five")
+		time.Sleep(2 * time.Hour)
+		r.world.close()
+		r.replace(r.state, snapshot)
+		r.world.open()
+		time.Sleep(time.Hour)
+		r.world.close()
+		r.succeed()
+		r.world.open()
+		r.relogged = true
+	}, func(r *rig, u, s *story, share float64) {
+		if share != 1 || s.totals[check.Silent] > u.totals[check.Silent] {
+			r.Errorf("%.4f of the seconds were measured, want all: %v, undisturbed %v", share, s.totals, u.totals)
+		}
+	})
+}

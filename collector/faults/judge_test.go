@@ -380,8 +380,12 @@ func (s *story) everySecond(t *testing.T) {
 	t.Helper()
 	first := map[string]map[int64]check.Reason{} // of the seconds with which stretches begin
 	many := map[string]map[int64]bool{}
+	cut := map[string]int64{} // of each journal, by its last change of plan
 	for _, a := range s.events {
 		for _, e := range a.Events {
+			if e.Plan != nil {
+				cut[a.Header.Journal] = e.Plan.At.Unix()
+			}
 			o := e.Observation
 			if o == nil {
 				continue
@@ -390,6 +394,9 @@ func (s *story) everySecond(t *testing.T) {
 				first[o.Check], many[o.Check] = map[int64]check.Reason{}, map[int64]bool{}
 			}
 			at := max(o.From.Unix(), s.span.From)
+			if c := cut[a.Header.Journal]; o.Start.Unix() >= c { // it is not that of a run under way at the change
+				at = max(at, c)
+			}
 			if _, ok := first[o.Check][at]; ok {
 				many[o.Check][at] = true
 			}
