@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -240,59 +239,24 @@ func code(b bool) float64 {
 
 // ask sends the one request and reads a bounded answer.
 func (c *captive) ask(ctx context.Context) httpSeen {
-	var h httpSeen
-	t := &http.Transport{
-		DisableKeepAlives: true, DisableCompression: true, MaxResponseHeaderBytes: maxAnswerHead,
-		DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
-			conn, dialed, err := c.dialer.Dial(ctx, address)
-			h.dialed = dialed
-			if err == nil {
-				h.family = reach.IPFamily(conn)
-			}
-			return conn, err
-		},
-	}
-	defer t.CloseIdleConnections()
-	req := (&http.Request{Method: http.MethodGet, URL: c.url, Header: http.Header{
+	a := getter{dialer: c.dialer, url: c.url, most: maxAnswerHead + maxAnswer, header: http.Header{
 		"User-Agent": {"egovmon"}, "Accept": {"*/*"}, "Cache-Control": {"no-cache"}, "Accept-Encoding": {"identity"},
-	}}).WithContext(ctx)
-	begin := time.Now()
-	resp, err := t.RoundTrip(req)
-	if err != nil {
-		h.fault = c.unanswered(h.dialed, err)
+	}}.get(ctx)
+	defer a.close()
+	h := httpSeen{dialed: a.dialed, family: a.family}
+	if a.err != nil {
+		h.fault = a.fault(c.url.Host)
 		return h
 	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	h.took = time.Since(begin) - h.dialed.DNS - h.dialed.Connect
-	h.answer, h.status, h.size = true, resp.StatusCode, len(body)
-	h.fault, h.meddle, h.sent = c.compare(resp, body)
+	begin := time.Now()
+	body, err := io.ReadAll(io.LimitReader(a.resp.Body, maxAnswer))
+	h.took = a.first + time.Since(begin)
+	h.answer, h.status, h.size = true, a.resp.StatusCode, len(body)
+	h.fault, h.meddle, h.sent = c.compare(a.resp, body)
 	if h.fault == nil && err != nil {
 		h.fault = reach.Failf(check.Classify(check.StepExchange, err), "the body breaks off: %s", cause(err))
 	}
 	return h
-}
-
-// unanswered says at which layer nothing came back. A connection that is not answered is a line that does not work,
-// which is said with the word that all kinds of the line use.
-func (c *captive) unanswered(d reach.Dialed, err error) *reach.Fault {
-	step := check.StepExchange
-	switch _, lookup := errors.AsType[*net.DNSError](err); {
-	case lookup:
-		step = check.StepResolve
-	case !d.Tried || isDial(err):
-		step = check.StepConnect
-	}
-	reason := check.Classify(step, err)
-	if reason == check.ConnectTimeout {
-		reason = check.Timeout
-	}
-	return reach.Failf(reason, "%s: %s", c.url.Host, cause(err))
-}
-
-func isDial(err error) bool {
-	op, ok := errors.AsType[*net.OpError](err)
-	return ok && op.Op == "dial"
 }
 
 // compare judges an answer. meddle says that somebody else than the known server gave it.

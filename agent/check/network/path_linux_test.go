@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -248,7 +249,7 @@ func TestPathSparesTheLine(t *testing.T) {
 		least      int
 	}{
 		{"all that a run over ICMP does", "", 35},
-		{"TCP", "protocol: tcp", 5},
+		{"TCP", "protocol: tcp", 4},
 		{"a way that ends in nothing", "max_hops: 64, wait: 200ms, mtu: false", 12},
 	} {
 		w.Nft("isp", "table inet t {\nchain o {\ntype filter hook output priority 0\nicmp code frag-needed drop\n}\n}")
@@ -265,38 +266,54 @@ func TestPathSparesTheLine(t *testing.T) {
 	}
 }
 
-// Messages of strangers, while the check runs: from a host on the way that sees nothing of it, with quotations of other
-// packets and guesses at ours.
+// Messages of strangers, while the check runs: from a host that sees nothing of it, with quotations of packets that were
+// not sent. They guess at ids and even know the local port of UDP; what is in our packets they do not know.
 func TestPathIsNotFooledByStrangers(t *testing.T) {
 	t.Parallel()
 	w := chain(t)
 	for _, more := range []string{"protocol: icmp", "protocol: udp", "protocol: tcp"} {
 		var stop atomic.Bool
-		done := make(chan int)
-		w.Do("gw", func() error {
-			fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_ICMP)
-			if err != nil {
-				return err
-			}
-			go func() {
-				defer unix.Close(fd)
-				sent := 0
-				for i := 0; !stop.Load(); i++ {
-					for _, m := range forgeries(uint16(i)) {
-						if unix.Sendto(fd, m, 0, &unix.SockaddrInet4{Addr: [4]byte{10, 0, 1, 2}}) == nil {
-							sent++
-						}
-					}
-					time.Sleep(2 * time.Millisecond)
-				}
-				done <- sent
-			}()
-			return nil
+		var port atomic.Int32
+		var fd int
+		done := make(chan int, 1)
+		w.Do("gw", func() (err error) {
+			fd, err = unix.Socket(unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_ICMP)
+			return err
 		})
+		go func() {
+			defer unix.Close(fd)
+			sent := 0
+			for i := 0; !stop.Load(); i++ {
+				for _, m := range forgeries(uint16(i), uint16(port.Load())) {
+					if unix.Sendto(fd, m, 0, &unix.SockaddrInet4{Addr: [4]byte{10, 0, 1, 2}}) == nil {
+						sent++
+					}
+				}
+				time.Sleep(time.Millisecond)
+			}
+			done <- sent
+		}()
+		spied := make(chan struct{})
+		go func() {
+			defer close(spied)
+			w.Do("pc", func() error {
+				for !stop.Load() {
+					if p := udpPort(); p != 0 {
+						port.Store(int32(p))
+					}
+					time.Sleep(5 * time.Millisecond)
+				}
+				return nil
+			})
+		}()
 		r := w.Check("pc", checktest.Run{Plan: pathPlan(webAddr, more)})[0]
 		stop.Store(true)
+		<-spied
 		if n := <-done; n < 100 {
 			t.Errorf("%s: only %d forged messages", more, n)
+		}
+		if strings.Contains(more, "udp") && port.Load() == 0 {
+			t.Error("the strangers have not found the port")
 		}
 		declared(t, pathKind(), r)
 		want(t, r, check.OK)
@@ -308,8 +325,29 @@ func TestPathIsNotFooledByStrangers(t *testing.T) {
 	}
 }
 
-// forgeries are ICMP messages that quote packets which the check has not sent: the right addresses, a guessed id or port.
-func forgeries(guess uint16) [][]byte {
+// udpPort returns a local port of UDP in the thread's network; 0 for none.
+func udpPort() uint64 {
+	text, err := os.ReadFile("/proc/thread-self/net/udp")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(text)) {
+		f := strings.Fields(line)
+		if len(f) < 2 {
+			continue
+		}
+		if _, hex, ok := strings.Cut(f[1], ":"); ok {
+			if p, err := strconv.ParseUint(hex, 16, 16); err == nil {
+				return p
+			}
+		}
+	}
+	return 0
+}
+
+// forgeries are ICMP messages that quote packets which the check has not sent: the right addresses, a guessed id, and the
+// port of UDP.
+func forgeries(guess, port uint16) [][]byte {
 	quote := func(proto byte, transport []byte) []byte {
 		ip := make([]byte, 20, 60)
 		ip[0], ip[8], ip[9] = 0x45, 1, proto
@@ -320,13 +358,13 @@ func forgeries(guess uint16) [][]byte {
 		return append(ip, transport...)
 	}
 	ports := func(seq uint32) []byte {
-		b := binary.BigEndian.AppendUint16(nil, 32768+guess)
-		b = binary.BigEndian.AppendUint16(b, probePort+guess%40)
+		b := binary.BigEndian.AppendUint16(nil, port)
+		b = binary.BigEndian.AppendUint16(b, probePort+guess%8)
 		return binary.BigEndian.AppendUint32(b, seq)
 	}
 	tcp := binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(nil, 32768+guess), 443)
 	tcp = binary.BigEndian.AppendUint32(tcp, 12345)
-	echo := binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16([]byte{echoRequest4, 0, 0, 0}, guess), guess%40)
+	echo := binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16([]byte{echoRequest4, 0, 0, 0}, guess), guess%8)
 	echo = append(echo, "no token of ours"...)
 	var all [][]byte
 	for _, q := range [][]byte{quote(17, append(ports(0x00100000), "no token of ours"...)), quote(6, tcp), quote(1, echo)} {

@@ -13,6 +13,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	mdns "github.com/miekg/dns"
+
 	"egovmon/agent/check"
 )
 
@@ -294,6 +296,10 @@ func TestPathOptions(t *testing.T) {
 	r := p.check(t.Context())
 	want(t, r, check.OK)
 	wantFact(t, r, "protocol_code", byTCPProbe)
+	p.line.resolver, p.host = resolver(t, mdns.RcodeNameError), "motcua.test."
+	r = p.check(t.Context())
+	declared(t, pathKind(), r)
+	want(t, r, check.DNSNXDomain)
 	p.line.family, p.host = ip6, "10.0.0.1"
 	want(t, p.check(t.Context()), check.Misconfigured)
 }

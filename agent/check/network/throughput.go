@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"time"
 
@@ -192,73 +192,42 @@ func (c *throughput) fetch(ctx context.Context) transfer {
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.time+spareTime)
 	defer cancel()
-	tr := &http.Transport{
-		DisableKeepAlives: true, DisableCompression: true, MaxResponseHeaderBytes: maxAnswerHead, TLSClientConfig: cfg,
-		DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
-			conn, dialed, err := c.dialer.Dial(ctx, address)
-			t.dialed = dialed
-			if err == nil {
-				t.family = reach.IPFamily(conn)
-				if tcp, ok := conn.(*net.TCPConn); ok {
-					_ = tcp.SetLinger(0) // what is still on its way when enough has come is not wanted
-				}
-			}
-			return conn, err
-		},
-	}
-	defer tr.CloseIdleConnections()
 	// Servers that can do so send no more than is read. Others are cut off.
-	req := (&http.Request{Method: http.MethodGet, URL: c.url, Header: http.Header{
+	a := getter{dialer: c.dialer, url: c.url, config: cfg, most: maxAnswerHead + c.bytes, header: http.Header{
 		"User-Agent": {"egovmon"}, "Accept-Encoding": {"identity"}, "Cache-Control": {"no-cache"}, "Range": {fmt.Sprintf("bytes=0-%d", c.bytes-1)},
-	}}).WithContext(ctx)
-	begin := time.Now()
-	resp, err := tr.RoundTrip(req)
-	if err != nil {
-		t.fault = c.unanswered(t.dialed, &view, err)
-		return t
-	}
-	defer resp.Body.Close()
-	t.status, t.firstByte = resp.StatusCode, time.Since(begin)-t.dialed.DNS-t.dialed.Connect
+	}}.get(ctx)
+	defer a.close()
+	t.dialed, t.family = a.dialed, a.family
 	switch {
-	case web.Redirects(resp.StatusCode):
-		t.fault = reach.Failf(check.HTTPRedirect, "status %d leads elsewhere: write the url of the file itself", resp.StatusCode)
+	case a.err != nil && a.step == check.StepTLS:
+		t.fault = view.HandshakeFault(a.err)
 		return t
-	case resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusPartialContent:
-		t.fault = reach.Failf(check.HTTPStatus, "status %d", resp.StatusCode)
+	case a.err != nil:
+		t.fault = a.fault(c.url.Host)
 		return t
 	}
-	begin = time.Now()
+	t.status, t.firstByte = a.resp.StatusCode, a.first
+	switch {
+	case web.Redirects(t.status):
+		t.fault = reach.Failf(check.HTTPRedirect, "status %d leads elsewhere: write the url of the file itself", t.status)
+		return t
+	case t.status != http.StatusOK && t.status != http.StatusPartialContent:
+		t.fault = reach.Failf(check.HTTPStatus, "status %d", t.status)
+		return t
+	}
+	begin := time.Now()
 	stop := time.AfterFunc(c.time, cancel)
 	defer stop.Stop()
-	t.bytes, err = io.Copy(io.Discard, io.LimitReader(resp.Body, c.bytes))
+	var err error
+	t.bytes, err = io.Copy(io.Discard, io.LimitReader(a.resp.Body, c.bytes))
 	t.took = time.Since(begin)
 	switch {
-	case err != nil && ctx.Err() != nil:
+	case err != nil && (ctx.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded)):
 		t.cut = true
 	case err != nil:
 		t.fault = reach.Failf(check.Classify(check.StepExchange, err), "the file breaks off after %d bytes: %s", t.bytes, cause(err))
 	}
 	return t
-}
-
-// unanswered says at which layer there was no answer.
-func (c *throughput) unanswered(d reach.Dialed, v *reach.View, err error) *reach.Fault {
-	step := check.StepExchange
-	switch _, lookup := errors.AsType[*net.DNSError](err); {
-	case lookup:
-		step = check.StepResolve
-	case isDial(err):
-		step = check.StepConnect
-	case v.Issuer() != "" || c.url.Scheme == "https" && d.Tried:
-		if f := v.HandshakeFault(err); f != nil && f.Reason.State() != check.Unknown {
-			return f
-		}
-	}
-	reason := check.Classify(step, err)
-	if reason == check.ConnectTimeout {
-		reason = check.Timeout // the word of all kinds that judge a line
-	}
-	return reach.Failf(reason, "%s: %s", c.url.Host, cause(err))
 }
 
 // judge says whether the line is fast enough. What came in the time is measured, if it is enough to say anything.
