@@ -135,6 +135,7 @@ func TestTwoAnswers(t *testing.T) {
 		doubled float64
 	}{
 		{"the same twice", func(q []byte) [][]byte { return [][]byte{pack(q, 0, right), pack(q, 0, right)} }, soon, check.OK, 0},
+		{"the same twice, then the forgery", func(q []byte) [][]byte { return [][]byte{pack(q, 0, right), pack(q, 0, right), pack(q, 0, wrong)} }, long, check.DNSMismatch, 1},
 		{"another time to live", func(q []byte) [][]byte {
 			return [][]byte{pack(q, 0, right), pack(q, 0, strings.Replace(right, "60", "59", 1))}
 		}, soon, check.OK, 0},
