@@ -31,7 +31,7 @@ const (
 	longGap    = 2 * time.Minute  // and at most
 	maxRetry   = time.Hour        // longest Retry-After that is obeyed
 	goodbyeFor = 2 * time.Second
-	planGap    = 2 * time.Second // until the second call of a machine that has no plan yet, then doubled: it has just enrolled
+	planGap    = time.Second / 2 // until the second call of a machine that has no plan yet, then doubled: it has just enrolled
 	proveEvery = 10 * time.Minute
 	forkGap    = 10 * time.Minute // least time between two journals that the collector could not take
 )

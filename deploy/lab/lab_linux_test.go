@@ -206,35 +206,30 @@ func TestLoopback(t *testing.T) {
 	waitFor(t.Fatalf, c, "the portal is up", func(b stage.Board) bool { return shows(b, "cong_h", "", "up", "") })
 }
 
-// TestKilled kills a lab without warning: the next one clears up after it.
+// kill ends the process that a lab lives in without warning.
+func kill(t *testing.T, dir string) {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(dir, "lab.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var trace stage.Trace
+	if err := json.Unmarshal(b, &trace); err != nil || trace.Keeper.Pid < 2 {
+		t.Fatalf("the trace names keeper %d, %v", trace.Keeper.Pid, err)
+	}
+	if err := syscall.Kill(trace.Keeper.Pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestKilled kills a lab on loopback without warning: the next one clears up after it. What is left of one with real servers is
+// seen at the end of the scripts.
 func TestKilled(t *testing.T) {
 	t.Parallel()
-	for _, way := range []string{"down", "up"} {
-		t.Run(way, func(t *testing.T) {
-			args := []string{"--loopback"}
-			if os.Geteuid() == 0 && servers.Require("ip") == nil {
-				t.Cleanup(alone())
-				args = []string{"--simple", "--communes", "1"}
-			}
-			dir := up(t, args...)
-			b, err := os.ReadFile(filepath.Join(dir, "lab.json"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			var trace stage.Trace
-			if err := json.Unmarshal(b, &trace); err != nil || trace.Keeper.Pid < 2 {
-				t.Fatalf("the trace names keeper %d, %v", trace.Keeper.Pid, err)
-			}
-			if err := syscall.Kill(trace.Keeper.Pid, syscall.SIGKILL); err != nil {
-				t.Fatal(err)
-			}
-			if way == "up" {
-				args = append([]string{"up", "--dir", dir, "--bin", built(t), "--listen", freeListen(t)}, args...)
-				if out, err := labProgram(t.Context(), t, args...).CombinedOutput(); err != nil {
-					t.Fatalf("lab up after a kill: %v\n%.2000s", err, out)
-				}
-			}
-		})
+	dir := up(t, "--loopback")
+	kill(t, dir)
+	if out, err := labProgram(t.Context(), t, "up", "--loopback", "--dir", dir, "--bin", built(t), "--listen", freeListen(t)).CombinedOutput(); err != nil {
+		t.Fatalf("lab up after a kill: %v\n%.2000s", err, out)
 	}
 }
 
@@ -330,6 +325,21 @@ func TestScripts(t *testing.T) {
 	t.Cleanup(alone())
 	dir := up(t)
 	c := control.Dial(dir)
+	// A lab of real servers is killed while faults are on: what takes it down afterwards finds all of it.
+	t.Cleanup(func() {
+		for _, f := range []string{"line-delay", "captive-portal", "line-loss", "disk-full"} {
+			if _, err := c.Fault(context.Background(), f, "", true); err != nil {
+				t.Error(err)
+			}
+		}
+		if out, err := labProgram(context.Background(), t, "up", "--dir", filepath.Join(open(t), "another"), "--bin", built(t), "--listen", freeListen(t)).CombinedOutput(); err == nil || !strings.Contains(string(out), "another lab is running") {
+			t.Errorf("two labs at once: %v: %.300s", err, out)
+		}
+		if len(marked(dir)) < 20 {
+			t.Errorf("only %v bear the lab's mark", marked(dir))
+		}
+		kill(t, dir)
+	})
 	var one sync.Mutex
 	t.Run("in the lab", func(t *testing.T) {
 		testscript.Run(t, testscript.Params{
