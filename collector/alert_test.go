@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -13,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"egovmon/collector/incident"
 )
 
 // TestAnIncidentReachesTheOffice stops a service, sees the office told once by webhook, acknowledges, starts the service
@@ -43,6 +46,7 @@ func TestAnIncidentReachesTheOffice(t *testing.T) {
 	}
 	eventually(t, "the office is told", func() bool { return office.count("opened thu connect_refused") > 0 })
 	acknowledge(t, c)
+	work(t, c, dir)
 	if l, err = net.Listen("tcp", addr); err != nil {
 		t.Fatal(err)
 	}
@@ -119,6 +123,68 @@ func acknowledge(t *testing.T, c *centre) {
 	defer resp.Body.Close()
 	if read(); resp.StatusCode != http.StatusOK || board.Incidents[0].Ack.User != "operator@local" || board.Incidents[0].Ack.Note != "đang xử lý" {
 		t.Errorf("acknowledging answers %d, and the board says %+v", resp.StatusCode, board.Incidents[0].Ack)
+	}
+}
+
+// work does what people do to the one open incident, through the API; a program with the local token may only read.
+func work(t *testing.T, c *centre, dir string) {
+	t.Helper()
+	list := func() (a lifeAnswer) {
+		_, body := c.get(c.base()+pathIncidents, false)
+		if err := json.Unmarshal([]byte(body), &a); err != nil {
+			t.Fatalf("%v in %.200s", err, body)
+		}
+		return a
+	}
+	id := list().Incidents[0].ID
+	post := func(id, body string, bearer bool) int {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, c.base()+pathIncidents+"/"+id, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/json")
+		client := c.http
+		if bearer {
+			req.Header.Set("Authorization", "Bearer "+c.token)
+			client = http.DefaultClient
+		}
+		resp, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		return resp.StatusCode
+	}
+	for _, tt := range []struct {
+		name, id, body string
+		bearer         bool
+		want           int
+	}{
+		{"a program", id, `{"what":"commented","note":"x"}`, true, http.StatusForbidden},
+		{"another incident", "nothing", `{"what":"commented","note":"x"}`, false, http.StatusNotFound},
+		{"no class", id, `{"what":"classified","class":"bad"}`, false, http.StatusBadRequest},
+		{"an unknown key", id, `{"what":"commented","not":"x"}`, false, http.StatusBadRequest},
+		{"too much", id, `{"what":"commented","note":"` + strings.Repeat("x", maxAct) + `"}`, false, http.StatusBadRequest},
+		{"too early", id, `{"what":"concluded","note":"c","measure":"m"}`, false, http.StatusBadRequest},
+		{"to whom", id, `{"what":"assigned","to":"an@tuky"}`, false, http.StatusOK},
+		{"what it is", id, `{"what":"classified","class":"serious"}`, false, http.StatusOK},
+	} {
+		if got := post(tt.id, tt.body, tt.bearer); got != tt.want {
+			t.Errorf("%s answers %d, want %d", tt.name, got, tt.want)
+		}
+	}
+	if i := list().Incidents[0]; i.Assignee != "an@tuky" || i.Class != incident.Serious || len(i.Entries) != 2 || i.Entries[0].User != "operator@local" {
+		t.Errorf("the incident is %+v", i)
+	}
+	if code, text := c.get(c.base()+pathIncidents+"/"+id+"/form?what=first", false); code != http.StatusOK || !strings.Contains(text, "BÁO CÁO BAN ĐẦU") {
+		t.Errorf("the form answers %d: %.200s", code, text)
+	}
+	if code, _ := c.get(c.base()+pathIncidents+"/"+id+"/form?what=closing", false); code != http.StatusConflict {
+		t.Errorf("the closing form of an open incident answers %d", code)
+	}
+	var out, errs bytes.Buffer
+	if code := run(t.Context(), []string{"incidents", "--data", dir}, &out, &errs); code != exitDone || !strings.Contains(out.String(), id) {
+		t.Errorf("collector incidents: %d\n%.300s%.300s", code, out.String(), errs.String())
 	}
 }
 
