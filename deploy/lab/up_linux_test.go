@@ -3,10 +3,13 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"egovmon/deploy/lab/stage"
@@ -101,6 +104,62 @@ func TestTakenAddress(t *testing.T) {
 	}
 	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the folder is left: %v", err)
+	}
+}
+
+// TestRefusals: what this machine lacks, or has already, is one line that says what to do, before anything is made.
+func TestRefusals(t *testing.T) {
+	needRoot(t)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tmp := open(t)
+	lab := filepath.Join(tmp, "lab")
+	program, err := os.ReadFile(self) // a copy: others than root may not enter the folder of a test's program
+	if err == nil {
+		err = os.WriteFile(lab, program, 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A network in which the lab's range is taken.
+	ns := fmt.Sprintf("egltest-%d", os.Getpid())
+	for _, args := range [][]string{{"netns", "add", ns}, {"-n", ns, "addr", "add", "10.213.9.1/24", "dev", "lo"}} {
+		if out, err := exec.CommandContext(t.Context(), "ip", args...).CombinedOutput(); err != nil {
+			t.Fatalf("ip %v: %v: %.300s", args, err, out)
+		}
+	}
+	t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", ns).Run() })
+	up := []string{"up", "--dir", filepath.Join(tmp, "d"), "--listen", freeListen(t)}
+	for _, c := range []struct {
+		name string
+		args []string
+		do   func(cmd *exec.Cmd)
+		want string
+	}{
+		{"no root", append([]string{lab}, up...), func(cmd *exec.Cmd) {
+			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+		}, "sudo go run ./deploy/lab up"},
+		{"missing packages", append([]string{lab}, up...), func(cmd *exec.Cmd) { cmd.Env = append(cmd.Env, "PATH=/nonexistent") }, "apt-get install"},
+		{"a range in use", append([]string{"ip", "netns", "exec", ns, lab}, append(up, "--simple")...), nil, "name another one with --range"},
+		{"an unknown option", append([]string{lab}, "up", "--communs", "3"), nil, "-communs"},
+	} {
+		cmd := exec.CommandContext(t.Context(), c.args[0], c.args[1:]...)
+		cmd.Env = append(os.Environ(), within+"=1")
+		if c.do != nil {
+			c.do(cmd)
+		}
+		out, err := cmd.CombinedOutput()
+		if code := cmd.ProcessState.ExitCode(); err == nil || code != exitUsage || !strings.Contains(string(out), c.want) {
+			t.Errorf("%s: exit %d, want %d and %q: %.400s", c.name, code, exitUsage, c.want, out)
+		}
+		if c.name != "an unknown option" && strings.Count(string(out), "\n") != 1 {
+			t.Errorf("%s: more than one line: %.400s", c.name, out)
+		}
+		if _, err := os.Stat(filepath.Join(tmp, "d")); err == nil {
+			t.Errorf("%s: something was made", c.name)
+		}
 	}
 }
 
