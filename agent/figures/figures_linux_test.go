@@ -133,8 +133,8 @@ func build(t *testing.T) string {
 	return file
 }
 
-// runAgent starts the released program, enrolled, with a kept plan of n checks on loopback.
-func runAgent(t *testing.T, p peers, n int, every string) (cmd *exec.Cmd, dir string, started time.Time) {
+// runAgent starts the released program, enrolled, with a kept plan of n checks on loopback, and more lines of one.
+func runAgent(t *testing.T, p peers, n int, every string, more ...string) (cmd *exec.Cmd, dir string, started time.Time) {
 	t.Helper()
 	c, err := daemontest.New()
 	if err != nil {
@@ -153,6 +153,9 @@ func runAgent(t *testing.T, p peers, n int, every string) (cmd *exec.Cmd, dir st
 	b.WriteString("plan: figures\nfor: pc-01\nversion: 1\nchecks:\n")
 	for i := range n {
 		b.WriteString(p.check(i, "every: "+every+", timeout: 2s"))
+	}
+	for _, line := range more {
+		b.WriteString("  - " + line + "\n")
 	}
 	c.SetPlan("pc-01", 1, b.String())
 	signed, err := c.SignPlan(b.String())
@@ -223,4 +226,24 @@ func TestFigureMemory(t *testing.T) {
 		rss, anon, file := memory(cmd.Process.Pid)
 		t.Logf("100 checks at 15 s: resident %.1f MiB, of which %.1f anonymous and %.1f of the program's file", rss, anon, file)
 	}
+}
+
+// The kinds that judge lines, ten to thirty times as often as a plan has them, beside what a desk checks anyhow.
+func TestFigureLines(t *testing.T) {
+	wanted(t)
+	p := startServers(t)
+	cmd, _, _ := runAgent(t, p, 40, "1m",
+		"{id: n.gateway, kind: gateway, every: 15s, timeout: 3s, path: lan, with: {host: 127.0.0.1}}",
+		"{id: n.ping, kind: ping, every: 30s, timeout: 3s, with: {host: 127.0.0.1}}",
+		"{id: n.path, kind: path, every: 30s, timeout: 10s, confirm: 0, with: {host: 127.0.0.1}}",
+		fmt.Sprintf("{id: n.line, kind: line, every: 30s, timeout: 3s, with: {anchors: [%q], down_mbps: 100, up_mbps: 100}}", p.TCP),
+		fmt.Sprintf("{id: n.captive, kind: captive, every: 30s, timeout: 5s, with: {url: %q, status: [200]}}", p.HTTP),
+		fmt.Sprintf("{id: n.throughput, kind: throughput, every: 30s, timeout: 7s, with: {url: %q}}", p.HTTP))
+	time.Sleep(5 * time.Second)
+	before, start := cpuOf(cmd.Process.Pid), time.Now()
+	time.Sleep(long())
+	used, passed := cpuOf(cmd.Process.Pid)-before, time.Since(start).Seconds()
+	rss, anon, _ := memory(cmd.Process.Pid)
+	t.Logf("40 checks a minute and the kinds of lines twice a minute: %.2f s of processor time in %.0f s: %.2f %% of a core; resident %.1f MiB, of which %.1f anonymous",
+		used, passed, used/passed*100, rss, anon)
 }
