@@ -237,6 +237,16 @@ func TestPathChanges(t *testing.T) {
 		t.Errorf("path_code %v, then %v", a, b)
 	}
 	want(t, rs[1], check.OK)
+
+	// There by one provider, back by the other: the errors come from routers' other sides, and nothing is broken.
+	w.IP("gw", "route replace default via 10.0.2.1")
+	for _, more := range []string{"protocol: icmp", "protocol: udp", "protocol: tcp"} {
+		r := w.Check("pc", checktest.Run{Plan: pathPlan(webAddr, more)})[0]
+		declared(t, pathKind(), r)
+		want(t, r, check.OK)
+		wantFact(t, r, "hops_count", 4)
+		wantFact(t, r, "answered_hops_count", 3)
+	}
 }
 
 // No more than 30 packets leave in any second, whatever a run looks for. The first router counts them.
