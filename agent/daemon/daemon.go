@@ -58,6 +58,9 @@ type Options struct {
 	Now      func() time.Time // default time.Now
 	// Suspended says how long the machine has been suspended in all. Default schedule.SystemSuspended.
 	Suspended func() time.Duration
+	// Boot tells which start of the machine this is, and how long ago it was, the time that it slept included. Default
+	// schedule.SystemBoot.
+	Boot func() (id string, up time.Duration)
 	// ShutDownAt tells whether the machine was switched off in order about then, when the agent itself was not told so.
 	// Nil when that cannot be told.
 	ShutDownAt func(end time.Time) bool
@@ -92,6 +95,9 @@ func Open(o Options) (_ *Daemon, err error) {
 	if o.Suspended == nil {
 		o.Suspended = schedule.SystemSuspended
 	}
+	if o.Boot == nil {
+		o.Boot = schedule.SystemBoot()
+	}
 	if o.Dial == nil {
 		o.Dial = o.Config.Dial(o.Dir)
 	}
@@ -122,7 +128,7 @@ func Open(o Options) (_ *Daemon, err error) {
 	}
 	j, found, err := journal.OpenJournal(journal.Options{
 		Dir: filepath.Join(o.Dir, journalDir), Machine: o.Identity.Machine, Signer: signer, Now: o.Now, Build: o.Build.Version, Log: o.Log,
-		Former: filepath.Join(o.Dir, formerFile),
+		Former: filepath.Join(o.Dir, formerFile), Boot: o.Boot,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("agent: %w", err)
@@ -180,7 +186,7 @@ func (d *Daemon) newPusher() (*push.Pusher, error) {
 	return push.New(push.Options{
 		JournalKey: journalKey,
 		Collector:  d.id.Collector, Client: d.client, Machine: d.id.Machine, Journal: d.journal, LogKey: logKey, PlanKey: planKey,
-		Plans: d, SignedPlans: d.sink.followed, Fork: d.sink.Fork, Dir: d.o.Dir, Now: d.o.Now, Log: d.log,
+		Plans: d, SignedPlans: d.sink.followed, Fork: d.sink.Fork, Redated: d.sched.Rerun, Dir: d.o.Dir, Now: d.o.Now, Log: d.log,
 	})
 }
 

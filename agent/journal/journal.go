@@ -42,6 +42,10 @@ type Options struct {
 	Former string
 	Keep   time.Duration // how long a batch stays after it was sealed, also when acknowledged; default and least 14 days
 
+	// Boot tells which start of the machine this is, and how long ago it was, counting the time that the machine slept.
+	// Without it, nothing of what was recorded by a wrong clock can be set right later. Optional.
+	Boot func() (id string, up time.Duration)
+
 	disk        disk  // default the operating system's
 	segmentSize int64 // default segmentSize
 }
@@ -81,6 +85,10 @@ type Journal struct {
 	plan     *PlanApplied // the last one recorded
 	lastTime time.Time    // latest instant recorded in this journal
 	clock    *Clock
+	measured bool  // clock was measured since the journal was opened
+	eras     []era // of what is kept, the present one at the end
+	present  era   // of the clock that the machine has now
+	past     *past // nil, but while something is recorded again that another clock has seen
 	seen     *Checkpoint
 	failing  bool // the last write failed, which was logged
 
@@ -173,6 +181,9 @@ func (j *Journal) Begin(now time.Time) error {
 		return errClosed
 	case j.begun:
 		return errors.New("journal: has begun already")
+	}
+	j.resumeClock(now)
+	switch {
 	case j.id == "" && j.former.Journal != "":
 		return j.beginNew(now, "deleted")
 	case j.id == "":
@@ -187,6 +198,7 @@ func (j *Journal) Begin(now time.Time) error {
 	}
 	j.begun = true
 	j.seal.begin()
+	j.enterEra(now)
 	return j.record(now, Record{Begin: &Begin{At: now, Build: j.o.Build, Cause: "start"}})
 }
 
@@ -199,23 +211,43 @@ func (j *Journal) Rotate(cause string, now time.Time) error {
 	if j.closed {
 		return errClosed
 	}
-	if j.id != "" && j.broken == "" {
-		lines, records := len(j.lines), j.records
-		if err := j.add(&Record{End: &End{At: now, Cause: cause}}, now); err != nil {
-			return err
-		}
-		if err := j.sealNow(now); err != nil {
-			j.lines, j.records = j.lines[:lines], records
-			return fmt.Errorf("journal %s: end it with cause %s: %w", j.id, cause, err)
-		}
-		j.publish()
+	if !j.begun {
+		j.resumeClock(now)
+	}
+	if err := j.endNow(cause, now); err != nil {
+		return err
 	}
 	return j.beginNew(now, cause)
 }
 
+// endNow ends the present journal, if there is one that can go on.
+func (j *Journal) endNow(cause string, now time.Time) error {
+	if j.id == "" || j.broken != "" {
+		return nil
+	}
+	lines, records := len(j.lines), j.records
+	if err := j.add(&Record{End: &End{At: j.by(now), Cause: cause}}, now); err != nil {
+		return err
+	}
+	if err := j.sealNow(now); err != nil {
+		j.lines, j.records = j.lines[:lines], records
+		return fmt.Errorf("journal %s: end it with cause %s: %w", j.id, cause, err)
+	}
+	j.publish()
+	return nil
+}
+
+// by is now by the clock that the open batch is of.
+func (j *Journal) by(now time.Time) time.Time {
+	if j.past != nil {
+		return now.Add(j.past.shift)
+	}
+	return now
+}
+
 // beginNew starts a journal under a fresh id.
 func (j *Journal) beginNew(now time.Time, cause string) error {
-	b := Begin{At: now, Build: j.o.Build, Cause: cause, PreviousJournal: j.id}
+	b := Begin{At: j.by(now), Build: j.o.Build, Cause: cause, PreviousJournal: j.id}
 	switch {
 	case j.id != "":
 		b.PreviousHead = fmt.Sprintf("%d:%s", j.seq-1, j.previous)
@@ -239,6 +271,7 @@ func (j *Journal) beginNew(now time.Time, cause string) error {
 	}
 	j.lastTime = now
 	j.begun, j.broken = true, ""
+	j.enterEra(now)
 	j.seal.sealed(now)
 	j.seal.last = time.Time{}
 	j.seal.begin()

@@ -174,6 +174,11 @@ func (j *Journal) readSegment(s segment, pos *position, take func(Sealed) bool) 
 func (j *Journal) Ack(head wire.Head) error {
 	j.writing.Lock()
 	defer j.writing.Unlock()
+	return j.ack(head)
+}
+
+// ack is Ack; the caller holds writing.
+func (j *Journal) ack(head wire.Head) error {
 	moved, err := j.moveCursor(head)
 	if err != nil || !moved {
 		return err

@@ -83,6 +83,7 @@ func (j *Journal) recover() (Recovered, error) {
 		return Recovered{}, err
 	}
 	j.recoverCursor(&r)
+	j.eras = readEras(j.o.Dir)
 	j.broken = r.Unreadable
 	r.Journal, r.LastTime, r.Plan = j.id, j.lastTime, j.plan
 	r.First = len(nums) == 0 && j.id == ""
@@ -317,6 +318,11 @@ func (j *Journal) recoverFrame(rd *Reader, kind byte, b Batch, h Header, r *Reco
 	if lines, err = decompress(z, h, b.Body); err != nil {
 		return nil, err
 	}
+	if j.clock != nil && h.Clock != nil {
+		if by := h.Clock.Offset - j.clock.Offset; by.Abs() > clockStep { // what was recorded before was so by another clock
+			j.lastTime = j.lastTime.Add(by)
+		}
+	}
 	j.replay(rd, lines, r)
 	j.previous, j.headHash = b.Hash(), b.Hash()
 	j.lastTime = later(j.lastTime, h.Sealed)
@@ -338,13 +344,15 @@ func (j *Journal) saveBehind(s segment) error {
 		return err
 	}
 	rd.Dictionaries(inSegment(j.o.Dir, s.name()))
-	c := carrier{j: j, rd: rd, last: s.head(), sealed: s.sealed, gap: true}
+	c := carrier{j: j, rd: rd, now: j.o.Now(), has: j.recordedAfter(s.journal), last: s.head(), sealed: s.sealed, gap: true}
+	last := j.lastTime
 	j.behind(s, s.size, func(b Batch, h Header) error {
-		n, err := j.carryBatch(rd, h, b, c.lost(h))
-		c.records += n
-		c.last, c.sealed, c.gap, c.err = h.Head(), h.Sealed, true, err
+		err := c.take(b)
+		c.gap = true
 		return err
 	})
+	c.end()
+	j.lastTime = last // what is carried says nothing about the clock
 	j.log.Warn("batches behind damage are recorded again", "journal", s.journal, "segment", s.name(), "records", c.records)
 	return c.err
 }

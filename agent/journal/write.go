@@ -38,8 +38,11 @@ func (j *Journal) sealNow(now time.Time) error {
 		return nil
 	}
 	h := Header{
-		Machine: j.o.Machine, Journal: j.id, Seq: j.seq, Previous: j.previous, Sealed: now,
+		Machine: j.o.Machine, Journal: j.id, Seq: j.seq, Previous: j.previous, Sealed: j.by(now),
 		Clock: j.clock, Checkpoint: j.seen,
+	}
+	if j.past != nil {
+		h.Clock = j.past.clock
 	}
 	var z *zstd.Encoder
 	var err error
@@ -421,7 +424,7 @@ func (j *Journal) SealEvery() time.Duration {
 func (j *Journal) SetClock(c Clock) {
 	j.writing.Lock()
 	defer j.writing.Unlock()
-	j.clock = &c
+	j.clock, j.measured = &c, true
 }
 
 // MoveClock says that the machine's clock was set, and by how much. The offset that was measured last is corrected by that;
@@ -429,7 +432,7 @@ func (j *Journal) SetClock(c Clock) {
 func (j *Journal) MoveClock(by time.Duration, now time.Time) {
 	j.writing.Lock()
 	defer j.writing.Unlock()
-	if j.clock == nil || j.closed {
+	if j.closed || j.clock == nil && j.o.Boot == nil {
 		return
 	}
 	if j.begun {
@@ -439,7 +442,12 @@ func (j *Journal) MoveClock(by time.Duration, now time.Time) {
 			j.publish()
 		}
 	}
-	j.clock = &Clock{Offset: j.clock.Offset + by, Measured: j.clock.Measured.Add(by)}
+	if j.clock != nil {
+		j.clock = &Clock{Offset: j.clock.Offset + by, Measured: j.clock.Measured.Add(by)}
+	}
+	if j.begun {
+		j.enterEra(now)
+	}
 }
 
 // SetCheckpoint gives the checkpoint that the next headers carry.

@@ -130,6 +130,7 @@ func (p *Pusher) measure(start time.Time, trip time.Duration, text string) {
 	middle := start.Add(trip / 2)
 	offset := middle.Sub(t).Round(time.Millisecond)
 	p.o.Journal.SetClock(journal.Clock{Offset: offset, Measured: middle.UTC().Truncate(time.Millisecond)})
+	p.measured = time.Now()
 	p.mu.Lock()
 	p.stats.Offset, p.stats.Measured = offset, middle
 	p.mu.Unlock()

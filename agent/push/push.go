@@ -10,6 +10,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -31,9 +32,11 @@ const (
 	longGap    = 2 * time.Minute  // and at most
 	maxRetry   = time.Hour        // longest Retry-After that is obeyed
 	goodbyeFor = 2 * time.Second
-	planGap    = time.Second / 2 // until the second call of a machine that has no plan yet, then doubled: it has just enrolled
-	proveEvery = 10 * time.Minute
-	forkGap    = 10 * time.Minute // least time between two journals that the collector could not take
+	// measureAfter is how long the clock was not measured when it is, before anything that waits is sent.
+	measureAfter = 10 * time.Minute
+	planGap      = time.Second / 2 // until the second call of a machine that has no plan yet, then doubled: it has just enrolled
+	proveEvery   = 10 * time.Minute
+	forkGap      = 10 * time.Minute // least time between two journals that the collector could not take
 )
 
 // Plans is where a Pusher's plans go.
@@ -60,6 +63,9 @@ type Options struct {
 	JournalKey note.Verifier
 	// Fork ends the journal, which the collector holds another continuation of, and begins a new one.
 	Fork func(now time.Time) error
+	// Redated is told that the present journal was ended, and goes on in another one, as records of a wrong clock were
+	// recorded anew. Optional.
+	Redated func()
 	// SignedPlans returns the plans that were followed of late as the collector signed them, the one in force at the end.
 	// They are given back to a collector that was restored and does not know them. Optional.
 	SignedPlans func() [][]byte
@@ -116,6 +122,8 @@ type Pusher struct {
 	proved          time.Time // when a proof verified last
 	dictionary      []byte    // that the collector offered last; nil for none
 	dictionaryRetry time.Time // before which one that could not be had is not fetched again
+
+	measured time.Time // when the clock was measured last, by the monotonic clock; zero for not since the start
 
 	refused string // ETag of a plan that was refused, which is not fetched again before retryPlan
 	retry   time.Time
@@ -209,6 +217,9 @@ func backoff(tries int, roll float64) time.Duration {
 // Round sends all that is sealed, or asks for news when there is nothing, and follows what the answers say.
 func (p *Pusher) Round(ctx context.Context) error {
 	sent, damaged := false, ""
+	if err := p.learn(ctx); err != nil {
+		return err
+	}
 	for {
 		bs, err := p.o.Journal.Batches(p.after, wire.MaxBatches, maxSend)
 		if errors.Is(err, journal.ErrUnknownHead) {
@@ -243,6 +254,60 @@ func (p *Pusher) Round(ctx context.Context) error {
 	}
 	if !sent {
 		return p.ask(ctx)
+	}
+	return nil
+}
+
+// learn measures the clock before what waits is sent, if that has not been done for long: what was recorded meanwhile by a
+// clock that is known to have been wrong is recorded anew, with the state of the clock. What the collector holds already,
+// as its answer was lost, is not: it is sent first, up to there.
+func (p *Pusher) learn(ctx context.Context) error {
+	if !p.o.Journal.CanRedate() || !p.measured.IsZero() && time.Since(p.measured) < measureAfter {
+		return nil
+	}
+	if bs, err := p.o.Journal.Batches(p.after, 1, 0); err == nil && len(bs) == 0 {
+		return nil // the round asks for news
+	}
+	re, err := p.call(ctx, http.MethodGet, wire.PathCheckpoint, "", nil)
+	switch {
+	case err != nil:
+		return err
+	case re.status == http.StatusTooManyRequests:
+		return &busyError{re.after}
+	case p.measured.IsZero() || time.Since(p.measured) >= measureAfter:
+		return nil // the answer took too long to say anything about the clock
+	}
+	for head := re.answer.Head; ; {
+		bs, err := p.o.Journal.Batches(p.after, wire.MaxBatches, maxSend)
+		if err != nil {
+			return nil // which the round deals with
+		}
+		bs = slices.DeleteFunc(bs, func(b journal.Sealed) bool { return b.Head.Journal != head.Journal || b.Head.Seq > head.Seq })
+		if len(bs) == 0 {
+			break
+		}
+		before := p.after
+		if err := p.send(ctx, bs); err != nil {
+			return err
+		}
+		if p.after == before {
+			return nil
+		}
+	}
+	n, err := p.o.Journal.Redate()
+	if _, damaged := errors.AsType[*journal.DamagedError](err); damaged || errors.Is(err, journal.ErrUnknownHead) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("push: what a wrong clock has recorded: %w", err)
+	}
+	if n > 0 {
+		p.after = p.o.Journal.Acked()
+		if p.o.Redated != nil {
+			p.o.Redated()
+		}
+		p.log.Warn("the clock of this machine was wrong while the collector was away: what was recorded then is recorded anew, with the state of the clock",
+			"records", n, "offset", p.Stats().Offset)
 	}
 	return nil
 }

@@ -129,6 +129,21 @@ func (s *Scheduler) cutAllLocked() {
 	}
 }
 
+// again has the slot that runs at now run again, of all checks that are through with it, spread as in a first round.
+func (s *Scheduler) again(now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var items []*item
+	for _, it := range s.order {
+		if !it.busy && it.next.After(now) {
+			it.done = nil
+			delete(s.done, it.c.ID)
+			items = append(items, it)
+		}
+	}
+	s.spreadLocked(items, now)
+}
+
 // missAllLocked records one range for all checks, whose slots from now on go on as if nothing had been due before.
 func (s *Scheduler) missAllLocked(r check.Reason, from, now time.Time) {
 	n, first := 0, now

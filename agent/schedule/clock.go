@@ -22,22 +22,24 @@ func Plausible(now, built, last time.Time) bool {
 // waitForClock returns the first plausible time. A clock that is not plausible by itself becomes so when it is set, or
 // when the collector confirms it; the stretch from the last record until then is a clock_unset range.
 func (s *Scheduler) waitForClock(ctx context.Context) (time.Time, bool) {
-	waited := false
+	waited, since := false, time.Now()
 	for {
 		now := s.now()
 		switch {
 		case Plausible(now, s.o.Built, s.o.Before.Last):
 			if waited && s.o.Before.Reason != "" {
-				s.o.Before.Reason = check.ClockUnset // the range of the stop takes this reason
+				s.o.Before.Reason = check.ClockUnset                                   // the range of the stop takes this reason
+				if wait := time.Since(since); now.Add(-wait).Before(s.o.Before.Last) { // it was not set: it is behind
+					s.waited = wait
+					s.anew(now)
+					return now, true
+				}
 			}
 			s.begin(now)
 			return now, true
 		case s.confirmed(ctx, now):
 			if now.Before(s.o.Before.Last) {
-				if err := s.o.Sink.Stepped(now); err != nil {
-					s.log.Error("cannot begin a new journal", "err", err)
-				}
-				s.o.Before = Before{}
+				s.anew(now)
 			} else {
 				s.begin(now)
 			}
@@ -58,6 +60,14 @@ func (s *Scheduler) begin(now time.Time) {
 	if err := s.o.Sink.Begin(now); err != nil {
 		s.log.Error("cannot begin the journal", "err", err)
 	}
+}
+
+// anew begins a new journal, for slots of a time that the present one speaks of already.
+func (s *Scheduler) anew(now time.Time) {
+	if err := s.o.Sink.Stepped(now); err != nil {
+		s.log.Error("cannot begin a new journal", "err", err)
+	}
+	s.o.Before = Before{}
 }
 
 func (s *Scheduler) confirmed(ctx context.Context, now time.Time) bool {

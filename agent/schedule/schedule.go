@@ -100,10 +100,12 @@ type Scheduler struct {
 
 	early    chan struct{} // wakes the loop when the first result of a start is there, and when all on this machine are
 	finished chan struct{} // wakes the loop to write what is in results
+	rerun    chan struct{} // wakes the loop to run the slots under way again
 
 	// Of the loop alone.
-	unsynced bool // something was written since the last sync
-	failing  bool // the last sync failed, which was logged
+	unsynced bool          // something was written since the last sync
+	failing  bool          // the last sync failed, which was logged
+	waited   time.Duration // for a plausible clock
 
 	gate gate
 	wg   sync.WaitGroup
@@ -118,7 +120,7 @@ func New(o Options) *Scheduler {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Scheduler{
-		o: o, log: o.Log, apply: make(chan *plan.Plan, 1), early: make(chan struct{}, 1), finished: make(chan struct{}, 1),
+		o: o, log: o.Log, apply: make(chan *plan.Plan, 1), early: make(chan struct{}, 1), finished: make(chan struct{}, 1), rerun: make(chan struct{}, 1),
 		items: map[string]*item{}, done: map[string][]*done{},
 		stats: Stats{Missed: map[check.Reason]int64{}},
 	}
@@ -139,6 +141,10 @@ func (s *Scheduler) Apply(p *plan.Plan) {
 		}
 	}
 }
+
+// Rerun has the slots that are under way run again, as their results are in a journal that ended: these speak for no second
+// after its end.
+func (s *Scheduler) Rerun() { nudge(s.rerun) }
 
 // Plan returns the plan in force; nil before the first.
 func (s *Scheduler) Plan() *plan.Plan {
@@ -190,6 +196,8 @@ func (s *Scheduler) loop(ctx context.Context, clock *watch) {
 			continue
 		case <-timer.C:
 		case <-s.early:
+		case <-s.rerun:
+			s.again(s.now())
 		case p := <-s.apply:
 			now := s.now()
 			s.clockStep(clock.observe(now), now)

@@ -20,6 +20,10 @@ func (s *Scheduler) recordStop(p *plan.Plan, begin time.Time) {
 			s.done[c.ID] = []*done{{c.Every, plan.SlotAt(s.o.Machine, c, time.Unix(0, 0)), plan.SlotAt(s.o.Machine, c, last)}}
 		}
 	}
+	if r := waited(p, begin, s.waited); r.Slots > 0 {
+		s.stats.Missed[r.Reason] += int64(r.Slots)
+		s.ranges = append(s.ranges, r)
+	}
 	if b.Last.IsZero() || b.Reason == "" {
 		return
 	}
@@ -67,6 +71,16 @@ func stopped(machine string, p *plan.Plan, b Before, begin time.Time) (ranges []
 		}
 	}
 	return ranges
+}
+
+// waited returns the range of a wait until a clock that is behind was past the last record: all of it lies at a time of which
+// something is recorded already. What it says is placed right when it is known how far the clock is behind.
+func waited(p *plan.Plan, begin time.Time, wait time.Duration) check.Range {
+	r := check.Range{Reason: check.ClockUnset, Check: "*", From: begin.Add(-wait).Truncate(time.Second), To: begin.Truncate(time.Second)}
+	for _, c := range p.Checks {
+		r.Slots += int(wait / c.Every)
+	}
+	return r
 }
 
 // due returns the slots of a check, from and up to, not including, that may have no record at begin.

@@ -343,6 +343,7 @@ type agent struct {
 	id    *host.Identity
 	shift atomic.Int64 // of the machine's clock, in ns
 	slept atomic.Int64 // how long it has been suspended, in ns
+	boots atomic.Int64 // how often it was started again
 
 	stop func(kill bool)
 }
@@ -388,7 +389,8 @@ func (a *agent) start() {
 	a.w.Helper()
 	d, err := daemon.Open(daemon.Options{Dir: a.dir, Identity: a.id, Kinds: a.w.kinds, Config: daemon.Config{Listen: "-"},
 		Build: exporter.Build{Version: "test", Date: built}, Log: a.w.log("agent " + filepath.Base(a.dir)), Now: a.now, Dial: a.w.line.dial,
-		Suspended: func() time.Duration { return time.Duration(a.slept.Load()) }})
+		Suspended: func() time.Duration { return time.Duration(a.slept.Load()) },
+		Boot:      func() (string, time.Duration) { return fmt.Sprint("boot", a.boots.Load()), a.w.now().Sub(built) }})
 	a.w.must(err)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
