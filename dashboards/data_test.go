@@ -73,7 +73,7 @@ func collectorAt(at time.Time) exporter.CollectorState {
 		WorkingTime: map[string]bool{"hanh-chinh": true}, NotConfigured: 3, ArchiveFailing: at, LogLeaves: n, LogCheckpoint: at,
 		BuiltIn: &exporter.BuiltIn{Machine: "pc-1", Unit: "xa-an-thanh", State: exporter.AgentState{
 			Runs: n, Missed: map[check.Reason]int64{check.MissedOverrun: n / 10}, Delay: exporter.Histogram{Bounds: []float64{0.1, 1}, Counts: []uint64{uint64(n), 0, 0}, Sum: 1},
-			SpoolBatches: 1, SpoolBytes: 1000, SpoolOldest: at.Add(-time.Minute), SpoolDropped: map[check.Reason]int64{check.DataLost: 0},
+			SpoolBatches: 1, SpoolBytes: 1000, SpoolOldest: at.Add(-time.Minute), SpoolDropped: map[check.Reason]int64{check.DataLost: 0}, SpoolSpared: n / 20,
 			PushRequests: map[string]int64{"2xx": n}, PushLastSuccess: at, PushProblem: "proxy_auth", CertNotAfter: end.AddDate(0, 1, 0), PlanApplied: begin, PlanVersion: 17, ClockOffset: new(time.Second),
 			Checks: []exporter.CheckState{
 				{ID: "cong_h.tls", Service: "cong_h", Kind: "tls", Target: "portal.test:443", Every: time.Minute, Last: result(check.CertExpiring, check.Facts{

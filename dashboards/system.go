@@ -119,6 +119,7 @@ func agentPanels() []panel {
 		"By class of answer: 2xx taken, 429 to wait, error did not arrive. A value of 1 with a code (tls_inspection, proxy_auth …) says why."},
 		query{expr: rate(exporter.PushRequests, "machine, code"), legend: "{{machine}} · {{code}}"},
 		query{expr: fmt.Sprintf("sum by (machine, reason) (increase(%s{%s}%s))", exporter.SpoolDropped, fleet, maxGap), legend: "{{machine}} · {{reason}}", empty: true},
+		query{expr: fmt.Sprintf("sum by (machine) (increase(%s{%s}%s)) > 0", exporter.SpoolSpared, fleet, maxGap), legend: "{{machine}} · disk_full", empty: true},
 		query{expr: fmt.Sprintf("max by (machine, reason) (%s{%s})", exporter.PushProblem, fleet), legend: "{{machine}} · {{reason}}", empty: true})
 	skew := lines(12, 8, "s", text{"Lệch đồng hồ", "Clock offset"}, text{"Đồng hồ máy nhanh hơn máy chủ thu thập bao nhiêu. Quá 30 giây cần chỉnh; chữ ký số cũng hỏng theo.",
 		"How far the machine's clock is ahead of the collector's. Beyond 30 seconds set it; signatures fail too."},

@@ -43,6 +43,7 @@ func (s *set) agent(st AgentState, labels []*dto.LabelPair) {
 	counts(s, PushRequests, LabelCode, st.PushRequests, labels)
 	s.add(SpoolBatches, float64(st.SpoolBatches), labels...)
 	s.add(SpoolBytes, float64(st.SpoolBytes), labels...)
+	s.add(SpoolSpared, float64(st.SpoolSpared), labels...)
 	s.instant(SpoolOldest, st.SpoolOldest, labels...)
 	s.instant(PushLastSuccess, st.PushLastSuccess, labels...)
 	if st.PushProblem != "" {

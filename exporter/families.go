@@ -119,6 +119,7 @@ var families = []Family{
 	{SpoolBytes, GaugeType, "bytes", "Size of the journal on disk.", agentLabels()},
 	{SpoolDropped, CounterType, "", "Records given up before the collector had them, by why.", agentLabels(LabelReason)},
 	{SpoolOldest, GaugeType, "seconds", "When the oldest record not yet acknowledged was made, in Unix seconds.", agentLabels()},
+	{SpoolSpared, CounterType, "", "Records that were written without their detail or phases, because the disk was full.", agentLabels()},
 	{CertNotAfter, GaugeType, "seconds", "When a certificate that the target showed ends, in Unix seconds; also when it already has.", checkLabels(LabelPosition)},
 	{ChainValid, GaugeType, "", "1 when the target's certificates lead to a trusted root and are within their dates, else 0.", checkLabels()},
 	{WorkingTime, GaugeType, "", "1 within the working time of a calendar, else 0.", []string{LabelCalendar}},

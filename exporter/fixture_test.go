@@ -46,7 +46,7 @@ func sampleAgent() AgentState {
 		Build: Build{Version: "1.2.3", Revision: "abc", Go: "go1.26.7"}, Checks: sampleChecks(),
 		Runs: 1234, Missed: map[check.Reason]int64{check.MissedOverrun: 3, check.MissedSuspended: 60}, Running: 2,
 		Delay:        Histogram{Bounds: []float64{0.01, 0.1, 1}, Counts: []uint64{1000, 200, 30, 4}, Sum: 41.5},
-		SpoolBatches: 7, SpoolBytes: 123456, SpoolOldest: at(-30), SpoolDropped: map[check.Reason]int64{check.DataLost: 0},
+		SpoolBatches: 7, SpoolBytes: 123456, SpoolOldest: at(-30), SpoolDropped: map[check.Reason]int64{check.DataLost: 0}, SpoolSpared: 9,
 		PushRequests: map[string]int64{"2xx": 100, "error": 4}, PushLastSuccess: at(-5), PushProblem: "tls_inspection", CertNotAfter: at(86400), PlanApplied: at(-3600), PlanVersion: 17,
 		ClockOffset: new(-1500 * time.Millisecond), LogLeaves: 512, LogCheckpoint: at(-60), LogFailures: 0,
 	}

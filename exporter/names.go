@@ -29,6 +29,7 @@ const (
 	SpoolBytes        = "egovmon_spool_bytes"
 	SpoolOldest       = "egovmon_spool_oldest_record_timestamp_seconds"
 	SpoolDropped      = "egovmon_spool_dropped_records_total"
+	SpoolSpared       = "egovmon_spool_shortened_records_total"
 	PushRequests      = "egovmon_push_requests_total"
 	PushLastSuccess   = "egovmon_push_last_success_timestamp_seconds"
 	PushProblem       = "egovmon_push_problem"

@@ -21,6 +21,7 @@ type AgentState struct {
 	SpoolBytes   int64
 	SpoolOldest  time.Time
 	SpoolDropped map[check.Reason]int64
+	SpoolSpared  int64 // recorded without detail or phases, as the disk was full
 
 	PushRequests    map[string]int64 // by class of the answer: 2xx, 4xx, 409, 429, 5xx, error
 	PushLastSuccess time.Time

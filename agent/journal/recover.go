@@ -345,6 +345,9 @@ func (j *Journal) saveBehind(s segment) error {
 	}
 	rd.Dictionaries(inSegment(j.o.Dir, s.name()))
 	c := carrier{j: j, rd: rd, now: j.o.Now(), has: j.recordedAfter(s.journal), last: s.head(), sealed: s.sealed, gap: true}
+	if acked := readCursor(j.o.Dir); acked.Journal == s.journal {
+		c.from = acked.Seq // which the collector has
+	}
 	last := j.lastTime
 	j.behind(s, s.size, func(b Batch, h Header) error {
 		err := c.take(b)

@@ -60,7 +60,21 @@ func (j *Journal) recoverOpen(sealed []byte, r *Recovered) error {
 		r.Unreadable = fmt.Sprintf("open batch is %s/%d, the segments before it are gone", p.journal, p.seq)
 	}
 	j.lastTime = later(j.lastTime, p.last)
+	if acked := readCursor(j.o.Dir); acked.Journal == p.journal && p.seq <= acked.Seq {
+		return j.recoverSent(lines, r)
+	}
 	return j.recoverLines(lines, r)
+}
+
+// recoverSent takes lines of a batch that is lost here, and that the collector has: what they say is known, and they are not
+// to be sent again.
+func (j *Journal) recoverSent(lines []byte, r *Recovered) error {
+	rd, err := NewReader()
+	if err != nil {
+		return err
+	}
+	j.replay(rd, lines, r)
+	return nil
 }
 
 // lastOf returns the last sealed batch of a journal; 0 for none.

@@ -3,6 +3,7 @@ package push
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -11,6 +12,10 @@ import (
 	"egovmon/agent/journal"
 	"egovmon/agent/wire"
 )
+
+// maxUnwell is the longest Retry-After that is obeyed of a collector that cannot take anything, or of a proxy before it: it
+// may be well again at any time.
+const maxUnwell = 10 * time.Minute
 
 // A busyError says that the collector admits nobody for a while.
 type busyError struct{ after time.Duration }
@@ -42,7 +47,11 @@ func (p *Pusher) call(ctx context.Context, method, path, contentType string, bod
 	switch status {
 	case http.StatusOK, http.StatusConflict, http.StatusTooManyRequests:
 	default:
-		return reply{}, p.fail(class(status), fmt.Errorf("push: %s %s: the collector answers %d: %w", method, path, status, refusal(status, data)))
+		err := fmt.Errorf("push: %s %s: the collector answers %d: %w", method, path, status, refusal(status, data))
+		if after := header.Get("Retry-After"); after != "" && (status == http.StatusServiceUnavailable || status == http.StatusInsufficientStorage) {
+			err = errors.Join(err, &busyError{min(retryAfter(after, p.now()), maxUnwell)})
+		}
+		return reply{}, p.fail(class(status), err)
 	}
 	if status == http.StatusTooManyRequests {
 		re.after = retryAfter(header.Get("Retry-After"), p.now())

@@ -1083,30 +1083,52 @@ func TestRunBacksOff(t *testing.T) {
 	})
 }
 
+// The collector says 429 to spread its load, 503 and 507 when it cannot take anything; a proxy may say 503 too, and with
+// that nobody can silence an agent for long.
 func TestRunObeysRetryAfter(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := bubble(t)
-		var at []time.Time
-		r.c.before = func(w http.ResponseWriter, req *http.Request) bool {
-			at = append(at, time.Now())
-			w.Header().Set("Retry-After", "600")
-			w.WriteHeader(429)
-			return true
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		wait := r.run(ctx)
-		time.Sleep(time.Hour)
-		cancel()
-		wait()
-		if len(at) < 6 || len(at) > 7 {
-			t.Fatalf("%d calls in an hour", len(at))
-		}
-		for i := range at[1:] {
-			if gap := at[i+1].Sub(at[i]); gap < 10*time.Minute {
-				t.Errorf("called again after %s", gap)
-			}
-		}
-	})
+	for _, tt := range []struct {
+		status int
+		after  string
+		least  time.Duration
+		calls  int // in two hours, at least
+	}{
+		{http.StatusTooManyRequests, "600", 10 * time.Minute, 10},
+		{http.StatusTooManyRequests, "86400", time.Hour, 2},
+		{http.StatusServiceUnavailable, "450", 450 * time.Second, 14},
+		{http.StatusServiceUnavailable, "86400", 10 * time.Minute, 10},
+		{http.StatusInsufficientStorage, "540", 9 * time.Minute, 11},
+		{http.StatusInsufficientStorage, "86400", 10 * time.Minute, 10},
+		{http.StatusServiceUnavailable, "", 0, 20},
+		{http.StatusInternalServerError, "86400", 0, 20},
+	} {
+		t.Run(fmt.Sprint(tt.status, tt.after), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := bubble(t)
+				var at []time.Time
+				r.c.before = func(w http.ResponseWriter, req *http.Request) bool {
+					at = append(at, time.Now())
+					if tt.after != "" {
+						w.Header().Set("Retry-After", tt.after)
+					}
+					w.WriteHeader(tt.status)
+					return true
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				wait := r.run(ctx)
+				time.Sleep(2*time.Hour + time.Minute)
+				cancel()
+				wait()
+				if len(at) < tt.calls {
+					t.Fatalf("%d calls in two hours, want %d at least", len(at), tt.calls)
+				}
+				for i := range at[1:] {
+					if gap := at[i+1].Sub(at[i]); gap < tt.least {
+						t.Errorf("called again after %s, want %s at least", gap, tt.least)
+					}
+				}
+			})
+		})
+	}
 }
 
 // A byte of the journal goes bad before its batch was sent: what can be read arrives, under a new journal.
