@@ -225,6 +225,26 @@ func TestWhatCannotBeDecidedIsSaid(t *testing.T) {
 	}
 }
 
+func TestWhatAUnitsServicesShareIsItsLine(t *testing.T) {
+	m := district()
+	for name, votes := range map[string]string{
+		"the web":                "cong@a=timeout dvc@a=timeout tthc@a=timeout login@a=timeout mail@a=timeout xa@a=timeout",
+		"whatever is large":      "cong@a=timeout dvc@a=timeout tthc@a=timeout login@a=timeout mail@a=timeout xa@a=timeout dns@a=timeout",
+		"and two are not enough": "cong@a=timeout xa@a=timeout",
+	} {
+		all := ballots(t, m, votes)
+		for id := range m.Services {
+			all = append(all, Standing{Service: id, State: check.Up, Reason: check.OK, Since: noon.Add(-time.Hour), Last: noon, Every: time.Minute})
+		}
+		v := Judge(all, m, Moment{Now: noon})
+		line := slices.IndexFunc(v.Findings, func(f Finding) bool { return f.Component == Component{Kind: OfLine, Unit: "a"} })
+		site := slices.IndexFunc(v.Findings, func(f Finding) bool { return f.Component == Component{Kind: OfSite, Service: "xa", Unit: "a"} })
+		if f, want := v.Findings[line], name != "and two are not enough"; f.Fault() != want || want && (f.Cause == nil || v.Findings[site].Muted != MutedByLine) {
+			t.Errorf("%s: line %+v, site muted %q", name, f, v.Findings[site].Muted)
+		}
+	}
+}
+
 func TestASiteWaitsForWhatElseFailsThere(t *testing.T) {
 	m := district()
 	site := func(v Verdict) *Finding {

@@ -144,12 +144,14 @@ func (j *judge) unsettled(s *Standing, services []Finding) bool {
 	})
 }
 
-// access takes a unit's line as down when what stands between it and the web is to blame, though the line itself carries.
+// access takes a unit's line as down when what its services share there is to blame, though the line itself carries: what
+// stands between it and the web, or large packets that vanish on it.
 func (j *judge) access(causes []Cause) {
 	through := j.m.lineServices()[plan.Internet]
 	for _, c := range causes {
 		f := j.lines[c.Unit]
-		if c.Kind != OfAccess || f == nil || f.Fault() || len(c.Services) < leastAccess {
+		near := c.Kind == OfAccess || c.Kind == OfLine || c.Kind == OfLAN
+		if !near || f == nil || f.Fault() || len(c.Services) < leastAccess {
 			continue
 		}
 		f.State, f.Reason, f.Through, f.Services = check.Down, c.Reason, through, c.Services
@@ -170,7 +172,7 @@ func (j *judge) access(causes []Cause) {
 	}
 }
 
-// leastAccess is how many services of the web must fail for one unit before what stands between is a finding.
+// leastAccess is how many services must fail for one unit before what stands between is a finding.
 const leastAccess = 3
 
 // blame tells every fault its cause: the one that explains the unit's own line, or most of the units in which a service
@@ -192,7 +194,7 @@ func blame(findings []Finding, causes []Cause) {
 		case f.State != check.Down:
 		case f.Kind == OfLine:
 			for _, c := range units[f.Unit] {
-				if (c.Kind == OfAccess || slices.Contains(c.Services, f.Through)) && (f.Cause == nil || len(c.Units) > len(f.Cause.Units)) {
+				if (c.Unit == f.Unit || slices.Contains(c.Services, f.Through)) && (f.Cause == nil || len(c.Units) > len(f.Cause.Units)) {
 					f.Cause = c
 				}
 			}
