@@ -102,6 +102,7 @@ func TestCaptiveOverHTTP(t *testing.T) {
 
 // What does not answer, or not in HTTP.
 func TestCaptiveWithoutAnswer(t *testing.T) {
+	t.Parallel()
 	reset := func(c net.Conn) {
 		_ = c.(*net.TCPConn).SetLinger(0)
 	}
@@ -226,6 +227,7 @@ func TestCaptiveOptions(t *testing.T) {
 
 // A gateway that takes the web for itself, as those of hotels and shops do, in a network of its own.
 func TestCaptivePortalOfAGateway(t *testing.T) {
+	t.Parallel()
 	w := checktest.NewWorld(t)
 	w.Site("pc", false)
 	w.Site("gw", true)

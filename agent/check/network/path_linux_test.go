@@ -258,7 +258,7 @@ func TestPathSparesTheLine(t *testing.T) {
 		name, more string
 		least      int
 	}{
-		{"all that a run over ICMP does", "", 35},
+		{"all that a run over ICMP does", "wait: 500ms", 35},
 		{"TCP", "protocol: tcp", 4},
 		{"a way that ends in nothing", "max_hops: 64, wait: 200ms, mtu: false", 12},
 	} {
