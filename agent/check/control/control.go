@@ -15,11 +15,18 @@ import (
 
 // The controls that can be measured, as they are called in the catalogue of a law set.
 const (
+	antiMalware    = "m01"
+	signatureAge   = "m02"
 	hostFirewall   = "m04"
 	patchAge       = "m05"
+	systemSupport  = "m06"
 	listeningPorts = "m07"
+	oldServices    = "m08"
+	remoteControl  = "m09"
 	administrators = "m10"
+	diskEncryption = "m15"
 	timeSync       = "m16"
+	securityLog    = "m17"
 	backupAge      = "m20"
 	hostsFile      = "m21"
 )
@@ -50,11 +57,18 @@ type title struct{ id, text string }
 
 func allTitles() []title {
 	return []title{
+		{antiMalware, "protection against malware"},
+		{signatureAge, "age of its signatures"},
 		{hostFirewall, "host firewall"},
 		{patchAge, "age of the last patch"},
+		{systemSupport, "support of the operating system"},
 		{listeningPorts, "listening ports"},
+		{oldServices, "Telnet, FTP, SMBv1, LLMNR"},
+		{remoteControl, "control from elsewhere"},
 		{administrators, "administrators"},
+		{diskEncryption, "disk encryption"},
 		{timeSync, "time synchronisation"},
+		{securityLog, "reach of the log"},
 		{backupAge, "age and place of the backup"},
 		{hostsFile, "hosts file and resolvers"},
 	}

@@ -113,7 +113,7 @@ func TestOptions(t *testing.T) {
 		with check.Options
 		want string
 	}{
-		{"no control", check.Options{"id": "m99"}, `option "id": "m99" is no control that can be measured: write one of m04`},
+		{"no control", check.Options{"id": "m99"}, `option "id": "m99" is no control that can be measured: write one of m01, m02, m04`},
 		{"of another control", check.Options{"id": "m04", "path": "/srv"}, `option "path" is not for m04, but for m20`},
 		{"ages", check.Options{"id": "m05", "max_age": 48 * time.Hour, "fail_age": time.Hour}, `option "fail_age"`},
 		{"port 0", check.Options{"id": "m07", "allowed_ports": []string{"0"}}, `option "allowed_ports": "0" is no port`},

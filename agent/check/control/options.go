@@ -22,6 +22,11 @@ const (
 	backupMaxAge = 24 * time.Hour
 	maxAdmins    = 2
 	clockOffset  = 60 * time.Second
+
+	patternsMaxAge  = 3 * day
+	patternsFailAge = 7 * day
+	supportWarn     = 90 * day
+	logsMinAge      = 30 * day
 )
 
 // Values of the option proof.
@@ -36,8 +41,8 @@ func options() []check.Option {
 		{Name: "id", Type: check.TypeString, Required: true, Enum: ids(), Help: "The control, as the catalogue of the law set calls it."},
 		{Name: "proof", Type: check.TypeString, Enum: []string{proofConfiguration, proofRules},
 			Help: "For m04: whether a firewall that is configured and started with the system is enough where the rules in force may not be read (configuration, the default), or only the rules themselves are (rules)."},
-		{Name: "max_age", Type: check.TypeDuration, Min: 60, Max: century, Help: "For m05, m16 and m20: the oldest that the last patch (default 744h), the last setting of the clock where it is known (default 192h) or the newest backup (default 24h) may be."},
-		{Name: "fail_age", Type: check.TypeDuration, Min: 60, Max: century, Help: "For m05 and m20: between max_age and this the control is met in part; default max_age."},
+		{Name: "max_age", Type: check.TypeDuration, Min: 60, Max: century, Help: "For m02, m05, m16 and m20: the oldest that the signatures (default 72h), the last patch (default 744h), the last setting of the clock where it is known (default 192h) or the newest backup (default 24h) may be."},
+		{Name: "fail_age", Type: check.TypeDuration, Min: 60, Max: century, Help: "For m02, m05 and m20: between max_age and this the control is met in part; default max_age, and 168h for m02."},
 		{Name: "allowed_ports", Type: check.TypeStrings, Max: 256,
 			Help: `For m07: what may listen on addresses other than loopback: 22, 53/udp, 5000-5010/tcp; a number alone is TCP and UDP. Required; [] for none.`},
 		{Name: "max_count", Type: check.TypeInt, Min: 0, Max: 10000, Unit: "accounts", Help: "For m10: the most accounts that may administer, root or the built-in one among them; default 2."},
@@ -50,6 +55,13 @@ func options() []check.Option {
 		{Name: "domains", Type: check.TypeStrings, Max: 64, Help: "For m21: names that the hosts file must not set, with everything below them; default gov.vn."},
 		{Name: "allowed_hosts", Type: check.TypeStrings, Max: 256, Help: "For m21: names below domains that it may set, each alone or with its address: mc.tuky.gov.vn or mc.tuky.gov.vn=10.1.2.3."},
 		{Name: "sha256", Type: check.TypeString, Help: "For m21: the SHA-256 of the hosts file as it should be, in hex."},
+		{Name: "programs", Type: check.TypeStrings, Max: 64, Help: "For m01 on Linux: names of further processes that guard the machine against malware, as the kernel keeps them (15 letters)."},
+		{Name: "os_ends", Type: check.TypeStrings, Max: 256, Help: "For m06: the last day on which each operating system is supported: debian 12=2028-06-30, windows 19045=2025-10-14, or narrower with its edition."},
+		{Name: "warn_days", Type: check.TypeInt, Min: 0, Max: 3650, Unit: "days", Help: "For m06: the control is met in part when support ends within this time; default 90."},
+		{Name: "allowed_remote", Type: check.TypeStrings, Max: 64, Help: "For m09: programs that may control this machine from elsewhere: processes on Linux, services on Windows, rdp for Remote Desktop."},
+		{Name: "ssh_password", Type: check.TypeBool, Help: "For m09 on Linux: whether SSH may let people in by password alone; default false. root never."},
+		{Name: "required", Type: check.TypeBool, Help: "For m15: whether the system's disk must be encrypted; default false, which reports."},
+		{Name: "min_age", Type: check.TypeDuration, Min: 3600, Max: century, Help: "For m17: how far back the log must reach; default 720h, and 2160h suits systems of level 3."},
 		{Name: "resolvers", Type: check.TypeStrings, Max: 64, Help: "For m21: the addresses of the resolvers that this machine may use; without it they are only counted."},
 	}
 }
@@ -60,9 +72,19 @@ func users(option string) []string {
 	case "proof":
 		return []string{hostFirewall}
 	case "max_age":
-		return []string{patchAge, timeSync, backupAge}
+		return []string{signatureAge, patchAge, timeSync, backupAge}
 	case "fail_age":
-		return []string{patchAge, backupAge}
+		return []string{signatureAge, patchAge, backupAge}
+	case "programs":
+		return []string{antiMalware}
+	case "os_ends", "warn_days":
+		return []string{systemSupport}
+	case "allowed_remote", "ssh_password":
+		return []string{remoteControl}
+	case "required":
+		return []string{diskEncryption}
+	case "min_age":
+		return []string{securityLog}
 	case "allowed_ports":
 		return []string{listeningPorts}
 	case "max_count", "sudoers", "passwordless":
@@ -103,6 +125,14 @@ type limits struct {
 	allowed         []allowedHost
 	sha256          string
 	resolvers       []string
+
+	programs    []string
+	ends        map[string]time.Time // the last day of support, by system
+	warn        time.Duration
+	remote      []string // in lower case
+	sshPassword bool
+	required    bool
+	minAge      time.Duration
 }
 
 // An allowedHost may stand in the hosts file. Without an address any will do.
@@ -123,7 +153,12 @@ func readLimits(o check.Options, id string) (limits, error) {
 		path: o.String("path"), data: o.String("data_path"), minBytes: 1, domains: []string{"gov.vn"},
 		passwordless: o.Bool("passwordless"),
 	}
+	if err := l.readUpkeep(o); err != nil {
+		return limits{}, err
+	}
 	switch id {
+	case signatureAge:
+		l.maxAge = patternsMaxAge
 	case timeSync:
 		l.maxAge = clockMaxAge
 	case backupAge:
@@ -136,6 +171,9 @@ func readLimits(o check.Options, id string) (limits, error) {
 		l.maxAge = o.Duration("max_age")
 	}
 	l.failAge = l.maxAge
+	if id == signatureAge {
+		l.failAge = max(l.maxAge, patternsFailAge)
+	}
 	if o.Has("fail_age") {
 		if l.failAge = o.Duration("fail_age"); l.failAge < l.maxAge {
 			return limits{}, fmt.Errorf("option \"fail_age\": %v is below max_age %v: write at least that", l.failAge, l.maxAge)
@@ -160,6 +198,18 @@ func readLimits(o check.Options, id string) (limits, error) {
 		return limits{}, err
 	}
 	return l, l.readNames(o)
+}
+
+// readUpkeep reads the limits of the controls of what runs on a machine and how it is kept.
+func (l *limits) readUpkeep(o check.Options) error {
+	l.programs, l.sshPassword, l.required, l.minAge = o.Strings("programs"), o.Bool("ssh_password"), o.Bool("required"), logsMinAge
+	if o.Has("min_age") {
+		l.minAge = o.Duration("min_age")
+	}
+	for _, s := range o.Strings("allowed_remote") {
+		l.remote = append(l.remote, strings.ToLower(strings.TrimSpace(s)))
+	}
+	return l.readEnds(o)
 }
 
 func (l *limits) readPorts(o check.Options) error {

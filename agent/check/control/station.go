@@ -43,6 +43,7 @@ func (s station) system() system {
 		firewall: s.firewall, patches: s.patches, listeners: s.listeners, accounts: s.accounts, clock: s.clock,
 		backups: s.backups, hosts: s.hosts,
 		resolvers: func(context.Context) ([]string, error) { return s.nameServers() },
+		release:   s.release, oldProtocols: s.oldProtocols, remotes: s.remotes,
 	}
 }
 

@@ -22,6 +22,14 @@ type system struct {
 	backups   func(ctx context.Context, path, data string) (backups, error)
 	hosts     func(ctx context.Context, watched []string) (hosts, error)
 	resolvers func(ctx context.Context) ([]string, error)
+
+	protection   func(ctx context.Context, more []string) (protection, error)
+	patterns     func(ctx context.Context) (time.Time, error)
+	release      func(ctx context.Context) (release, error)
+	oldProtocols func(ctx context.Context) (oldProtocols, error)
+	remotes      func(ctx context.Context) (remotes, error)
+	encryption   func(ctx context.Context) (bool, error)
+	logs         func(ctx context.Context) (logs, error)
 }
 
 // measure binds a control to its reader, its limits and its judgement.
@@ -47,10 +55,32 @@ func (s system) measure(id string, l limits, now func() time.Time) measure {
 		}
 		return reading(func(ctx context.Context) (backups, error) { return s.backups(ctx, l.path, l.data) }, s.backups != nil,
 			func(v backups) check.Result { return judgeBackups(v, l, now()) })
-	default:
+	case hostsFile:
 		return reading(func(ctx context.Context) (names, error) { return s.names(ctx, l) }, s.hosts != nil,
 			func(v names) check.Result { return judgeNames(v, l) })
 	}
+	return s.measureUpkeep(id, l, now)
+}
+
+// measureUpkeep is measure for the controls of what runs on a machine and how it is kept.
+func (s system) measureUpkeep(id string, l limits, now func() time.Time) measure {
+	switch id {
+	case antiMalware:
+		return reading(func(ctx context.Context) (protection, error) { return s.protection(ctx, l.programs) }, s.protection != nil, judgeProtection)
+	case signatureAge:
+		return reading(s.patterns, s.patterns != nil, func(v time.Time) check.Result { return judgePatterns(v, l, now()) })
+	case systemSupport:
+		return reading(s.release, s.release != nil, func(v release) check.Result { return judgeRelease(v, l, now()) })
+	case oldServices:
+		return reading(s.oldProtocols, s.oldProtocols != nil, judgeOldProtocols)
+	case remoteControl:
+		return reading(s.remotes, s.remotes != nil, func(v remotes) check.Result { return judgeRemotes(v, l) })
+	case diskEncryption:
+		return reading(s.encryption, s.encryption != nil, func(v bool) check.Result { return judgeEncryption(v, l) })
+	case securityLog:
+		return reading(s.logs, s.logs != nil, func(v logs) check.Result { return judgeLogs(v, l, now()) })
+	}
+	return fixed(check.Internal, "control "+id+" has no reader")
 }
 
 // reading makes a measure of a reader and a judgement. available is false when there is no reader here.
