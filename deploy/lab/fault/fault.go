@@ -100,7 +100,7 @@ func All() []Fault {
 		{Name: "tsa-clock", Title: Text{"Đồng hồ của dịch vụ dấu thời gian sai", "the time-stamping service's clock is wrong"}, Cause: Signature, Owner: "bcy", Hurts: []string{"kyso_usb"}},
 		{Name: "tsa-dead", Title: Text{"Dịch vụ dấu thời gian ngừng", "the time-stamping service is dead"}, Cause: Signature, Owner: "bcy", Component: "kyso_usb", Hurts: []string{"kyso_usb"}, Down: true},
 		{Name: "printer-off", Title: Text{"Máy in mạng của xã tắt", "a commune's network printer is off"}, Cause: LAN, Scope: OneUnit, Owner: "don_vi", Component: "may_in", Hurts: []string{"may_in"}, Down: true},
-		{Name: "pc-clock", Title: Text{"Đồng hồ một máy lệch 5 phút", "one PC's clock is 5 min off"}, Cause: PC, Scope: OneUnit, Owner: "don_vi"},
+		{Name: "pc-clock", Title: Text{"Đồng hồ một máy lệch 5 phút", "one PC's clock is 5 min off"}, Cause: PC, Scope: OneUnit, Owner: "don_vi", Hurts: []string{"*"}},
 		{Name: "pc-off", Title: Text{"Máy của xã được tắt đúng cách", "a commune's PC is switched off cleanly"}, Cause: PC, Scope: OneUnit, Owner: "don_vi", Hurts: []string{"*"}},
 		{Name: "power-cut", Title: Text{"Mất điện ở xã", "power cut at a commune"}, Cause: PC, Scope: OneUnit, Owner: "don_vi", Component: TheLine, Hurts: []string{"*"}},
 		{Name: "disk-full", Title: Text{"Đầy ổ đĩa trên máy của xã", "a commune's PC has a full disk"}, Cause: PC, Scope: OneUnit, Owner: "don_vi", Hurts: []string{"pc"}},
