@@ -81,12 +81,7 @@ func (l *Life) apply(e Event) error {
 }
 
 func (c Class) known() bool {
-	for _, k := range Classes() {
-		if c == k {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(Classes(), c)
 }
 
 // A Duty is a report that the law asks for of one incident.

@@ -66,6 +66,7 @@ func All() []Fault {
 		return Fault{Name: name, Title: Text{vi, en}, Cause: cause, Owner: owner, Component: service, Hurts: []string{service}, Down: true}
 	}
 	names := []string{"dns_local", "cong_h", "cong_x", "dvc_t", "dvc_q", "thanhtoan", "tthc"}
+	whole := append(slices.Clone(names), "mail", "thu_tinh") // letters go by name, too
 	fs := []Fault{
 		web("portal-stopped", "cong_h", "Cổng TTĐT huyện: tiến trình dừng", "district portal: process stopped", Portal, "tinh"),
 		web("portal-maintenance", "cong_h", "Cổng TTĐT huyện: hiện \"đang bảo trì\", mã 200", "district portal: \"under maintenance\" with status 200", Portal, "tinh"),
@@ -86,10 +87,10 @@ func All() []Fault {
 		{Name: "line-delay", Title: Text{"Đường Internet của xã trễ 800 ms", "a commune's Internet line is 800 ms late"}, Cause: Line, Scope: OneUnit, Owner: "nha_mang", Hurts: []string{"inet", "inet_cl"}},
 		{Name: "mtu-black-hole", Title: Text{"Gói lớn biến mất trên đường Internet của xã (MTU)", "large packets vanish on a commune's Internet line (MTU black hole)"}, Cause: Line, Scope: OneUnit, Owner: "nha_mang", Component: TheLine, Hurts: []string{"cong_h", "cong_x", "dvc_t", "dvc_q", "thanhtoan", "tthc"}, Down: true},
 		{Name: "captive-portal", Title: Text{"Trang đăng nhập Wi-Fi chặn web của xã (captive portal)", "a captive portal stands before a commune's web"}, Cause: LAN, Scope: OneUnit, Owner: "don_vi", Component: TheLine, Hurts: []string{"cong_h", "cong_x", "dvc_t", "dvc_q", "thanhtoan", "tthc"}, Down: true},
-		{Name: "resolver-dead", Title: Text{"Máy phân giải tên miền ngừng", "the resolver is dead"}, Cause: Names, Owner: "tinh", Component: "dns_local", Hurts: names, Down: true},
+		{Name: "resolver-dead", Title: Text{"Máy phân giải tên miền ngừng", "the resolver is dead"}, Cause: Names, Owner: "tinh", Component: "dns_local", Hurts: whole, Down: true},
 		{Name: "resolver-lies", Title: Text{"Máy phân giải tên miền trả lời sai", "the resolver lies"}, Cause: Names, Owner: "tinh", Component: "dns_local", Hurts: names, Down: true},
-		{Name: "zone-servfail", Title: Text{"Vùng tên miền của huyện trả SERVFAIL", "the district's zone is SERVFAIL"}, Cause: Names, Owner: "tinh", Component: "dns_local", Hurts: []string{"dns_local", "cong_h", "cong_x"}, Down: true},
-		{Name: "dnssec-bogus", Title: Text{"Chữ ký DNSSEC của vùng huyện sai", "the district's zone is DNSSEC bogus"}, Cause: Names, Owner: "tinh", Component: "dns_local", Hurts: []string{"dns_local", "cong_h", "cong_x"}, Down: true},
+		{Name: "zone-servfail", Title: Text{"Vùng tên miền của huyện trả SERVFAIL", "the district's zone is SERVFAIL"}, Cause: Names, Owner: "tinh", Component: "dns_local", Hurts: []string{"dns_local", "cong_h", "cong_x", "mail"}, Down: true},
+		{Name: "dnssec-bogus", Title: Text{"Chữ ký DNSSEC của vùng huyện sai", "the district's zone is DNSSEC bogus"}, Cause: Names, Owner: "tinh", Component: "dns_local", Hurts: []string{"dns_local", "cong_h", "cong_x", "mail"}, Down: true},
 		{Name: "mail-queue-stuck", Title: Text{"Thư kẹt trong hàng đợi", "mail stays in the queue"}, Cause: Mail, Owner: "tinh", Component: "mail", Hurts: []string{"mail"}, Down: true},
 		{Name: "imap-refuses", Title: Text{"Máy chủ IMAP từ chối", "IMAP refuses"}, Cause: Mail, Owner: "tinh", Component: "mail", Hurts: []string{"mail"}, Down: true},
 		// Letters still go; that they go unencrypted is starttls_missing, which degrades and takes nothing down.
