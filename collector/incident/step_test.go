@@ -2,6 +2,8 @@ package incident
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -60,7 +62,8 @@ func (w *world) slot(told string) {
 		w.since[name] = s
 	}
 	var all []verdict.Standing
-	for name, s := range w.since {
+	for _, name := range slices.Sorted(maps.Keys(w.since)) {
+		s := w.since[name]
 		if s.Reason != check.Silent {
 			s.Last = w.now
 		}
@@ -242,7 +245,7 @@ func TestDependencyExplains(t *testing.T) {
 	w.slot("")
 	w.slot("web=up:ok")
 	w.slot("")
-	w.want("2 opened service-login timeout first", "5 opened service-web http_status first", "5 closed service-login ok recovered",
+	w.want("2 opened service-login timeout first", "5 closed service-login ok recovered", "5 opened service-web http_status first",
 		"7 closed service-web ok recovered")
 }
 
