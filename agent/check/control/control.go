@@ -29,6 +29,7 @@ const (
 	securityLog    = "m17"
 	backupAge      = "m20"
 	hostsFile      = "m21"
+	addedTrust     = "m22"
 )
 
 // A measure reads what one control needs and judges it.
@@ -71,6 +72,7 @@ func allTitles() []title {
 		{securityLog, "reach of the log"},
 		{backupAge, "age and place of the backup"},
 		{hostsFile, "hosts file and resolvers"},
+		{addedTrust, "added root certificates and proxies"},
 	}
 }
 

@@ -62,6 +62,8 @@ func options() []check.Option {
 		{Name: "ssh_password", Type: check.TypeBool, Help: "For m09 on Linux: whether SSH may let people in by password alone; default false. root never."},
 		{Name: "required", Type: check.TypeBool, Help: "For m15: whether the system's disk must be encrypted; default false, which reports."},
 		{Name: "min_age", Type: check.TypeDuration, Min: 3600, Max: century, Help: "For m17: how far back the log must reach; default 720h, and 2160h suits systems of level 3."},
+		{Name: "allowed_roots", Type: check.TypeStrings, Max: 64, Help: "For m22: SHA-256 of root certificates that may be added to this machine, in hex."},
+		{Name: "allowed_proxies", Type: check.TypeStrings, Max: 64, Help: "For m22: hosts of proxies that all programs of this machine may be told to use."},
 		{Name: "resolvers", Type: check.TypeStrings, Max: 64, Help: "For m21: the addresses of the resolvers that this machine may use; without it they are only counted."},
 	}
 }
@@ -83,6 +85,8 @@ func users(option string) []string {
 		return []string{remoteControl}
 	case "required":
 		return []string{diskEncryption}
+	case "allowed_roots", "allowed_proxies":
+		return []string{addedTrust}
 	case "min_age":
 		return []string{securityLog}
 	case "allowed_ports":
@@ -133,6 +137,8 @@ type limits struct {
 	sshPassword bool
 	required    bool
 	minAge      time.Duration
+	roots       []string // SHA-256 in hex
+	proxies     []string // hosts in lower case
 }
 
 // An allowedHost may stand in the hosts file. Without an address any will do.
@@ -208,6 +214,9 @@ func (l *limits) readUpkeep(o check.Options) error {
 	}
 	for _, s := range o.Strings("allowed_remote") {
 		l.remote = append(l.remote, strings.ToLower(strings.TrimSpace(s)))
+	}
+	if err := l.readTrust(o); err != nil {
+		return err
 	}
 	return l.readEnds(o)
 }

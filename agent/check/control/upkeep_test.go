@@ -1,7 +1,10 @@
 package control
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -229,6 +232,37 @@ func TestLogs(t *testing.T) {
 		{"others do not count", written(map[string]float64{"dpkg.log": 0.01, "dpkg.log.1": 90}), nil, check.ControlFail, "no log", nil},
 		{"hidden", guarded{treeWith(t, now), []string{dir}}, nil, check.NoPermission, "", nil},
 	})
+}
+
+func TestTrust(t *testing.T) {
+	root := func(name, body string) file {
+		return file{name, "-----BEGIN CERTIFICATE-----\n" + base64.StdEncoding.EncodeToString([]byte(body)) + "\n-----END CERTIFICATE-----\n"}
+	}
+	sum := sha256.Sum256([]byte("ours"))
+	ours := strings.ToUpper(hex.EncodeToString(sum[:]))
+	const dir = "usr/local/share/ca-certificates/"
+	n := func(added, odd, proxies, oddProxies float64) map[string]float64 {
+		return map[string]float64{"added_roots_count": added, "unexpected_roots_count": odd, "proxies_count": proxies, "unexpected_proxies_count": oddProxies}
+	}
+	allowed := check.Options{"allowed_roots": []string{ours[:2] + ":" + ours[2:]}, "allowed_proxies": []string{"Proxy.tuky.gov.vn"}}
+	proxy := file{"etc/environment", "PATH=/bin\nexport https_proxy=\"http://proxy.tuky.gov.vn:3128/\"\nHTTP_PROXY=proxy.tuky.gov.vn:3128\nno_proxy=localhost\n"}
+	runUpkeep(t, "m22", []upkeepTest{
+		{"nobody", treeWith(t), nil, check.OK, "", n(0, 0, 0, 0)},
+		{"a root", treeWith(t, root(dir+"ours.crt", "ours")), nil, check.ControlFail, "1 root certificates", n(1, 1, 0, 0)},
+		{"a root that is allowed", treeWith(t, root(dir+"ours.crt", "ours")), allowed, check.OK, "", n(1, 0, 0, 0)},
+		{"another beside it, further down", treeWith(t, root(dir+"ours.crt", "ours"), root(dir+"a/b.crt", "theirs")), allowed, check.ControlFail, "1 root certificates", n(2, 1, 0, 0)},
+		{"two in one file", treeWith(t, file{dir + "x.crt", root("", "ours").text + root("", "theirs").text}), allowed, check.ControlFail, "", n(2, 1, 0, 0)},
+		{"of Red Hat", treeWith(t, root("etc/pki/ca-trust/source/anchors/x.pem", "theirs")), nil, check.ControlFail, "", n(1, 1, 0, 0)},
+		{"what is no certificate", treeWith(t, file{dir + "x.crt", "DER"}), nil, check.ControlFail, "cannot be read", n(0, 0, 0, 0)},
+		{"a note", treeWith(t, file{dir + "README", "roots stand here"}), nil, check.OK, "", nil},
+		{"a proxy", treeWith(t, proxy), nil, check.ControlFail, "1 proxies", n(0, 0, 1, 1)},
+		{"a proxy that is allowed", treeWith(t, proxy), allowed, check.OK, "", n(0, 0, 1, 0)},
+		{"hidden", guarded{treeWith(t, root(dir+"x.crt", "ours")), []string{dir + "x.crt"}}, nil, check.NoPermission, "", nil},
+		{"a file of 2 MB", treeWith(t, file{dir + "x.crt", strings.Repeat("x", 2<<20)}), nil, check.NotSupported, "", nil},
+	})
+	if _, err := newControl(check.Options{"id": "m22", "allowed_roots": []string{"ab"}}, system{}, time.Now); err == nil || !strings.HasPrefix(err.Error(), `option "allowed_roots"`) {
+		t.Errorf("a hash that is none: %v", err)
+	}
 }
 
 // What Windows keeps in its registry, over the recording of a good machine.

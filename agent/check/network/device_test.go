@@ -530,6 +530,7 @@ func FuzzPrinter(f *testing.F) {
 	request := ippRequest(7, "ipp://may-in.test/ipp/print")
 	f.Add(ippAnswer(0, request, stopped, because("media-empty-error"), [3]string{"\x44", "", "door-open"}, accepting, twelveJobs))
 	f.Add(ippAnswer(0x0503, request))
+	f.Add(ippAnswer(0, request, slices.Repeat([][3]string{because("door-open"), idle}, 2*maxReasons)...))
 	f.Add([]byte{1, 1, 0, 0, 0, 0, 0, 7, 4, 0x44, 0xff, 0xff, 3})
 	f.Add(request)
 	f.Fuzz(func(t *testing.T, b []byte) {
