@@ -24,6 +24,7 @@ const (
 	oldServices    = "m08"
 	remoteControl  = "m09"
 	administrators = "m10"
+	passwordRules  = "m12"
 	diskEncryption = "m15"
 	timeSync       = "m16"
 	securityLog    = "m17"
@@ -67,6 +68,7 @@ func allTitles() []title {
 		{oldServices, "Telnet, FTP, SMBv1, LLMNR"},
 		{remoteControl, "control from elsewhere"},
 		{administrators, "administrators"},
+		{passwordRules, "length and age of passwords"},
 		{diskEncryption, "disk encryption"},
 		{timeSync, "time synchronisation"},
 		{securityLog, "reach of the log"},

@@ -27,6 +27,8 @@ const (
 	patternsFailAge = 7 * day
 	supportWarn     = 90 * day
 	logsMinAge      = 30 * day
+	passwordMaxAge  = 62 * day
+	passwordLetters = 14
 )
 
 // Values of the option proof.
@@ -41,7 +43,7 @@ func options() []check.Option {
 		{Name: "id", Type: check.TypeString, Required: true, Enum: ids(), Help: "The control, as the catalogue of the law set calls it."},
 		{Name: "proof", Type: check.TypeString, Enum: []string{proofConfiguration, proofRules},
 			Help: "For m04: whether a firewall that is configured and started with the system is enough where the rules in force may not be read (configuration, the default), or only the rules themselves are (rules)."},
-		{Name: "max_age", Type: check.TypeDuration, Min: 60, Max: century, Help: "For m02, m05, m16 and m20: the oldest that the signatures (default 72h), the last patch (default 744h), the last setting of the clock where it is known (default 192h) or the newest backup (default 24h) may be."},
+		{Name: "max_age", Type: check.TypeDuration, Min: 60, Max: century, Help: "For m02, m05, m12, m16 and m20: the oldest that the signatures (default 72h), the last patch (default 744h), an administrator's password (default 1488h), the last setting of the clock where it is known (default 192h) or the newest backup (default 24h) may be."},
 		{Name: "fail_age", Type: check.TypeDuration, Min: 60, Max: century, Help: "For m02, m05 and m20: between max_age and this the control is met in part; default max_age, and 168h for m02."},
 		{Name: "allowed_ports", Type: check.TypeStrings, Max: 256,
 			Help: `For m07: what may listen on addresses other than loopback: 22, 53/udp, 5000-5010/tcp; a number alone is TCP and UDP. Required; [] for none.`},
@@ -64,6 +66,7 @@ func options() []check.Option {
 		{Name: "min_age", Type: check.TypeDuration, Min: 3600, Max: century, Help: "For m17: how far back the log must reach; default 720h, and 2160h suits systems of level 3."},
 		{Name: "allowed_roots", Type: check.TypeStrings, Max: 64, Help: "For m22: SHA-256 of root certificates that may be added to this machine, in hex."},
 		{Name: "allowed_proxies", Type: check.TypeStrings, Max: 64, Help: "For m22: hosts of proxies that all programs of this machine may be told to use."},
+		{Name: "min_length", Type: check.TypeInt, Min: 1, Max: 128, Unit: "letters", Help: "For m12: the shortest password that may be taken; default 14, and 8 where another proof of who someone is comes on top."},
 		{Name: "resolvers", Type: check.TypeStrings, Max: 64, Help: "For m21: the addresses of the resolvers that this machine may use; without it they are only counted."},
 	}
 }
@@ -74,7 +77,7 @@ func users(option string) []string {
 	case "proof":
 		return []string{hostFirewall}
 	case "max_age":
-		return []string{signatureAge, patchAge, timeSync, backupAge}
+		return []string{signatureAge, patchAge, passwordRules, timeSync, backupAge}
 	case "fail_age":
 		return []string{signatureAge, patchAge, backupAge}
 	case "programs":
@@ -87,6 +90,8 @@ func users(option string) []string {
 		return []string{diskEncryption}
 	case "allowed_roots", "allowed_proxies":
 		return []string{addedTrust}
+	case "min_length":
+		return []string{passwordRules}
 	case "min_age":
 		return []string{securityLog}
 	case "allowed_ports":
@@ -137,6 +142,7 @@ type limits struct {
 	sshPassword bool
 	required    bool
 	minAge      time.Duration
+	minLength   int
 	roots       []string // SHA-256 in hex
 	proxies     []string // hosts in lower case
 }
@@ -165,6 +171,8 @@ func readLimits(o check.Options, id string) (limits, error) {
 	switch id {
 	case signatureAge:
 		l.maxAge = patternsMaxAge
+	case passwordRules:
+		l.maxAge = passwordMaxAge
 	case timeSync:
 		l.maxAge = clockMaxAge
 	case backupAge:
@@ -209,6 +217,10 @@ func readLimits(o check.Options, id string) (limits, error) {
 // readUpkeep reads the limits of the controls of what runs on a machine and how it is kept.
 func (l *limits) readUpkeep(o check.Options) error {
 	l.programs, l.sshPassword, l.required, l.minAge = o.Strings("programs"), o.Bool("ssh_password"), o.Bool("required"), logsMinAge
+	l.minLength = passwordLetters
+	if o.Has("min_length") {
+		l.minLength = int(o.Int("min_length"))
+	}
 	if o.Has("min_age") {
 		l.minAge = o.Duration("min_age")
 	}

@@ -31,6 +31,7 @@ type system struct {
 	encryption   func(ctx context.Context) (bool, error)
 	logs         func(ctx context.Context) (logs, error)
 	trust        func(ctx context.Context) (trust, error)
+	passwords    func(ctx context.Context) (passwords, error)
 }
 
 // measure binds a control to its reader, its limits and its judgement.
@@ -80,6 +81,8 @@ func (s system) measureUpkeep(id string, l limits, now func() time.Time) measure
 		return reading(s.encryption, s.encryption != nil, func(v bool) check.Result { return judgeEncryption(v, l) })
 	case securityLog:
 		return reading(s.logs, s.logs != nil, func(v logs) check.Result { return judgeLogs(v, l, now()) })
+	case passwordRules:
+		return reading(s.passwords, s.passwords != nil, func(v passwords) check.Result { return judgePasswords(v, l, now()) })
 	case addedTrust:
 		return reading(s.trust, s.trust != nil, func(v trust) check.Result { return judgeTrust(v, l) })
 	}

@@ -28,7 +28,7 @@ func (t tree) system() system {
 		firewall: t.firewall, patches: t.patches, listeners: t.listeners, accounts: t.accounts, clock: t.clock,
 		backups: t.backups, hosts: t.hosts, resolvers: t.resolvers,
 		protection: t.protection, patterns: t.patterns, release: t.release, oldProtocols: t.oldProtocols, remotes: t.remotes,
-		encryption: t.encryption, logs: t.logs, trust: t.trust,
+		encryption: t.encryption, logs: t.logs, trust: t.trust, passwords: t.passwords,
 	}
 }
 

@@ -161,7 +161,7 @@ func TestRemotes(t *testing.T) {
 		{"root by password", treeWith(t, ssh("PermitRootLogin yes\n")), check.Options{"ssh_password": true}, check.ControlFail, "root", map[string]float64{"ssh_root_code": 1}},
 		{"root by key", treeWith(t, ssh("PermitRootLogin yes\n"+keys)), nil, check.OK, "", nil},
 		{"the first word holds", treeWith(t, ssh("permitrootlogin=no\nPermitRootLogin yes\n"+keys)), nil, check.OK, "", nil},
-		{"for some only", treeWith(t, ssh(keys+"Match User x\nPasswordAuthentication yes\n")), nil, check.OK, "", nil},
+		{"for some only", treeWith(t, ssh("Match User x\n"+keys)), nil, check.ControlPartial, "", nil},
 		{"in a file that it includes", treeWith(t, ssh("Include /etc/ssh/sshd_config.d/*.conf\n"+keys), file{"etc/ssh/sshd_config.d/10-x.conf", "PasswordAuthentication yes\nPermitRootLogin yes\n"}), nil, check.ControlFail, "root", nil},
 		{"in one that it does not", treeWith(t, ssh("Include sshd_config.d/*.conf\n"+keys), file{"etc/ssh/sshd_config.d/10-x.bak", "PermitRootLogin yes\nPasswordAuthentication yes\n"}), nil, check.OK, "", nil},
 		{"files in a ring", treeWith(t, ssh("Include /etc/ssh/sshd_config\n")), nil, check.NotSupported, "SSH", nil},
@@ -224,13 +224,42 @@ func TestLogs(t *testing.T) {
 		{"only of people", treeWith(t, kept("user-1000.journal", 40, 0.01)), nil, check.ControlFail, "no log is kept", nil},
 		{"silent", treeWith(t, kept("system.journal", 40, 3)), nil, check.ControlFail, "for 3 days", nil},
 		{"in memory", treeWith(t, file{"run/log/journal/0123/system.journal", journalHead(ago(40), ago(0.01))}), nil, check.ControlFail, "memory", nil},
-		{"a file that is no journal", treeWith(t, now, file{dir + "/system@x.journal", strings.Repeat("x", 300)}), nil, check.ControlPartial, "2 days", nil},
+		{"a file that is no journal", treeWith(t, now, file{dir + "/system@x.journal", "x" + journalHead(ago(40), ago(1))[1:]}), nil, check.ControlPartial, "2 days", nil},
 		{"one that has only been begun", treeWith(t, now, file{dir + "/system@x.journal", "LPKSHHRH"}), nil, check.ControlPartial, "2 days", nil},
 		{"one that lies", treeWith(t, now, file{dir + "/system@x.journal", journalHead(time.Unix(0, 0), ago(0))}), nil, check.ControlPartial, "2 days", nil},
 		{"of a log daemon", written(map[string]float64{"auth.log": 0.01, "auth.log.1": 7, "auth.log.4.gz": 31}), nil, check.OK, "31 days", nil},
 		{"of another one", written(map[string]float64{"secure": 0.01, "secure-20261101": 22}), nil, check.ControlPartial, "22 days", nil},
 		{"others do not count", written(map[string]float64{"dpkg.log": 0.01, "dpkg.log.1": 90}), nil, check.ControlFail, "no log", nil},
 		{"hidden", guarded{treeWith(t, now), []string{dir}}, nil, check.NoPermission, "", nil},
+	})
+}
+
+func TestPasswords(t *testing.T) {
+	pam := func(module string) file {
+		return file{"etc/pam.d/common-password", "# new ones\npassword requisite " + module + "\npassword optional pam_gnome_keyring.so\n"}
+	}
+	long := pam("pam_pwquality.so retry=3 minlen=14")
+	shadow := func(hash string, d int) file {
+		return file{"etc/shadow", fmt.Sprintf("root:*:19000:0:99999:7:::\nnobody:$y$j9T$x:10000:0:99999:7:::\n%s:%s:%d:0:99999:7:::\n", "root", hash, int(testNow.Unix()/86400)-d)}
+	}
+	n := func(length, age float64) map[string]float64 {
+		return map[string]float64{"password_length_count": length, "age_s": age}
+	}
+	young := shadow("$y$j9T$x", 10)
+	runUpkeep(t, "m12", []upkeepTest{
+		{"good", treeWith(t, long, young), nil, check.OK, "14 letters", n(14, 10*86400+36000)},
+		{"old", treeWith(t, long, shadow("$y$j9T$x", 70)), nil, check.ControlPartial, "70 days", nil},
+		{"old, which is allowed", treeWith(t, long, shadow("$y$j9T$x", 70)), check.Options{"max_age": 90 * day}, check.OK, "", nil},
+		{"locked", treeWith(t, long, shadow("!$y$j9T$x", 70)), nil, check.OK, "", n(14, -1)},
+		{"none needed", treeWith(t, long, shadow("", 1)), nil, check.ControlFail, "1 administrators", map[string]float64{"empty_passwords_count": 1}},
+		{"short", treeWith(t, pam("pam_unix.so obscure yescrypt"), young), nil, check.ControlFail, "of 6 letters", n(6, 10*86400+36000)},
+		{"short, with a second proof", treeWith(t, pam("pam_pwquality.so"), young), check.Options{"min_length": int64(8)}, check.OK, "", n(8, 10*86400+36000)},
+		{"in the module's settings", treeWith(t, pam("pam_pwquality.so"), file{"etc/security/pwquality.conf", "# minlen = 8\nminlen = 16\n"}, young), nil, check.OK, "16 letters", nil},
+		{"in a later file of them", treeWith(t, pam("pam_pwquality.so"), file{"etc/security/pwquality.conf", "minlen = 16\n"}, file{"etc/security/pwquality.conf.d/1.conf", "minlen=9\n"}, young), nil, check.ControlFail, "of 9 letters", nil},
+		{"of Red Hat", treeWith(t, file{"etc/pam.d/system-auth", "password requisite pam_pwquality.so minlen=15\n"}, young), nil, check.OK, "", nil},
+		{"the ages are root's to read", guarded{treeWith(t, long, young), []string{"etc/shadow"}}, nil, check.NoPermission, "", n(14, -1)},
+		{"what is seen stands", guarded{treeWith(t, pam("pam_unix.so"), young), []string{"etc/shadow"}}, nil, check.ControlFail, "of 6", nil},
+		{"no rules", treeWith(t, young), nil, check.NotSupported, "", n(-1, -1)},
 	})
 }
 
