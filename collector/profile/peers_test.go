@@ -135,3 +135,19 @@ func TestNextPlan(t *testing.T) {
 		t.Errorf("on Monday: %s", got)
 	}
 }
+
+// Two machines with one mailbox count as one peer, and none sends to its own.
+func TestPeersWithOneMailbox(t *testing.T) {
+	p := looped(t, 4)
+	for i := range p.Parameters {
+		for j := range p.Parameters[i].Values {
+			v := &p.Parameters[i].Values[j]
+			if p.Parameters[i].ID == "box" && (v.Unit == "u02" || v.Unit == "u03") {
+				v.Value = map[string]string{"u02": box(1), "u03": box(0)}[v.Unit]
+			}
+		}
+	}
+	if got := peersOf(t, p, "l-00", on(t, "2024-06-05")); !slices.Equal(got, []string{box(1)}) {
+		t.Errorf("got %v, want %s alone", got, box(1))
+	}
+}
