@@ -42,7 +42,7 @@ func TestACarriersFaultIsOneIncident(t *testing.T) {
 	}
 	open := w.book.Open()
 	if len(open) != 1 || len(open[0].Joined) != 2 || open[0].Cause.Kind != verdict.OfCarrier || open[0].Cause.Owner != "nha_mang" {
-		t.Fatalf("open: %+v", open)
+		t.Fatalf("%d open, the first of cause %q with %d joined", len(open), open[0].Cause.Kind, len(open[0].Joined))
 	}
 	w.slot(fmt.Sprintf(all, up, "down:timeout", "down:timeout"))
 	w.slot("")
@@ -93,7 +93,7 @@ func TestWhatJoinsAnIncidentOpensNone(t *testing.T) {
 		t.Error("it joins twice")
 	}
 	if open := b.Open(); len(open) != 1 || !slices.Equal(open[0].Units, []string{"a", "b"}) {
-		t.Errorf("open: %+v", open)
+		t.Errorf("%d open", len(open))
 	}
 	if err := b.Apply(Event{Incident: "x", What: Closed, At: start, Component: line("a")}); err != nil {
 		t.Fatal(err)
