@@ -42,7 +42,7 @@ func TestACarriersFaultIsOneIncident(t *testing.T) {
 	}
 	open := w.book.Open()
 	if len(open) != 1 || len(open[0].Joined) != 2 || open[0].Cause.Kind != verdict.OfCarrier || open[0].Cause.Owner != "nha_mang" {
-		t.Fatalf("%d open, the first of cause %q with %d joined", len(open), open[0].Cause.Kind, len(open[0].Joined))
+		t.Fatalf("%d are open, want one, joined by two, of cause carrier: %.300v", len(open), w.log)
 	}
 	w.slot(fmt.Sprintf(all, up, "down:timeout", "down:timeout"))
 	w.slot("")
