@@ -112,7 +112,7 @@ func (b *mailboxView) search() ([]uint64, *reach.Fault) {
 		if r.word != "SEARCH" {
 			continue
 		}
-		for _, w := range strings.Fields(r.rest) {
+		for w := range strings.FieldsSeq(r.rest) {
 			uid, err := strconv.ParseUint(w, 10, 32)
 			if err != nil || uid == 0 {
 				return nil, reach.Failf(check.Protocol, "SEARCH: %s is no number of a letter", told(w))
