@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -14,12 +15,15 @@ import (
 	"testing"
 	"time"
 
+	"egovmon/agent/check"
 	"egovmon/agent/check/kinds"
 	"egovmon/agent/daemon"
 	"egovmon/agent/host"
 	"egovmon/agent/journal"
 	"egovmon/agent/push"
 	"egovmon/collector/evidence"
+	"egovmon/collector/history/index"
+	"egovmon/collector/intake"
 	"egovmon/exporter"
 )
 
@@ -435,9 +439,51 @@ func TestRebuildCheck(t *testing.T) {
 	if err := errors.Join(err1, x.Close()); err != nil {
 		t.Fatal(err)
 	}
-	if _, errs := says(t, exitFailed, "rebuild", "--data", dir, "--check"); !strings.Contains(errs, "line ") {
+	if _, errs := says(t, exitFailed, "rebuild", "--data", dir, "--check"); !strings.Contains(errs, "gone bad") {
 		t.Errorf("a history of which something is missing: %s", errs)
+	}
+	retell(t, dir)
+	if _, errs := says(t, exitFailed, "rebuild", "--data", dir, "--check"); !strings.Contains(errs, "line ") {
+		t.Errorf("a history that is whole and says something else: %s", errs)
 	}
 	says(t, exitDone, "rebuild", "--data", dir)
 	says(t, exitDone, "rebuild", "--data", dir, "--check")
+}
+
+// retell puts in place of a collector's history one that is whole, and in which one result is another.
+func retell(t *testing.T, dir string) {
+	t.Helper()
+	store, err := openEvidence(setup{dir: dir, log: slog.New(slog.DiscardHandler), now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	file := filepath.Join(dir, indexFile)
+	for _, name := range []string{file, file + "-wal", file + "-shm"} {
+		if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+	}
+	x, err := index.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer x.Close()
+	fold, err := intake.NewFold(kinds.Table(), store.Blob)
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := false
+	err = intake.Replay(t.Context(), store, fold, 0, func(a intake.Accepted) error {
+		b := historyBatch(a)
+		for _, e := range b.Events {
+			if o := e.Observation; o != nil && o.Reason == check.OK && !told {
+				o.Reason, told = check.Timeout, true
+			}
+		}
+		return x.Add(t.Context(), b)
+	})
+	if err != nil || !told {
+		t.Fatalf("told %v: %v", told, err)
+	}
 }
