@@ -53,7 +53,7 @@ func (d *Daemon) State() exporter.AgentState {
 	s := exporter.AgentState{
 		Build: d.o.Build, Runs: ss.Runs, Missed: ss.Missed, Running: ss.Running, Delay: delays(ss),
 		SpoolBatches: int64(js.Batches), SpoolBytes: js.Bytes, SpoolOldest: js.Oldest,
-		SpoolDropped:    map[check.Reason]int64{check.DataLost: int64(js.Lost)}, SpoolSpared: int64(js.Spared),
+		SpoolDropped: map[check.Reason]int64{check.DataLost: int64(js.Lost)}, SpoolSpared: int64(js.Spared),
 		PushRequests:    map[string]int64{},
 		PushLastSuccess: ps.LastSuccess, PushProblem: string(ps.Problem), CertNotAfter: id.TLS.Leaf.NotAfter, LogFailures: int64(ps.Refused),
 		LogLeaves: ps.Leaves, LogCheckpoint: ps.Seen,
