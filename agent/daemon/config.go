@@ -36,6 +36,8 @@ type Config struct {
 	// Proxy is the office's way out, where the collector is not reached without one. Default none: what the environment
 	// names is not taken.
 	Proxy ProxyConfig `yaml:"proxy"`
+	// Alarm says on this machine that the collector is gone.
+	Alarm AlarmConfig `yaml:"alarm"`
 }
 
 // A ProxyConfig names an HTTP proxy that opens connections by CONNECT.
@@ -105,7 +107,7 @@ const DefaultListen = "127.0.0.1:19100"
 
 // LoadConfig reads a configuration: the named file, or agent.yaml in the data folder, which may be missing.
 func LoadConfig(dir, file string) (Config, error) {
-	c := Config{Listen: DefaultListen}
+	c := Config{Listen: DefaultListen, Alarm: AlarmConfig{After: alarmAfter}}
 	path := file
 	if path == "" {
 		path = filepath.Join(dir, ConfigFile)
@@ -131,6 +133,9 @@ func LoadConfig(dir, file string) (Config, error) {
 		return c, fmt.Errorf("configuration: %w", err)
 	}
 	if _, err := c.Proxy.proxy(nil); err != nil {
+		return c, fmt.Errorf("configuration %s: %w", path, err)
+	}
+	if err := c.Alarm.check(); err != nil {
 		return c, fmt.Errorf("configuration %s: %w", path, err)
 	}
 	if c.WebConfig != "" && !filepath.IsAbs(c.WebConfig) {

@@ -247,6 +247,9 @@ func (d *Daemon) Run(ctx context.Context) error {
 	g.Go(func() error { return d.journal.Run(gctx) })
 	g.Go(func() error { return d.pusher.Run(gctx) })
 	g.Go(func() error { return d.renewals(gctx) })
+	if d.o.Config.Alarm.After > 0 { // not in the agent that the collector carries
+		g.Go(func() error { return d.watchCollector(gctx) })
+	}
 	if d.listen != nil {
 		g.Go(func() error { return serve(gctx, d.server, d.listen) })
 	}

@@ -131,6 +131,10 @@ var phrases = sync.OnceValue(func() map[string][2]string {
 		"access.pw.code":      {"Mã xác thực không đúng; kiểm tra giờ của điện thoại.", "The one-time code is wrong; check the clock of the phone."},
 		"access.pw.old":       {"Mật khẩu hiện tại không đúng.", "The present password is wrong."},
 
+		// what a machine says by itself
+		"alarm.gone":  {"Từ %s máy này không liên lạc được với máy chủ thu thập. Việc đo vẫn tiếp tục, không mất kết quả nào. Hãy báo Phòng Văn hóa và Thông tin bằng điện thoại.", "Since %s this machine has not reached the collector. Measuring goes on, and nothing is lost. Tell the Culture and Information Office by telephone."},
+		"alarm.never": {"Máy này chưa lần nào liên lạc được với máy chủ thu thập từ khi khởi động. Hãy chạy agent doctor và báo Phòng Văn hóa và Thông tin.", "This machine has not reached the collector since it started. Run agent doctor, and tell the Culture and Information Office."},
+		"alarm.back":  {"Máy này đã liên lạc lại được với máy chủ thu thập.", "The collector answers again."},
 		// people
 		"role.viewer":          {"Người xem", "Viewer"},
 		"role.officer":         {"Cán bộ", "Officer"},
