@@ -121,7 +121,15 @@ func runStatus(ctx context.Context, e env, args []string) int {
 	if link, err := c.Link(ctx); err == nil {
 		fmt.Fprintf(e.out, "Bảng theo dõi / board: %s\n", link)
 	}
+	e.links(st)
 	return exitDone
+}
+
+// links shows the pages beside the board.
+func (e env) links(st stage.Status) {
+	for _, l := range st.Links {
+		fmt.Fprintf(e.out, "%s: %s\n", l.Name, l.URL)
+	}
 }
 
 func openOf(b stage.Board) []stage.Incident {
@@ -154,6 +162,7 @@ func runMenu(ctx context.Context, e env, args []string) int {
 		return e.fail(exitFailed, "%v", err)
 	}
 	fmt.Fprintf(e.out, "\nMở trong trình duyệt / open in a browser:\n  %s\n\n", link)
+	e.links(st)
 	lines := make(chan string)
 	go func() {
 		defer close(lines)

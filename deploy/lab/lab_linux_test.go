@@ -5,8 +5,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -187,7 +190,7 @@ func TestLoopback(t *testing.T) {
 	dir := up(t, "--loopback")
 	c := control.Dial(dir)
 	st, err := c.Status(t.Context())
-	if err != nil || len(st.Units) != stage.LoopbackTowns+1 || !slices.Contains(st.Offered, "portal-defaced") || slices.Contains(st.Offered, "line-cut") {
+	if err != nil || len(st.Links) > 0 || len(st.Units) != stage.LoopbackTowns+1 || !slices.Contains(st.Offered, "portal-defaced") || slices.Contains(st.Offered, "line-cut") {
 		t.Fatalf("the status is %+v, %v", st, err)
 	}
 	if out, err := labProgram(t.Context(), t, "up", "--dir", dir, "--loopback").CombinedOutput(); err == nil || !strings.Contains(string(out), "running in "+dir+" already") {
@@ -204,6 +207,97 @@ func TestLoopback(t *testing.T) {
 		t.Fatal(err)
 	}
 	waitFor(t.Fatalf, c, "the portal is up", func(b stage.Board) bool { return shows(b, "cong_h", "", "up", "") })
+}
+
+// seriesOf asks a server of a lab's status for the series of a PromQL expression, each as its labels and its number.
+func seriesOf(c *control.Client, server, expr string) ([]string, error) {
+	st, err := c.Status(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	i := slices.IndexFunc(st.Links, func(l stage.Link) bool { return l.Name == server })
+	if i < 0 {
+		return nil, fmt.Errorf("this lab has no %s: %v", server, st.Links)
+	}
+	u, err := url.Parse(st.Links[i].URL)
+	if err != nil {
+		return nil, err
+	}
+	u.Path, u.RawQuery = "/api/v1/query", url.Values{"query": {expr}, "nocache": {"1"}}.Encode()
+	resp, err := http.Get(u.String())
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	var a struct {
+		Error string
+		Data  struct {
+			Result []struct {
+				Metric map[string]string
+				Value  [2]any
+			}
+		}
+	}
+	if err := json.NewDecoder(io.LimitReader(resp.Body, 16<<20)).Decode(&a); err != nil || a.Error != "" {
+		return nil, fmt.Errorf("%s: %s %.300s %w", expr, resp.Status, a.Error, err)
+	}
+	var out []string
+	for _, r := range a.Data.Result {
+		out = append(out, fmt.Sprint(r.Metric, " ", r.Value[1]))
+	}
+	return out, nil
+}
+
+// waitSeries asks until there is a series.
+func waitSeries(fail func(format string, args ...any), c *control.Client, server, expr string) {
+	var got []string
+	var err error
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
+		if got, err = seriesOf(c, server, expr); err == nil && len(got) > 0 {
+			return
+		}
+	}
+	fail("waited %s until %s has %s: %v", patience, server, expr, err)
+}
+
+// needSeries skips a test of what stands beside the collector only where a test asks for it.
+func needSeries(t *testing.T) {
+	t.Helper()
+	if err := servers.Require(servers.MetricsPrograms()...); err != nil {
+		t.Skip(err)
+	}
+}
+
+// TestSeries puts Prometheus, Alertmanager and VictoriaMetrics beside the collector: they have what it shows, and an alert of
+// the shipped rules comes out.
+func TestSeries(t *testing.T) {
+	t.Parallel()
+	needSeries(t)
+	dir := up(t, "--loopback", "--prometheus", "--communes", "1")
+	c := control.Dial(dir)
+	for _, q := range []struct{ server, expr string }{
+		{"Prometheus", `up{job="egovmon-collector"} == 1`},
+		{"Prometheus", `egovmon_service_state{service="cong_h",state="up",unit=""} == 1`},
+		{"Prometheus", `ALERTS{alertname="EgovWatchdog",alertstate="firing"}`},
+		{"Prometheus", `egovmon_check_success{job="",unit=~"xa-.*"} == 1`}, // by remote write
+		{"VictoriaMetrics", `egovmon_check_success{job="",unit=~"xa-.*"} == 1`},
+	} {
+		waitSeries(t.Errorf, c, q.server, q.expr)
+	}
+	if _, err := c.Fault(t.Context(), "portal-stopped", "", true); err != nil {
+		t.Fatal(err)
+	}
+	waitSeries(t.Errorf, c, "Prometheus", `ALERTS{alertname="EgovServiceDown",service="cong_h"}`)
+	waitSeries(t.Errorf, c, "VictoriaMetrics", `egovmon_check_success{service="cong_h"} == 0`)
+	out, err := labProgram(t.Context(), t, "status", "--dir", dir).CombinedOutput()
+	for _, want := range []string{"Prometheus: http://127.0.0.1:", "Alertmanager: http://127.0.0.1:", "VictoriaMetrics: http://127.0.0.1:"} {
+		if err != nil || !strings.Contains(string(out), want) {
+			t.Errorf("the status says %v, %.1000s, want %s", err, out, want)
+		}
+	}
+	if left := strings.Join(marked(dir), "\n"); strings.Count(left, "prometheus") < 2 || !strings.Contains(left, "victoria") {
+		t.Errorf("what bears the lab's mark is %.1000s", left)
+	}
 }
 
 // kill ends the process that a lab lives in without warning.
@@ -312,6 +406,7 @@ func waitFor(fail func(format string, args ...any), c *control.Client, what stri
 //	fault NAME [on|off] [UNIT]              brings a fault about, or takes it away
 //	await state SERVICE UNIT STATE [REASON]  waits until the board shows it; UNIT - is the service as a whole
 //	await incident KIND ID [closed]          waits until one is open: line UNIT, service SERVICE, fleet -
+//	await series SERVER EXPR                waits until Prometheus or VictoriaMetrics has a series, in a lab that has them ([series])
 //	expect open N                           demands that N incidents are open
 //	expect told N                           demands that the office was told N times since the script began
 //
@@ -323,7 +418,12 @@ func TestScripts(t *testing.T) {
 		t.Skip(err)
 	}
 	t.Cleanup(alone())
-	dir := up(t)
+	var options []string
+	beside := servers.Require(servers.MetricsPrograms()...) == nil
+	if beside {
+		options = []string{"--prometheus"}
+	}
+	dir := up(t, options...)
 	c := control.Dial(dir)
 	// A lab of real servers is killed while faults are on: what takes it down afterwards finds all of it.
 	t.Cleanup(func() {
@@ -344,6 +444,12 @@ func TestScripts(t *testing.T) {
 	t.Run("in the lab", func(t *testing.T) {
 		testscript.Run(t, testscript.Params{
 			Dir: filepath.Join("testdata", "script"),
+			Condition: func(cond string) (bool, error) {
+				if cond != "series" {
+					return false, fmt.Errorf("there is no condition %s", cond)
+				}
+				return beside, nil
+			},
 			Setup: func(e *testscript.Env) error {
 				one.Lock()
 				st, err := c.Status(context.Background())
@@ -409,6 +515,10 @@ func playFault(ts *testscript.TestScript, c *control.Client, neg bool, args []st
 }
 
 func playWait(ts *testscript.TestScript, c *control.Client, args []string) {
+	if args[0] == "series" {
+		waitSeries(ts.Fatalf, c, args[1], args[2])
+		return
+	}
 	args = append(args, "", "")
 	unit := strings.TrimPrefix(args[2], "-")
 	waitFor(ts.Fatalf, c, strings.Join(args, " "), func(b stage.Board) bool {

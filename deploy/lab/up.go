@@ -43,13 +43,14 @@ const (
 type options struct {
 	dir, listen, from, bin, transcript string
 	communes                           int
-	loopback, simple                   bool
+	loopback, simple, prometheus       bool
 }
 
 func (o *options) flags(fs *flag.FlagSet) {
 	fs.IntVar(&o.communes, "communes", 0, fmt.Sprintf("how many communes, 1 to %d; default %d, on loopback %d", town.Most, stage.DefaultCommunes, stage.LoopbackTowns))
 	fs.BoolVar(&o.loopback, "loopback", false, "without namespaces and without root: fewer faults, up in seconds")
 	fs.BoolVar(&o.simple, "simple", false, "stand-ins in place of the real servers: no Debian packages but iproute2, fewer faults")
+	fs.BoolVar(&o.prometheus, "prometheus", false, "beside the collector Prometheus with the shipped rules, Alertmanager and VictoriaMetrics (Debian packages)")
 	fs.StringVar(&o.listen, "listen", stage.DefaultListen, "`ADDR` of the board on this machine's loopback")
 	fs.StringVar(&o.from, "range", town.DefaultRange.String(), "private `NETWORK` of 16 bits for the addresses within the lab")
 	fs.StringVar(&o.bin, "bin", "", "folder `DIR` with the programs agent and collector; without it they are built from this source tree")
@@ -73,6 +74,11 @@ func (o *options) check() (netip.Prefix, error) {
 	host, _, err := net.SplitHostPort(o.listen)
 	if ip, e := netip.ParseAddr(host); err != nil || e != nil || !ip.IsLoopback() {
 		return from, fmt.Errorf("--listen %.60q: want an address of this machine's loopback such as %s", o.listen, stage.DefaultListen)
+	}
+	if o.prometheus {
+		if err := servers.Require(servers.MetricsPrograms()...); err != nil {
+			return from, fmt.Errorf("--prometheus: %w", err)
+		}
 	}
 	if o.loopback {
 		return from, nil
@@ -185,6 +191,9 @@ func runUp(ctx context.Context, e env, args []string) int {
 		return e.fail(exitFailed, "%v", err)
 	}
 	fmt.Fprintf(e.out, "\nBảng theo dõi / Board:  %s\n  (link dùng một lần, 15 phút; `lab status` in link mới / good once; `lab status` prints another)\n", link)
+	if st, err := c.Status(ctx); err == nil {
+		e.links(st)
+	}
 	fmt.Fprintf(e.out, "Thử / Try:              lab fault line-cut\nDỡ / Take down:         lab down\n")
 	return exitDone
 }
@@ -223,7 +232,7 @@ func (o *options) start(ctx context.Context, e env, dir string, tied bool) (*kee
 			args = append(args, flag, v)
 		}
 	}
-	for flag, on := range map[string]bool{"--loopback": o.loopback, "--simple": o.simple, "--tied": tied} {
+	for flag, on := range map[string]bool{"--loopback": o.loopback, "--simple": o.simple, "--prometheus": o.prometheus, "--tied": tied} {
 		if on {
 			args = append(args, flag)
 		}
@@ -319,7 +328,7 @@ func (o *options) keep(ctx context.Context, cancel func(), say func(format strin
 		return err
 	}
 	defer logs.Close()
-	cfg := stage.Config{Dir: o.dir, Communes: o.communes, Range: from, Loopback: o.loopback, Simple: o.simple, Listen: o.listen, Bin: o.bin,
+	cfg := stage.Config{Dir: o.dir, Communes: o.communes, Range: from, Loopback: o.loopback, Simple: o.simple, Prometheus: o.prometheus, Listen: o.listen, Bin: o.bin,
 		Say: func(text string) { say("step %s", text) }, Log: slog.New(slog.NewTextHandler(logs, nil))}
 	if o.transcript != "" {
 		f, err := os.OpenFile(o.transcript, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)

@@ -142,6 +142,8 @@ func TestRefusals(t *testing.T) {
 			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 		}, "sudo go run ./deploy/lab up"},
 		{"missing packages", append([]string{lab}, up...), func(cmd *exec.Cmd) { cmd.Env = append(cmd.Env, "PATH=/nonexistent") }, "apt-get install"},
+		{"no Prometheus", append([]string{lab}, append(up, "--loopback", "--prometheus")...), func(cmd *exec.Cmd) { cmd.Env = append(cmd.Env, "PATH=/nonexistent") },
+			"missing on this machine: prometheus, prometheus-alertmanager, victoria-metrics: run as root: apt-get install"},
 		{"a range in use", append([]string{"ip", "netns", "exec", ns, lab}, append(up, "--simple")...), nil, "name another one with --range"},
 		{"an unknown option", append([]string{lab}, "up", "--communs", "3"), nil, "-communs"},
 	} {

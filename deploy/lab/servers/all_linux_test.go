@@ -57,6 +57,15 @@ func startAll(ctx context.Context, dir string, log io.Writer) (int, error) {
 		func(p Place) error { _, err := StartSNMP(ctx, p, SNMPConfig{Community: "public"}); return err },
 		func(p Place) error { _, err := StartPrinter(ctx, p, PrinterConfig{}); return err },
 		func(p Place) error { _, err := StartSignService(ctx, p, SignServiceConfig{}); return err },
+		func(p Place) error { _, err := StartVictoria(ctx, p); return err },
+		func(p Place) error {
+			_, err := StartAlertmanager(ctx, p, AlertmanagerConfig{Hook: "http://127.0.0.1:1", SMTP: "127.0.0.1:1", Wait: time.Second})
+			return err
+		},
+		func(p Place) error {
+			_, err := StartPrometheus(ctx, p, PrometheusConfig{Collector: "127.0.0.1:1", TokenFile: filepath.Join(p.Dir, "none"), Alertmanager: "127.0.0.1:1", Every: time.Second})
+			return err
+		},
 		func(p Place) error { _, err := StartMessages(ctx, p, MessagesConfig{}); return err },
 		func(p Place) error {
 			if os.Getuid() != 0 {
@@ -80,6 +89,7 @@ func startAll(ctx context.Context, dir string, log io.Writer) (int, error) {
 func needAll(t *testing.T) {
 	t.Helper()
 	need(t, "nginx", "named", "dnssec-keygen", "dnssec-signzone", "unbound", "openssl", "faketime", "chronyd", "snmpd")
+	need(t, MetricsPrograms()...)
 	if os.Getuid() == 0 {
 		need(t, "/usr/lib/postfix/sbin/master", "dovecot", "/usr/lib/dovecot/imap", "opendkim")
 	}

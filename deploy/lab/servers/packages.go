@@ -50,6 +50,9 @@ func packageOf() map[string]string {
 		"chronyd":                      "chrony",
 		"softhsm2-util":                "softhsm2",
 		"snmpd":                        "snmpd",
+		"prometheus":                   "prometheus",
+		"prometheus-alertmanager":      "prometheus-alertmanager",
+		"victoria-metrics":             "victoria-metrics",
 	}
 }
 

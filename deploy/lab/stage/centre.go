@@ -52,9 +52,11 @@ func (s *Stage) openCentre() error {
 		board, agents = s.cfg.Listen, fmt.Sprintf("127.0.0.1:%d", servers.FreePorts(loopback)(portAgents))
 	} else {
 		agents = fmt.Sprintf("%s:%d", s.town.CollectorAddr(), portAgents)
-		if err := s.forward(p, board); err != nil {
-			return err
+		l, err := net.Listen("tcp", s.cfg.Listen)
+		if err != nil {
+			return fmt.Errorf("%w: name another address for the board with --listen", err)
 		}
+		s.forward(p, l, board)
 	}
 	log := s.logTo("collector")
 	s.centre = &program{name: "collector", trace: s.trace, ended: s.unexpected, make: func() *exec.Cmd {
@@ -87,12 +89,8 @@ func (s *Stage) openCentre() error {
 	return s.api.wait(ctx)
 }
 
-// forward lets this machine's loopback reach the board, which is in the district's namespace.
-func (s *Stage) forward(p servers.Place, to string) error {
-	l, err := net.Listen("tcp", s.cfg.Listen)
-	if err != nil {
-		return fmt.Errorf("%w: name another address for the board with --listen", err)
-	}
+// forward lets this machine's loopback reach a page that is in the district's namespace.
+func (s *Stage) forward(p servers.Place, l net.Listener, to string) {
 	stop := context.AfterFunc(s.ctx, func() { _ = l.Close() })
 	s.stops = append(s.stops, func() error { stop(); return ignoreClosed(l.Close()) })
 	go func() {
@@ -104,7 +102,6 @@ func (s *Stage) forward(p servers.Place, to string) error {
 			go join(s.ctx, c, func(ctx context.Context) (net.Conn, error) { return p.DialContext(ctx, "tcp", to) })
 		}
 	}()
-	return nil
 }
 
 func ignoreClosed(err error) error {

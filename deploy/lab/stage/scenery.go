@@ -239,6 +239,10 @@ func (o *office) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
+	if strings.HasPrefix(r.URL.Path, alertsPath) {
+		o.alerts(w, b)
+		return
+	}
 	var call struct {
 		Title string `json:"title"`
 		Items []struct {

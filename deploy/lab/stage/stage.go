@@ -38,8 +38,10 @@ type Config struct {
 	Range    netip.Prefix // of addresses; ignored on loopback
 	Loopback bool         // no namespaces: fewer faults, no root
 	Simple   bool         // stand-ins in place of the real servers; always so on loopback
-	Listen   string       // where the board is, on this machine's loopback
-	Bin      string       // folder with the programs agent and collector
+	// Prometheus adds a Prometheus that scrapes the collector, an Alertmanager, and a VictoriaMetrics that takes its remote write.
+	Prometheus bool
+	Listen     string // where the board is, on this machine's loopback
+	Bin        string // folder with the programs agent and collector
 	// Transcript, unless nil, is given every line of the transcript.
 	Transcript func(line []byte)
 	// Say is told how far things are.
@@ -79,6 +81,7 @@ type Stage struct {
 	names  map[string]netip.Addr
 	stops  []func() error // in the order of the starts
 	script *transcript
+	series *series // nil without Prometheus
 
 	hands   map[string]hand
 	missing map[string]string // why a fault of the catalogue is not to be had here
@@ -131,11 +134,15 @@ func Up(ctx context.Context, cfg Config) (_ *Stage, err error) {
 	}{
 		{"mạng (network)", s.makeNetwork},
 		{"máy chủ (servers)", s.openServers},
+		{"Prometheus", s.openSeries},
 		{"bộ dữ liệu (profile)", s.writeProfile},
 		{"máy chủ thu thập (collector)", s.openCentre},
 		{"máy trạm các đơn vị (agents)", s.openAgents},
 		{"lượt đo đầu tiên (first results)", s.waitReady},
 	} {
+		if step.what == "Prometheus" && !cfg.Prometheus {
+			continue
+		}
 		s.cfg.Say(step.what)
 		if err := step.do(); err != nil {
 			return nil, fmt.Errorf("%s: %w", step.what, err)
@@ -301,7 +308,7 @@ func (s *Stage) writeProfile() error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	return durable.Replace(filepath.Join(dir, "collector.yaml"), fmt.Appendf(nil, "names: %s\nnode_metrics: false\nalert: {webhook: {}}\nincidents: {flap_window: 30s, silence: 10s}\n", names))
+	return durable.Replace(filepath.Join(dir, "collector.yaml"), fmt.Appendf(nil, "names: %s\nnode_metrics: false\nalert: {webhook: {}}\nincidents: {flap_window: 30s, silence: 10s}\n%s", names, s.series.remoteWrite()))
 }
 
 // Fault brings a fault about or takes it away. unit is the id of a commune, "" for the first one; it is ignored where the

@@ -24,6 +24,7 @@ const TranscriptFile = "transcript.ndjson"
 //	acknowledged   by User
 //	closed
 //	told           the office got a message: Detail is its title, Event what it tells
+//	alert          Alertmanager told of one of Prometheus' alerts: Detail is its name, State firing or resolved, Service, Unit
 //	program-ended  a program of the lab ended by itself
 //	down           the lab goes
 type Line struct {
@@ -163,12 +164,19 @@ type Status struct {
 	Since    time.Time `json:"since"`
 	Board    string    `json:"board"` // address
 	Loopback bool      `json:"loopback,omitempty"`
+	Links    []Link    `json:"links,omitempty"` // to what was asked for beside the board
 	Units    []Unit    `json:"units"`
 	Faults   []Active  `json:"faults"`
 	Offered  []string  `json:"offered"` // names of the faults that can be had here
 	Missing  []string  `json:"missing,omitempty"`
 	Open     []Incident
 	Lines    int `json:"lines"` // of the transcript
+}
+
+// A Link leads to a page of a server, as this machine reaches it.
+type Link struct {
+	Name string `json:"name"`
+	URL  string `json:"url"`
 }
 
 // A Unit is one site with an agent.
@@ -183,7 +191,7 @@ type Unit struct {
 func (s *Stage) Status() Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st := Status{Since: s.trace.Since, Board: "http://" + s.cfg.Listen, Loopback: s.cfg.Loopback, Faults: append([]Active{}, s.active...), Lines: len(s.script.since(0))}
+	st := Status{Links: s.series.links(), Since: s.trace.Since, Board: "http://" + s.cfg.Listen, Loopback: s.cfg.Loopback, Faults: append([]Active{}, s.active...), Lines: len(s.script.since(0))}
 	for _, u := range s.units {
 		st.Units = append(st.Units, Unit{u.ID, u.VI, u.Machine, s.netns(u.pc)})
 	}

@@ -5,16 +5,16 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"egovmon/deploy/lab/servers"
 )
 
 // need finds a program of a Debian package, or skips.
@@ -27,56 +27,27 @@ func need(t *testing.T, program, pkg string) string {
 	return path
 }
 
-// freeAddr is an address on loopback that nothing listens on.
-func freeAddr(t *testing.T) string {
+// place is where a server of the lab's runs until the end of the test, on loopback; without its program the test is skipped.
+func place(t *testing.T, program string) servers.Place {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	if err := servers.Require(program); err != nil {
+		t.Skip(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return servers.Loopback(t.TempDir(), netip.MustParseAddr("127.0.0.1"), t.Output())
 }
 
-// start runs a program until the end of the test and returns once ready answers 200.
-func start(t *testing.T, ready, program string, args ...string) {
+// stopped ends a server at the end of the test.
+func stopped(t *testing.T, m *servers.Metrics, err error) *servers.Metrics {
 	t.Helper()
-	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(program, args...)
-	cmd.Stdout, cmd.Stderr = log, log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	go func() {
-		_ = cmd.Wait()
-		close(ended)
-	}()
 	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		<-ended
-		_ = log.Close()
+		if err := m.Stop(); err != nil {
+			t.Error(err)
+		}
 	})
-	until(t, func() string {
-		select {
-		case <-ended:
-			text, _ := os.ReadFile(log.Name())
-			t.Fatalf("%s ended:\n%s", program, text)
-		default:
-		}
-		resp, err := http.Get(ready)
-		if err != nil {
-			return err.Error()
-		}
-		_ = resp.Body.Close()
-		if resp.StatusCode != http.StatusOK {
-			return resp.Status
-		}
-		return ""
-	})
+	return m
 }
 
 // until asks again and again until nothing is missing any more; it gives up after two minutes, which is far more than

@@ -5,13 +5,14 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"egovmon/deploy/lab/servers"
 )
 
 const routes = "../alertmanager/alertmanager.yml"
@@ -60,7 +61,7 @@ func TestAmtool(t *testing.T) {
 // TestAlertmanager starts Debian's Alertmanager with the example, but for addresses and waiting times, and sends it what
 // Prometheus would.
 func TestAlertmanager(t *testing.T) {
-	program := need(t, "prometheus-alertmanager", "prometheus-alertmanager")
+	p := place(t, "prometheus-alertmanager")
 	type message struct {
 		Path   string
 		Status string
@@ -78,19 +79,8 @@ func TestAlertmanager(t *testing.T) {
 		}
 	}))
 	t.Cleanup(s.Close)
-	text, err := os.ReadFile(routes)
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := freeAddr(t)
-	config := filepath.Join(t.TempDir(), "alertmanager.yml")
-	changed := strings.NewReplacer("http://127.0.0.1:9095", s.URL, "127.0.0.1:25", freeAddr(t), "group_wait: 30s", "group_wait: 1s",
-		"group_interval: 5m", "group_interval: 1s").Replace(string(text))
-	if err := os.WriteFile(config, []byte(changed), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	base := "http://" + addr
-	start(t, base+"/-/ready", program, "--config.file="+config, "--storage.path="+t.TempDir(), "--web.listen-address="+addr, "--cluster.listen-address=")
+	m, err := servers.StartAlertmanager(t.Context(), p, servers.AlertmanagerConfig{Hook: s.URL, SMTP: "127.0.0.1:1", Wait: time.Second})
+	base := stopped(t, m, err).URL()
 
 	type alert struct {
 		Labels map[string]string `json:"labels"`

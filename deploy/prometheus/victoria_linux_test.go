@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
-	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
@@ -14,19 +13,18 @@ import (
 
 	"egovmon/agent/check"
 	"egovmon/collector/series"
+	"egovmon/deploy/lab/servers"
 )
 
 // TestVictoriaMetrics sends results to Debian's VictoriaMetrics by the collector's remote write, live ones and some of
 // nine days ago, and reads them back: values, their own times, and the gap.
 func TestVictoriaMetrics(t *testing.T) {
-	program := need(t, "victoria-metrics", "victoria-metrics")
-	addr := freeAddr(t)
-	base := "http://" + addr
-	start(t, base+"/health", program, "-httpListenAddr="+addr, "-storageDataPath="+filepath.Join(t.TempDir(), "data"),
-		"-retentionPeriod=1y", "-memory.allowedBytes=64MiB", "-search.latencyOffset=0s")
+	p := place(t, "victoria-metrics")
+	m, err := servers.StartVictoria(t.Context(), p)
+	base := stopped(t, m, err).URL()
 
 	db, err := series.Open(series.Options{Dir: t.TempDir(), Logger: slog.New(slog.DiscardHandler), RemoteWrite: []series.RemoteWrite{
-		{Name: "victoria", URL: base + "/api/v1/write", MinBackoff: 10 * time.Millisecond, MaxBackoff: time.Second}}})
+		{Name: "victoria", URL: servers.VictoriaWrite(p), MinBackoff: 10 * time.Millisecond, MaxBackoff: time.Second}}})
 	if err != nil {
 		t.Fatal(err)
 	}
