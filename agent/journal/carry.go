@@ -65,6 +65,9 @@ func (j *Journal) Redate() (records int, err error) {
 	if err := j.turn("redated", j.o.Now(), nil); err != nil {
 		return 0, err
 	}
+	if err := j.keepLearnt(); err != nil {
+		return 0, fmt.Errorf("journal %s: keep what is known of the clock: %w", j.id, err)
+	}
 	var olds []wire.Head
 	for _, s := range j.snapshot() {
 		switch n := len(olds); {
@@ -297,11 +300,12 @@ func (c *carrier) under(p *past) error {
 	if err := c.flush(); err != nil {
 		return err
 	}
-	if err := j.turn("redated", c.now, p); err != nil {
-		return err
+	id := j.id
+	err := j.turn("redated", c.now, p)
+	if j.id != id { // its begin stays, also where it could not be written yet
+		c.kept, c.lines = len(j.lines), j.records
 	}
-	c.kept, c.lines = len(j.lines), j.records
-	return nil
+	return err
 }
 
 // same reports whether two states of the clock are one for a journal.
@@ -339,8 +343,36 @@ func (c *carrier) end() {
 		j.lines, j.records = j.lines[:c.kept], c.lines
 	}
 	if err := j.turn("redated", c.now, nil); err != nil {
-		j.past = nil
 		c.err = errors.Join(c.err, err)
+		if j.past != nil {
+			c.stay()
+		}
+	}
+}
+
+// stay makes the journal of another clock, which could not be ended, one of the present clock from here on.
+func (c *carrier) stay() {
+	j := c.j
+	j.past = nil
+	j.enterEra(c.now)
+	recs, err := c.rd.lines(j.lines)
+	if j.seq > 1 || err != nil {
+		return
+	}
+	// Nothing of it is sealed: its begin, and the plan that it follows, were just now.
+	if j.open != nil {
+		_ = j.open.Close()
+		j.open = nil
+	}
+	j.lines, j.records, j.written, j.synced = j.lines[:0], 0, 0, 0
+	for _, r := range recs {
+		switch {
+		case r.Begin != nil:
+			r.Begin.At = c.now
+		case r.Plan != nil:
+			r.Plan.At = c.now
+		}
+		c.err = errors.Join(c.err, j.add(&r, c.now))
 	}
 }
 

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -32,6 +33,7 @@ type era struct {
 	head    wire.Head // the first batch that is of it
 	boot    string    // which start of the machine
 	started time.Time // when that was, by the clock of this era
+	clock   *Clock    // how far ahead it was, kept once something was recorded again by it; nil before
 }
 
 // A past is the state of the clock under which what is recorded again was recorded first.
@@ -53,7 +55,7 @@ func (j *Journal) eraNow(now time.Time) (e era, ok bool) {
 	if j.past != nil {
 		now, boot = now.Add(j.past.shift), j.past.boot
 	}
-	return era{wire.Head{Journal: j.id, Seq: j.seq}, boot, now.Add(-up).UTC().Truncate(time.Millisecond)}, boot != ""
+	return era{head: wire.Head{Journal: j.id, Seq: j.seq}, boot: boot, started: now.Add(-up).UTC().Truncate(time.Millisecond)}, boot != ""
 }
 
 // resumeClock corrects the offset measured last by what the clock was set since the run before. Of a clock that may have
@@ -63,8 +65,9 @@ func (j *Journal) resumeClock(now time.Time) {
 	if !ok || j.clock == nil || j.measured || len(j.eras) == 0 {
 		return
 	}
-	last := j.eras[len(j.eras)-1]
-	if last.boot != e.boot {
+	// The clock is that of the last batch. An era behind that one may be of a journal of which nothing was sealed.
+	last, known := j.eraOf(j.head)
+	if !known || last.boot != e.boot {
 		j.clock = nil
 	} else if by := e.started.Sub(last.started); by.Abs() > clockStep {
 		j.clock = &Clock{Offset: j.clock.Offset + by, Measured: j.clock.Measured.Add(by)}
@@ -96,27 +99,40 @@ func (j *Journal) enterEra(now time.Time) {
 	}
 }
 
+// writeEras keeps the eras. What cannot be kept is tried again before the next batch is sealed.
 func (j *Journal) writeEras() error {
-	var b strings.Builder
-	b.WriteString(eraHead + "\n")
-	for _, e := range j.eras {
-		fmt.Fprintf(&b, "%s %d %s %s\n", e.head.Journal, e.head.Seq, e.boot, e.started.Format(layoutMilli))
-	}
+	j.erasLate = true
 	f, err := j.disk.Create(eraName + ".new")
 	if err != nil {
 		return err
 	}
-	if err := writeSync(f, []byte(b.String())); err != nil {
+	if err := writeSync(f, []byte(formatEras(j.eras))); err != nil {
 		return closeWith(f, err)
 	}
 	if err := f.Close(); err != nil {
 		return err
 	}
-	return j.disk.Rename(eraName+".new", eraName)
+	err = j.disk.Rename(eraName+".new", eraName)
+	j.erasLate = err != nil
+	return err
+}
+
+// formatEras is the text of the file: a line each, and the SHA-256 of all lines before it as the last one.
+func formatEras(eras []era) string {
+	var b strings.Builder
+	b.WriteString(eraHead + "\n")
+	for _, e := range eras {
+		fmt.Fprintf(&b, "%s %d %s %s", e.head.Journal, e.head.Seq, e.boot, e.started.Format(layoutMilli))
+		if e.clock != nil {
+			fmt.Fprintf(&b, " %s %s", formatOffset(e.clock.Offset), e.clock.Measured.UTC().Format(layoutMilli))
+		}
+		b.WriteString("\n")
+	}
+	return b.String() + hashOf([]byte(b.String())) + "\n"
 }
 
 // readEras reads what writeEras wrote. Without a file that can be read, nothing is known.
-func readEras(dir string) (eras []era) {
+func readEras(dir string) []era {
 	f, err := os.Open(filepath.Join(dir, eraName))
 	if err != nil {
 		return nil
@@ -126,49 +142,92 @@ func readEras(dir string) (eras []era) {
 	if err != nil {
 		return nil
 	}
-	lines := strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
-	if lines[0] != eraHead || len(lines) > maxEras+1 {
+	return parseEras(string(text))
+}
+
+// parseEras returns nil for a text that is not whole: what it says would move results to another time.
+func parseEras(text string) (eras []era) {
+	lines := strings.SplitAfter(text, "\n")
+	n := len(lines) - 2 // the last line is behind the sum, and empty
+	if n < 1 || n > maxEras+1 || lines[0] != eraHead+"\n" || lines[n+1] != "" {
 		return nil
 	}
-	for _, l := range lines[1:] {
-		f := strings.Split(l, " ")
-		if len(f) != 4 || !isHex(f[0], 16) || f[2] == "" {
-			return nil
-		}
-		seq, err := strconv.ParseUint(f[1], 10, 64)
-		if err != nil || seq == 0 {
-			return nil
-		}
-		at, err := time.Parse(layoutMilli, f[3])
+	if lines[n] != hashOf([]byte(strings.Join(lines[:n], "")))+"\n" {
+		return nil
+	}
+	for _, l := range lines[1:n] {
+		e, err := parseEra(strings.Split(strings.TrimSuffix(l, "\n"), " "))
 		if err != nil {
 			return nil
 		}
-		eras = append(eras, era{wire.Head{Journal: f[0], Seq: seq}, f[2], at.UTC()})
+		eras = append(eras, e)
 	}
 	return eras
 }
 
-// clockOf returns how far the clock was ahead when a batch was recorded, as far as the last measurement proves it: it was
-// made in the same start of the machine, and by how much the clock was set in between is known. What a clock that is not
+func parseEra(f []string) (e era, err error) {
+	if len(f) != 4 && len(f) != 6 || !isHex(f[0], 16) || f[2] == "" {
+		return era{}, errors.New("no era")
+	}
+	e.head.Journal, e.boot = f[0], f[2]
+	if e.head.Seq, err = strconv.ParseUint(f[1], 10, 64); err != nil || e.head.Seq == 0 {
+		return era{}, errors.New("no batch")
+	}
+	var p headerParser
+	e.started = p.time(f[3])
+	if len(f) == 6 {
+		e.clock = &Clock{Offset: p.offset(f[4]), Measured: p.time(f[5])}
+	}
+	return e, p.err
+}
+
+// eraOf returns the era in which a batch was recorded; known is false when that was not kept.
+func (j *Journal) eraOf(head wire.Head) (e era, known bool) {
+	for _, e := range slices.Backward(j.eras) {
+		if e.head.Journal == head.Journal && e.head.Seq <= head.Seq {
+			return e, true
+		}
+	}
+	return era{}, false
+}
+
+// learnt returns how far the clock of an era was ahead as the last measurement proves it: it was made in the same start of
+// the machine, and by how much the clock was set in between is known. It is nil where nothing is proven.
+func (j *Journal) learnt(e era) *Clock {
+	if j.clock == nil || !j.measured || e.boot != j.present.boot {
+		return nil
+	}
+	set := e.started.Sub(j.present.started)
+	return &Clock{Offset: (j.clock.Offset + set).Round(time.Millisecond), Measured: j.clock.Measured.Add(set).Truncate(time.Millisecond)}
+}
+
+// keepLearnt keeps what is known now of the clocks before the present journal, durably: what is recorded again by them is
+// recognised as such whatever happens in the middle of that, also after another start of the machine.
+func (j *Journal) keepLearnt() error {
+	for i := range j.eras {
+		if e := &j.eras[i]; e.clock == nil && e.head.Journal != j.id {
+			e.clock = j.learnt(*e)
+		}
+	}
+	return errors.Join(j.writeEras(), j.disk.SyncDir())
+}
+
+// clockOf returns how far the clock was ahead when a batch was recorded, as far as that is proven. What a clock that is not
 // set goes wrong by in long time it has done evenly since the measurement before.
 func (j *Journal) clockOf(h Header) (offset time.Duration, proven bool) {
-	if j.clock == nil || !j.measured || len(j.eras) == 0 {
+	e, known := j.eraOf(h.Head())
+	c := e.clock
+	if c == nil {
+		c = j.learnt(e)
+	}
+	if !known || c == nil {
 		return 0, false
 	}
-	now := j.present
-	i := len(j.eras) - 1
-	for i >= 0 && (j.eras[i].head.Journal != h.Journal || j.eras[i].head.Seq > h.Seq) {
-		i--
-	}
-	if i < 0 || j.eras[i].boot != now.boot {
-		return 0, false
-	}
-	set := j.eras[i].started.Sub(now.started)
-	offset = j.clock.Offset + set
+	offset = c.Offset
 	if h.Clock == nil {
 		return offset, true
 	}
-	between := j.clock.Measured.Add(set).Sub(h.Clock.Measured)
+	between := c.Measured.Sub(h.Clock.Measured)
 	drift := offset - h.Clock.Offset
 	if since := h.Sealed.Sub(h.Clock.Measured); since >= 0 && since < between && drift.Abs().Seconds() <= maxDrift*between.Seconds() {
 		offset = h.Clock.Offset + time.Duration(float64(drift)*(since.Seconds()/between.Seconds()))
@@ -203,8 +262,12 @@ func (j *Journal) pastOf(h Header) *past {
 	p := &past{boot: unproven}
 	switch {
 	case proven:
-		p.shift, p.boot = offset-present, j.present.boot
-		p.clock = &Clock{Offset: offset, Measured: j.clock.Measured.Add(p.shift)}
+		e, _ := j.eraOf(h.Head())
+		p.shift, p.boot = offset-present, e.boot
+		p.clock = &Clock{Offset: offset, Measured: j.o.Now().Add(p.shift)}
+		if j.clock != nil && j.measured {
+			p.clock.Measured = j.clock.Measured.Add(p.shift)
+		}
 	case stated(h) == 0 && present.Abs() <= clockWrong:
 		return nil
 	case stated(h) != 0:

@@ -5,9 +5,14 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/mod/sumdb/note"
+
+	"egovmon/agent/wire"
 )
 
 // Whatever lies in the folder, a journal opens or says why not, goes on, and what it then holds verifies.
@@ -134,6 +139,60 @@ func FuzzSmallFiles(f *testing.F) {
 		}
 		if p, err := parseSegment(text); err == nil && (p.seq == 0 || !isHex(p.previous, 32)) {
 			t.Errorf("place %+v is taken", p)
+		}
+	})
+}
+
+// What is known of the clock is what was written, whole, or nothing: a part of it, or one that a disk has changed, would
+// move results to another time.
+func FuzzEras(f *testing.F) {
+	boot := "5b0c6a52-43d5-4d3c-9f2b-0a6c1e8b7f10"
+	full := make([]era, maxEras)
+	for i := range full {
+		full[i] = era{head: wire.Head{Journal: testJournal, Seq: uint64(i + 1)}, boot: boot, started: testTime.Add(time.Duration(i) * time.Minute)}
+		if i%2 == 1 {
+			full[i].clock = &Clock{Offset: time.Duration(i-3) * 1500 * time.Millisecond, Measured: testTime}
+		}
+	}
+	lines := func(head, rest string) string { return head + "\n" + rest + hashOf([]byte(head+"\n"+rest)) + "\n" }
+	good := formatEras(full[:2])
+	if cmp.Diff(full, parseEras(formatEras(full)), cmp.AllowUnexported(era{})) != "" {
+		f.Fatal("eras are read otherwise than they were written")
+	}
+	f.Add(good)
+	f.Add(formatEras(nil))
+	f.Add(formatEras(append(full, full[0])))
+	f.Add(good[:len(good)-1])
+	f.Add(good[:strings.LastIndexByte(good[:len(good)-1], '\n')+1])
+	f.Add(strings.Replace(good, "01:00:00", "02:00:00", 1))
+	f.Add(lines("egovmon-clock/2", ""))
+	for _, l := range []string{"", " ", testJournal + " 0 b 2026-11-23T01:00:00.000Z", testJournal + " 1  2026-11-23T01:00:00.000Z", "x 1 b 2026-11-23T01:00:00.000Z",
+		testJournal + " -1 b 2026-11-23T01:00:00.000Z", testJournal + " 1 b 2026-13-23T01:00:00.000Z", testJournal + " 1 b 2026-11-23T01:00:00.000Z x"} {
+		if got := parseEras(lines(eraHead, l+"\n")); got != nil {
+			f.Errorf("%q is taken for %v", l, got)
+		}
+		f.Add(lines(eraHead, l+"\n"))
+	}
+	for i := range len(good) {
+		b := []byte(good)
+		b[i] ^= 1
+		if got := parseEras(string(b)); got != nil || parseEras(good[:i]) != nil {
+			f.Fatalf("cut at byte %d, or with another one there, it is taken: %v", i, got)
+		}
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		dir := quickDir(t)
+		if err := os.WriteFile(filepath.Join(dir, eraName), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		eras := readEras(dir)
+		for _, e := range eras {
+			if !isHex(e.head.Journal, 16) || e.head.Seq == 0 || e.boot == "" {
+				t.Errorf("era %+v is taken", e)
+			}
+		}
+		if len(eras) > maxEras || len(eras) > 0 && cmp.Diff(eras, parseEras(formatEras(eras)), cmp.AllowUnexported(era{})) != "" {
+			t.Errorf("%d eras are read, and not written as they are read", len(eras))
 		}
 	})
 }

@@ -88,6 +88,7 @@ type Journal struct {
 	measured bool  // clock was measured since the journal was opened
 	eras     []era // of what is kept, the present one at the end
 	present  era   // of the clock that the machine has now
+	erasLate bool  // eras are not on disk as they are here
 	past     *past // nil, but while something is recorded again that another clock has seen
 	seen     *Checkpoint
 	failing  bool // the last write failed, which was logged
@@ -213,6 +214,9 @@ func (j *Journal) Rotate(cause string, now time.Time) error {
 	}
 	if !j.begun {
 		j.resumeClock(now)
+		if j.id != "" && j.broken == "" {
+			j.enterEra(now) // the end stands in a batch of the clock as it is now
+		}
 	}
 	if err := j.endNow(cause, now); err != nil {
 		return err

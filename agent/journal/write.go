@@ -37,6 +37,9 @@ func (j *Journal) sealNow(now time.Time) error {
 	if len(j.lines) == 0 {
 		return nil
 	}
+	if j.erasLate {
+		_ = j.writeEras() // which was logged; without it the batch is of an unproven clock at worst
+	}
 	h := Header{
 		Machine: j.o.Machine, Journal: j.id, Seq: j.seq, Previous: j.previous, Sealed: j.by(now),
 		Clock: j.clock, Checkpoint: j.seen,
