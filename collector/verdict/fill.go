@@ -41,8 +41,14 @@ func (f *filler) service(s *profile.Service) Service {
 			paths = append(paths, c.Path)
 		}
 		hosts, secure := f.hosts(&c)
+		apexes := f.apexes(&c)
 		out.TLS = out.TLS || secure
-		out.PerUnit = out.PerUnit || len(hosts) > 1
+		out.PerUnit = out.PerUnit || len(hosts) > 1 || len(apexes) > 1
+		for _, z := range apexes {
+			if !slices.Contains(zones, z) {
+				zones = append(zones, z)
+			}
+		}
 		for _, h := range hosts {
 			if z := zoneOf(h); z != "" && !slices.Contains(zones, z) {
 				zones = append(zones, z)
@@ -79,7 +85,7 @@ func (f *filler) hosts(c *profile.ServiceCheck) (hosts []string, secure bool) {
 		switch o.Name {
 		case "url", "address", "host":
 		case "name":
-			if c.Kind != "dns" && c.Kind != "maildns" && c.Kind != "zone" {
+			if c.Kind != "dns" && c.Kind != "maildns" {
 				continue
 			}
 		case "starttls":
@@ -97,6 +103,25 @@ func (f *filler) hosts(c *profile.ServiceCheck) (hosts []string, secure bool) {
 		}
 	}
 	return hosts, secure
+}
+
+// apexes lists the zones that a check is about by their own names, of every unit: the kind zone asks for nothing else.
+func (f *filler) apexes(c *profile.ServiceCheck) (zones []string) {
+	if c.Kind != "zone" {
+		return nil
+	}
+	for _, o := range c.With {
+		text, ok := o.Value.(string)
+		if !ok || o.Name != "name" {
+			continue
+		}
+		for _, unit := range f.units {
+			if z := hostOf(f.fill(text, unit)); z != "" && !slices.Contains(zones, z) {
+				zones = append(zones, z)
+			}
+		}
+	}
+	return zones
 }
 
 var placeholder = regexp.MustCompile(`\$\{([^{}]*)\}`)

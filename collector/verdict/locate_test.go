@@ -354,3 +354,26 @@ func TestHostsAndZones(t *testing.T) {
 		}
 	}
 }
+
+// What a check of kind zone names is the zone itself, which is no host and stands in no zone above it.
+func TestZonesByTheirOwnNames(t *testing.T) {
+	named := func(kind, name string) profile.ServiceCheck {
+		return profile.ServiceCheck{ID: kind, Kind: kind, Decides: true, With: []profile.Option{{Name: "name", Value: name}, {Name: "grace", Value: int64(1)}}}
+	}
+	f := &filler{p: &profile.Profile{}, units: []string{"tuky", "thanhha"}}
+	for _, tc := range []struct {
+		name       string
+		checks     []profile.ServiceCheck
+		host, zone string
+	}{
+		{"a zone", []profile.ServiceCheck{named("zone", "TuKy.tinh.vn.")}, "", "tuky.tinh.vn"},
+		{"a zone and a host in it", []profile.ServiceCheck{named("zone", "tuky.tinh.vn"), named("dns", "www.tuky.tinh.vn")}, "www.tuky.tinh.vn", "tuky.tinh.vn"},
+		{"a zone and a host elsewhere", []profile.ServiceCheck{named("zone", "tuky.tinh.vn"), named("dns", "www.tinh.vn")}, "www.tinh.vn", ""},
+		{"a host", []profile.ServiceCheck{named("dns", "www.tinh.vn")}, "www.tinh.vn", "tinh.vn"},
+	} {
+		s := f.service(&profile.Service{Checks: tc.checks})
+		if s.Host != tc.host || s.Zone != tc.zone || s.PerUnit {
+			t.Errorf("%s: host %q, zone %q, per unit %v; want %q, %q", tc.name, s.Host, s.Zone, s.PerUnit, tc.host, tc.zone)
+		}
+	}
+}
