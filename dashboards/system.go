@@ -121,8 +121,8 @@ func agentPanels() []panel {
 		query{expr: fmt.Sprintf("sum by (machine, reason) (increase(%s{%s}%s))", exporter.SpoolDropped, fleet, maxGap), legend: "{{machine}} · {{reason}}", empty: true},
 		query{expr: fmt.Sprintf("sum by (machine) (increase(%s{%s}%s)) > 0", exporter.SpoolSpared, fleet, maxGap), legend: "{{machine}} · disk_full", empty: true},
 		query{expr: fmt.Sprintf("max by (machine, reason) (%s{%s})", exporter.PushProblem, fleet), legend: "{{machine}} · {{reason}}", empty: true})
-	skew := lines(12, 8, "s", text{"Lệch đồng hồ", "Clock offset"}, text{"Đồng hồ máy nhanh hơn máy chủ thu thập bao nhiêu. Quá 30 giây cần chỉnh; chữ ký số cũng hỏng theo.",
-		"How far the machine's clock is ahead of the collector's. Beyond 30 seconds set it; signatures fail too."},
+	skew := lines(12, 8, "s", text{"Lệch đồng hồ", "Clock offset"}, text{"Đồng hồ máy nhanh hơn máy chủ thu thập (collector) và các máy chủ giờ (ntp) bao nhiêu. Quá 30 giây cần chỉnh; chữ ký số cũng hỏng theo.",
+		"How far the machine's clock is ahead of the collector's and of servers of time (ntp). Beyond 30 seconds set it; signatures fail too."},
 		query{expr: fmt.Sprintf("max by (machine, source) (%s{%s})", exporter.ClockOffset, fleet), legend: "{{machine}} · {{source}}", empty: true})
 	skew.min = nil
 	skew.steps = []step{{color: amber}, {-clockSkew, blue}, {clockSkew, amber}}

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"runtime"
 	"slices"
+	"time"
 
 	dto "github.com/prometheus/client_model/go"
 
@@ -57,6 +58,24 @@ func (s *set) agent(st AgentState, labels []*dto.LabelPair) {
 	if st.ClockOffset != nil {
 		s.add(ClockOffset, st.ClockOffset.Seconds(), s.with(labels, LabelSource, "collector")...)
 	}
+	if ahead, ok := aheadOfNTP(st.Checks); ok {
+		s.add(ClockOffset, ahead, s.with(labels, LabelSource, "ntp")...)
+	}
+}
+
+// aheadOfNTP is how many seconds this machine's clock is ahead of the servers of time, by the latest check of kind ntp that
+// could tell; false for none.
+func aheadOfNTP(checks []CheckState) (ahead float64, ok bool) {
+	var at time.Time
+	for _, c := range checks {
+		if c.Kind != "ntp" || c.Last == nil || c.Last.Start.Before(at) {
+			continue
+		}
+		if v, told := c.Last.Facts.Get("offset_s"); told {
+			ahead, ok, at = v, true, c.Last.Start
+		}
+	}
+	return ahead, ok
 }
 
 // counts adds the samples of one family by the values of one label, in their order.

@@ -284,6 +284,31 @@ func TestSuccess(t *testing.T) {
 }
 
 // fetch asks a handler as a client at an address would.
+// The clock is compared with servers of time by the latest check of kind ntp that could tell.
+func TestClockByNTP(t *testing.T) {
+	ntp := func(minute int, facts ...check.Fact) CheckState {
+		return CheckState{Kind: "ntp", Last: &check.Result{Start: at(60 * minute), Facts: facts}}
+	}
+	offset := func(v float64) check.Fact { return check.Fact{Name: "offset_s", Value: v} }
+	other := CheckState{Kind: "tsa", Last: &check.Result{Start: at(600), Facts: []check.Fact{offset(99)}}}
+	for _, tc := range []struct {
+		name   string
+		checks []CheckState
+		want   float64
+		told   bool
+	}{
+		{"none", []CheckState{other, {Kind: "ntp"}}, 0, false},
+		{"one", []CheckState{other, ntp(1, offset(-0.25))}, -0.25, true},
+		{"the later of two", []CheckState{ntp(2, offset(2)), ntp(1, offset(1))}, 2, true},
+		{"the later could not tell", []CheckState{ntp(1, offset(1)), ntp(2)}, 1, true},
+	} {
+		got, told := value(gatherAgent(AgentState{Checks: tc.checks}, collect{}), ClockOffset, LabelSource, "ntp")
+		if got != tc.want || told != tc.told {
+			t.Errorf("%s: %v, %v; want %v, %v", tc.name, got, told, tc.want, tc.told)
+		}
+	}
+}
+
 func fetch(t *testing.T, h http.Handler, target string, header ...string) (int, http.Header, string) {
 	t.Helper()
 	req := httptest.NewRequestWithContext(t.Context(), http.MethodGet, target, nil)

@@ -78,7 +78,7 @@ const (
 	LabelCode     = "code"     // 2xx, 4xx, 409, 429, 5xx or error
 	LabelFact     = "fact"     // as the kind declares it
 	LabelPosition = "position" // leaf, intermediate or root
-	LabelSource   = "source"   // of another clock: collector
+	LabelSource   = "source"   // of another clock: collector, ntp
 	LabelView     = "view"     // total, fresh or failing
 	LabelWindow   = "window"   // 5m, 1h, 1d, 30d, quarter or year
 )
