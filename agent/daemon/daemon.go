@@ -142,7 +142,7 @@ func Open(o Options) (_ *Daemon, err error) {
 		Secret:      func(name string) (string, error) { return host.Secret(o.Dir, name) },
 		ClockProven: d.clockProven,
 		ClockMoved:  func(by time.Duration) { d.journal.MoveClock(by, o.Now()) },
-		Before:      before(found, o.ShutDownAt),
+		Before:      before(found, o.ShutDownAt), RecordedBefore: j.LastBefore,
 	})
 	if d.pusher, err = d.newPusher(); err != nil {
 		return nil, fmt.Errorf("agent: %w", err)

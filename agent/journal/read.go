@@ -169,6 +169,24 @@ func (j *Journal) readSegment(s segment, pos *position, take func(Sealed) bool) 
 	}
 }
 
+// LastBefore returns when the last batch was sealed of those that say they were no later than a time; zero when there is
+// none. Where the clock was ahead, batches behind it say that they were sealed later.
+func (j *Journal) LastBefore(t time.Time) (last time.Time) {
+	for _, s := range slices.Backward(j.snapshot()) {
+		pos := position{num: s.num}
+		_, _ = j.readSegment(s, &pos, func(x Sealed) bool { // what cannot be read says nothing
+			if h, err := headerOf(x.Batch.Note); err == nil && !h.Sealed.After(t) {
+				last = later(last, h.Sealed)
+			}
+			return true
+		})
+		if !last.IsZero() {
+			break
+		}
+	}
+	return last
+}
+
 // Ack notes that everything up to a head is archived, durably for all but a power cut: then it is sent again, which is
 // harmless. A head behind the one noted before changes nothing; one that the journal does not hold is ErrUnknownHead.
 func (j *Journal) Ack(head wire.Head) error {

@@ -28,9 +28,9 @@ func (s *Scheduler) waitForClock(ctx context.Context) (time.Time, bool) {
 		switch {
 		case Plausible(now, s.o.Built, s.o.Before.Last):
 			if waited && s.o.Before.Reason != "" {
-				s.o.Before.Reason = check.ClockUnset                                   // the range of the stop takes this reason
-				if wait := time.Since(since); now.Add(-wait).Before(s.o.Before.Last) { // it was not set: it is behind
-					s.waited = wait
+				s.o.Before.Reason = check.ClockUnset                                     // the range of the stop takes this reason
+				if since := now.Add(-time.Since(since)); since.Before(s.o.Before.Last) { // it was not set: it is behind
+					s.unset = since
 					s.anew(now)
 					return now, true
 				}
@@ -38,7 +38,10 @@ func (s *Scheduler) waitForClock(ctx context.Context) (time.Time, bool) {
 			s.begin(now)
 			return now, true
 		case s.confirmed(ctx, now):
-			if now.Before(s.o.Before.Last) {
+			if now.Before(s.o.Before.Last) { // what was recorded since then was so by a clock that was ahead
+				if s.o.RecordedBefore != nil {
+					s.unset = s.o.RecordedBefore(now)
+				}
 				s.anew(now)
 			} else {
 				s.begin(now)

@@ -65,6 +65,9 @@ type Options struct {
 	ClockMoved func(by time.Duration)
 	// Before is what the journal knew when it was opened.
 	Before Before
+	// RecordedBefore returns the latest time of the journal that is not after now; zero where there is none. It is asked when
+	// the clock is right and was ahead in the run before. Nil means that this cannot be told.
+	RecordedBefore func(now time.Time) time.Time
 }
 
 // Before is what was recorded before this start. The zero value is a machine's first start.
@@ -103,9 +106,9 @@ type Scheduler struct {
 	rerun    chan struct{} // wakes the loop to run the slots under way again
 
 	// Of the loop alone.
-	unsynced bool          // something was written since the last sync
-	failing  bool          // the last sync failed, which was logged
-	waited   time.Duration // for a plausible clock
+	unsynced bool      // something was written since the last sync
+	failing  bool      // the last sync failed, which was logged
+	unset    time.Time // since when the clock was wrong at this start; zero for not at all
 
 	gate gate
 	wg   sync.WaitGroup

@@ -20,7 +20,7 @@ func (s *Scheduler) recordStop(p *plan.Plan, begin time.Time) {
 			s.done[c.ID] = []*done{{c.Every, plan.SlotAt(s.o.Machine, c, time.Unix(0, 0)), plan.SlotAt(s.o.Machine, c, last)}}
 		}
 	}
-	if r := waited(p, begin, s.waited); r.Slots > 0 {
+	if r := waited(p, s.unset, begin); r.Slots > 0 {
 		s.stats.Missed[r.Reason] += int64(r.Slots)
 		s.ranges = append(s.ranges, r)
 	}
@@ -73,12 +73,17 @@ func stopped(machine string, p *plan.Plan, b Before, begin time.Time) (ranges []
 	return ranges
 }
 
-// waited returns the range of a wait until a clock that is behind was past the last record: all of it lies at a time of which
-// something is recorded already. What it says is placed right when it is known how far the clock is behind.
-func waited(p *plan.Plan, begin time.Time, wait time.Duration) check.Range {
-	r := check.Range{Reason: check.ClockUnset, Check: "*", From: begin.Add(-wait).Truncate(time.Second), To: begin.Truncate(time.Second)}
+// waited returns the range of a time in which the clock was wrong. Either it was behind, and waited for until it was past the
+// last record: all of it lies at a time of which something is recorded already, and it is placed right when it is known how
+// far the clock is behind. Or it was ahead in the run before, which recorded times that are still to come; what that run
+// has recorded of this time all the same speaks before the range.
+func waited(p *plan.Plan, since, begin time.Time) check.Range {
+	if since.IsZero() {
+		return check.Range{}
+	}
+	r := check.Range{Reason: check.ClockUnset, Check: "*", From: since.Truncate(time.Second), To: begin.Truncate(time.Second)}
 	for _, c := range p.Checks {
-		r.Slots += int(wait / c.Every)
+		r.Slots += int(begin.Sub(since) / c.Every)
 	}
 	return r
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"egovmon/agent/check"
+	"egovmon/collector/intake"
 )
 
 // wrongFor is how long a clock is wrong in these tests, before it is set right.
@@ -107,6 +108,33 @@ func TestClockLearntLate(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestClockOfAnEarlierStart has the machine's clock ahead while the collector is away, and right when it is started again. By how
+// much it was wrong nobody can tell any more, so that what was measured at a time to come is no figure. Every second of
+// that says why.
+func TestClockOfAnEarlierStart(t *testing.T) {
+	t.Parallel()
+	const wrong = 3 * time.Hour
+	disturb(t, nil, func(r *rig) {
+		r.rejected = []string{intake.RejectedFuture, intake.RejectedRange, intake.RejectedTime}
+		r.a.stop(true)
+		r.line.cut()
+		r.a.boots.Add(1)
+		r.a.shift.Add(int64(48 * time.Hour))
+		r.a.start()
+		time.Sleep(wrong)
+		r.a.stop(true)
+		r.a.boots.Add(1)
+		r.a.shift.Add(-int64(48 * time.Hour))
+		r.a.start()
+	}, func(r *rig, u, s *story, share float64) {
+		atLeast(0.4, check.ClockUnset)(r, u, s, share)
+		want := int64(len(r.checks)) * int64(wrong/time.Second)
+		if n := s.totals[check.ClockUnset]; n < want*95/100 || n > want*105/100 {
+			r.Errorf("%d seconds are clock_unset, want about %d: %v", n, want, s.totals)
+		}
+	})
 }
 
 // A stretch is when a machine's clock was wrong, in true time.
