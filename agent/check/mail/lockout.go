@@ -12,7 +12,7 @@ import (
 // pauseOption is the option of every kind that logs in.
 func pauseOption() check.Option {
 	return check.Option{Name: "login_pause", Type: check.TypeDuration, Default: "6h", Min: 1, Max: 7 * 86400,
-		Help: "How long a password that was refused is not tried again, so that nobody locks the account; another password, and a change of the plan, is tried at once."}
+		Help: "How long a password that was refused is not tried again, so that nobody locks the account; another password is tried at once, and so is any after a start of the agent or a change of the plan, which remember no refusal."}
 }
 
 // A lockout keeps a check from trying a password again that was refused: many servers lock an account after a few. The

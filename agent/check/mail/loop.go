@@ -60,7 +60,7 @@ func loopOptions() []check.Option {
 		{Name: "each", Type: check.TypeInt, Default: "2", Min: 1, Max: maxPeers, Help: "How many of the peers get one letter; the next letter goes to the next ones."},
 		{Name: "folder", Type: check.TypeString, Default: "egovmon", Help: "The loop's own folder of the mailbox: letters of the loop are moved there, read and deleted."},
 		{Name: "pace", Type: check.TypeDuration, Default: "10m", Min: 1, Max: 86400, Help: "The least time from one letter to the next; runs between only look."},
-		{Name: "daily", Type: check.TypeInt, Default: "500", Min: 2, Max: 20000, Help: "The most copies sent in a day (UTC), one for each mailbox; then runs only look."},
+		{Name: "daily", Type: check.TypeInt, Default: "500", Min: 2, Max: 20000, Help: "The most copies sent in a day (UTC), one for each mailbox; then runs only look. It counts from the start of the agent, and anew after a change of the plan."},
 		{Name: "late", Type: check.TypeDuration, Default: "5m", Min: 1, Max: 86400, Help: "A letter that takes longer than this is mail_late."},
 		{Name: "lost", Type: check.TypeDuration, Default: "1h", Min: 2, Max: 7 * 86400, Help: "A letter that the server took and that is not there after this time is mail_lost; when it comes after all it was late."},
 		{Name: "wait", Type: check.TypeDuration, Min: 0, Max: 600, Help: "How long a run waits for the letter that it has handed in, and looks again; without it as long as the timeout lets it. What is not there then is found by a later run."},
