@@ -13,11 +13,14 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"egovmon/deploy/lab/servers/nginxconf"
 )
 
-// An Nginx is Debian's nginx as a process of the test, with a configuration of its own, in front of a small application
-// as portals run. Its sockets are opened here and handed over, so that no port is taken by somebody else in between, and
-// connections wait for it from the first moment on.
+// An Nginx is Debian's nginx as a process of the test, in the frame that the lab's sites run in, with servers of the test's own
+// in front of a small application: for what the lab's sites never do, such as answers that are cut short, and cookies that go
+// astray. Its sockets are opened here and handed over, so that no port is taken by somebody else in between, and connections wait
+// for it from the first moment on.
 type Nginx struct {
 	// Dir holds what it serves and what it writes.
 	Dir string
@@ -96,36 +99,17 @@ func (n *Nginx) HTTP(directives string) { n.http.WriteString(directives + "\n") 
 // Server adds a server block with these directives, `listen` among them.
 func (n *Nginx) Server(directives string) { n.HTTP("server {\n" + directives + "\n}") }
 
-const nginxConfig = `daemon off;
-worker_processes 1;
-%s
-pid nginx.pid;
-error_log error.log warn;
-events { worker_connections 256; }
-http {
-	access_log off;
-	server_tokens off;
-	client_body_temp_path body;
-	proxy_temp_path proxy;
-	fastcgi_temp_path fastcgi;
-	uwsgi_temp_path uwsgi;
-	scgi_temp_path scgi;
-	types { text/html html; text/css css; image/png png; }
-	default_type text/html;
-	root html;
-	proxy_set_header Host $http_host;
-	proxy_http_version 1.1;
-%s}
-`
+// nginxFiles is what files below Dir are served as.
+const nginxFiles = "types { text/html html; text/css css; image/png png; }\nroot html;\n"
 
 // Start runs it until the test ends.
 func (n *Nginx) Start() {
 	n.t.Helper()
-	user := ""
+	processes := "worker_processes 1;" // with a single process, nginx takes no sockets over
 	if os.Geteuid() == 0 {
-		user = "user root;" // who may read the folder of the test
+		processes += " user root;" // who may read the folder of the test
 	}
-	conf := n.Write("nginx.conf", fmt.Appendf(nil, nginxConfig, user, n.http.String()))
+	conf := n.Write("nginx.conf", nginxconf.Of(n.Dir, processes, nginxFiles+n.http.String()))
 	cmd := exec.Command(n.program, "-p", n.Dir, "-e", filepath.Join(n.Dir, "error.log"), "-c", conf)
 	var inherited strings.Builder
 	for i := range n.sockets {

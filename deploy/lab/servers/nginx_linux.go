@@ -2,37 +2,13 @@ package servers
 
 import (
 	"context"
-	"fmt"
 	"path/filepath"
-	"strings"
+
+	"egovmon/deploy/lab/servers/nginxconf"
 )
 
-// nginxSettings is the frame of nginx's configuration. It runs as one process, so that nothing is left of it when it is killed.
-const nginxSettings = `daemon off;
-master_process off;
-pid nginx.pid;
-error_log stderr warn;
-events { worker_connections 512; }
-http {
-	access_log off;
-	server_tokens off;
-	client_body_temp_path body;
-	proxy_temp_path proxy;
-	fastcgi_temp_path fastcgi;
-	uwsgi_temp_path uwsgi;
-	scgi_temp_path scgi;
-	default_type text/html;
-	charset utf-8;
-	ssl_session_cache off;
-	ssl_session_tickets off;
-	proxy_http_version 1.1;
-	proxy_set_header Host $http_host;
-	proxy_set_header X-Forwarded-For $remote_addr;
-	proxy_connect_timeout 5s;
-	# A certificate whose path holds a variable is read at each handshake.
-	map "" $dir { default "%s"; }
-%s}
-`
+// oneProcess lets nginx run as one process, so that nothing is left of it when it is killed.
+const oneProcess = "master_process off;"
 
 // startNginx runs Debian's nginx with these directives of the http block; it listens at these standard ports.
 func startNginx(ctx context.Context, p Place, directives string, ports ...int) (*daemon, error) {
@@ -40,7 +16,7 @@ func startNginx(ctx context.Context, p Place, directives string, ports ...int) (
 		return nil, err
 	}
 	path := filepath.Join(p.Dir, "nginx.conf")
-	if err := replace(path, fmt.Appendf(nil, nginxSettings, p.Dir, "\t"+strings.TrimSpace(directives)+"\n"), 0o644); err != nil {
+	if err := replace(path, nginxconf.Of(p.Dir, oneProcess, directives), 0o644); err != nil {
 		return nil, err
 	}
 	ready := func(proc *Process) error {
