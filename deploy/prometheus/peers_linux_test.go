@@ -8,7 +8,9 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -33,7 +35,18 @@ func place(t *testing.T, program string) servers.Place {
 	if err := servers.Require(program); err != nil {
 		t.Skip(err)
 	}
-	return servers.Loopback(t.TempDir(), netip.MustParseAddr("127.0.0.1"), t.Output())
+	dir := t.TempDir()
+	log, err := os.Create(filepath.Join(dir, "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = log.Close()
+		if text, _ := os.ReadFile(log.Name()); t.Failed() {
+			t.Logf("%s said: %.2000s", program, text)
+		}
+	})
+	return servers.Loopback(dir, netip.MustParseAddr("127.0.0.1"), log)
 }
 
 // stopped ends a server at the end of the test.

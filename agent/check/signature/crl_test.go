@@ -9,8 +9,6 @@ import (
 	"fmt"
 	"maps"
 	"math/big"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -193,48 +191,6 @@ func TestCRLNumberGrows(t *testing.T) {
 		r := f(t.Context())
 		want(t, r, step.want, "")
 		wantFacts(t, r, map[string]float64{"crl_number_serial": float64(step.number)})
-	}
-}
-
-// OpenSSL makes the list.
-func TestCRLByOpenSSL(t *testing.T) {
-	a := newAuthority(t, time.Now())
-	good, _ := a.officer(nil)
-	bad, _ := a.officer(nil)
-	ended := bad.NotAfter.UTC().Format("060102150405Z")
-	config := write(t, "ca.cnf", fmt.Appendf(nil, `[ca]
-default_ca = c
-[c]
-database = %s
-crlnumber = %s
-certificate = %s
-private_key = %s
-default_md = sha256
-default_crl_days = 1
-crl_extensions = e
-[e]
-authorityKeyIdentifier = keyid
-`, write(t, "index.txt", fmt.Appendf(nil, "R\t%s\t%s,keyCompromise\t%X\tunknown\t/CN=bad\n", ended, time.Now().Add(-time.Hour).UTC().Format("060102150405Z"), bad.SerialNumber)),
-		write(t, "crlnumber", []byte("04B1\n")), a.file(), keyPEM(t, a.key)))
-	for _, form := range []string{"PEM", "DER"} {
-		out := filepath.Join(t.TempDir(), "list")
-		openssl(t, "ca", "-gencrl", "-config", config, "-out", out)
-		if form == "DER" {
-			openssl(t, "crl", "-in", out, "-outform", "DER", "-out", out)
-		}
-		body, err := os.ReadFile(out)
-		if err != nil {
-			t.Fatal(err)
-		}
-		url := serve(t, "application/pkix-crl", func([]byte) []byte { return body })
-		env := check.Env{Now: time.Now}
-		r := checktest.NewFunc(t, crlKind(), check.Options{"url": url, "issuer": a.file(), "certificates": certPEM(t, good)}, env)(t.Context())
-		want(t, r, check.OK, "")
-		wantFacts(t, r, map[string]float64{"entries_count": 1})
-		if n, _ := r.Facts.Get("crl_number_serial"); n < 0x4b1 {
-			t.Errorf("number %v", n)
-		}
-		want(t, checktest.NewFunc(t, crlKind(), check.Options{"url": url, "issuer": a.file(), "certificates": certPEM(t, bad)}, env)(t.Context()), check.Revoked, "(reason 1)")
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -17,7 +16,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -35,7 +33,6 @@ type authority struct {
 	cert *x509.Certificate
 	key  crypto.Signer
 	next *atomic.Int64
-	rsa  bool // of the keys that it makes
 }
 
 func newAuthority(t testing.TB, at time.Time) *authority {
@@ -48,18 +45,10 @@ func newAuthority(t testing.TB, at time.Time) *authority {
 	return a
 }
 
-// newKey makes a key of P-256, or of RSA.
-func (a *authority) newKey() (crypto.Signer, error) {
-	if a.rsa {
-		return rsa.GenerateKey(rand.Reader, 2048)
-	}
-	return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-}
-
 // sign makes a certificate of this template over a fresh key.
 func (a *authority) sign(tmpl *x509.Certificate) (*x509.Certificate, crypto.Signer) {
 	a.t.Helper()
-	key, err := a.newKey()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		a.t.Fatal(err)
 	}
@@ -119,15 +108,6 @@ func certPEM(t testing.TB, certs ...*x509.Certificate) string {
 	return write(t, "certs.pem", text)
 }
 
-func keyPEM(t testing.TB, key crypto.Signer) string {
-	t.Helper()
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return write(t, "key.pem", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
-}
-
 func write(t testing.TB, name string, text []byte) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
@@ -137,19 +117,8 @@ func write(t testing.TB, name string, text []byte) string {
 	return path
 }
 
-// openssl runs the command of Debian's package openssl.
-func openssl(t testing.TB, args ...string) []byte {
-	t.Helper()
-	path, err := exec.LookPath("openssl")
-	if err != nil {
-		t.Skip("the program openssl is missing: apt install openssl")
-	}
-	out, err := exec.CommandContext(t.Context(), path, args...).CombinedOutput()
-	if err != nil {
-		t.Errorf("openssl %s: %v: %s", strings.Join(args, " "), err, out)
-	}
-	return out
-}
+// Answers that an honest authority gives come from the lab's servers (debian_linux_test.go). What stands here is there to misbehave:
+// it signs what no honest one would, and answers what OpenSSL cannot be brought to.
 
 // A responder makes the body of an answer to the body of a request.
 type responder func(request []byte) []byte

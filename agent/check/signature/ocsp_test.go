@@ -8,14 +8,11 @@ import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"encoding/base64"
-	"fmt"
 	"maps"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -273,52 +270,6 @@ func TestOCSPRequest(t *testing.T) {
 			t.Errorf("%s: the responder reads %+v", tt.method, got)
 		}
 	}
-}
-
-// OpenSSL answers, with the nonce that was sent; its answer to one request is none to the next.
-func TestOCSPByOpenSSL(t *testing.T) {
-	a := newAuthority(t, time.Now())
-	cert, _ := a.officer(nil)
-	bad, _ := a.officer(nil)
-	signer, key := a.sign(&x509.Certificate{Subject: pkix.Name{CommonName: "OCSP 2"}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageOCSPSigning}})
-	index := write(t, "index.txt", fmt.Appendf(nil, "V\t%s\t\t%X\tunknown\t/CN=good\nR\t%s\t%s,keyCompromise\t%X\tunknown\t/CN=bad\n",
-		cert.NotAfter.UTC().Format("060102150405Z"), cert.SerialNumber,
-		bad.NotAfter.UTC().Format("060102150405Z"), time.Now().Add(-time.Hour).UTC().Format("060102150405Z"), bad.SerialNumber))
-	ca, signerPEM, signerKey := a.file(), certPEM(t, signer), keyPEM(t, key)
-	byKey := false
-	answer := func(request []byte) []byte {
-		in, out := write(t, "request", request), filepath.Join(t.TempDir(), "answer")
-		args := []string{"ocsp", "-index", index, "-CA", ca, "-rsigner", signerPEM, "-rkey", signerKey, "-reqin", in, "-respout", out, "-ndays", "1"}
-		if byKey {
-			args = append(args, "-resp_key_id")
-		}
-		openssl(t, args...)
-		body, err := os.ReadFile(out)
-		if err != nil {
-			t.Error(err)
-		}
-		return body
-	}
-	env := check.Env{Now: time.Now}
-	run := func(c *x509.Certificate, answer responder) check.Result {
-		o := check.Options{"url": serve(t, "application/ocsp-response", answer), "certificate": certPEM(t, c), "issuer": ca, "nonce": "require"}
-		return checktest.NewFunc(t, ocspKind(), o, env)(t.Context())
-	}
-	r := run(cert, answer)
-	want(t, r, check.OK, "")
-	wantFacts(t, r, map[string]float64{"nonce_code": 1, "cert_status_code": 0})
-	want(t, run(bad, answer), check.Revoked, "was revoked")
-	byKey = true // the responder named by its key, not by its name
-	want(t, run(cert, answer), check.OK, "")
-	var kept []byte
-	replay := func(request []byte) []byte {
-		if kept == nil {
-			kept = answer(request)
-		}
-		return kept
-	}
-	want(t, run(cert, replay), check.OK, "")
-	want(t, run(cert, replay), check.RevocationInvalid, "the nonce in the answer is not ours")
 }
 
 // Without a url the certificate says whom to ask.

@@ -6,11 +6,8 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
-	"fmt"
 	"maps"
 	"math/big"
-	"os"
-	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -238,67 +235,6 @@ func TestTSAReplayed(t *testing.T) {
 	})}, check.Env{})
 	want(t, f(t.Context()), check.OK, "")
 	want(t, f(t.Context()), check.TSAInvalid, "over other data")
-}
-
-// OpenSSL stamps with keys of two kinds, names its certificate in three ways, and refuses what it does not have.
-func TestTSAByOpenSSL(t *testing.T) {
-	for _, tt := range []struct {
-		name   string
-		rsa    bool
-		ess    string
-		with   check.Options
-		reason check.Reason
-		detail string
-	}{
-		{"EC", false, "sha256", nil, check.OK, "stamped"},
-		{"RSA, named by SHA-1", true, "sha1", nil, check.OK, "stamped"},
-		{"SHA-512, with policy", true, "sha512", check.Options{"hash": "sha512", "policy": "1.3.6.1.4.1.99999.1"}, check.OK, "stamped"},
-		{"SHA-384, which it does not know", false, "sha256", check.Options{"hash": "sha384"}, check.TSAInvalid, "rejection, badAlg"},
-		{"a policy that it does not have", false, "sha256", check.Options{"policy": "1.2.3"}, check.TSAInvalid, "rejection, unacceptedPolicy"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			a := newAuthority(t, time.Now())
-			a.rsa = tt.rsa
-			cert, key := a.stampCert(nil)
-			o := check.Options{"url": serve(t, "application/timestamp-reply", opensslTSA(t, a, cert, key, tt.ess)), "roots": a.file()}
-			maps.Copy(o, tt.with)
-			r := checktest.NewFunc(t, tsaKind(), o, check.Env{Now: time.Now})(t.Context())
-			want(t, r, tt.reason, tt.detail)
-			if tt.reason == check.OK {
-				wantFacts(t, r, map[string]float64{"accuracy_s": 1.5001})
-			}
-		})
-	}
-}
-
-// opensslTSA answers by `openssl ts`; ess is the hash that names its certificate.
-func opensslTSA(t *testing.T, a *authority, cert *x509.Certificate, key crypto.Signer, ess string) responder {
-	config := write(t, "ts.cnf", fmt.Appendf(nil, `[tsa]
-default_tsa = t
-[t]
-serial = %s
-signer_cert = %s
-certs = %s
-signer_key = %s
-signer_digest = sha256
-default_policy = 1.3.6.1.4.1.99999.1
-digests = sha256, sha512
-accuracy = secs:1, millisecs:500, microsecs:100
-ordering = yes
-tsa_name = yes
-ess_cert_id_chain = yes
-ess_cert_id_alg = %s
-clock_precision_digits = 6
-`, write(t, "serial", []byte("01\n")), certPEM(t, cert), a.file(), keyPEM(t, key), ess))
-	return func(request []byte) []byte {
-		in, out := write(t, "request", request), filepath.Join(t.TempDir(), "answer")
-		openssl(t, "ts", "-reply", "-config", config, "-queryfile", in, "-out", out)
-		body, err := os.ReadFile(out)
-		if err != nil {
-			t.Error(err)
-		}
-		return body
-	}
 }
 
 // Whatever a time-stamping authority answers, reading it ends well and never in a stamp that was not asked for.

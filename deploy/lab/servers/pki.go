@@ -75,7 +75,6 @@ type Authority struct {
 
 	mu     sync.Mutex
 	issued []issued
-	number int64 // of the newest revocation list
 }
 
 // An issued certificate, as it stands in the authority's register.
@@ -165,6 +164,11 @@ func (a *Authority) Issue(file string, tmpl *x509.Certificate) (*Identity, error
 	if err != nil {
 		return nil, err
 	}
+	return a.issueOver(file, tmpl, key)
+}
+
+// issueOver is Issue over this key.
+func (a *Authority) issueOver(file string, tmpl *x509.Certificate, key crypto.Signer) (*Identity, error) {
 	cert, err := a.issue(tmpl, key)
 	if err != nil {
 		return nil, err
@@ -217,20 +221,6 @@ func (a *Authority) Revoke(serial *big.Int, at time.Time) error {
 		}
 	}
 	return fmt.Errorf("authority %s did not issue a certificate with serial number %x", a.Name, serial)
-}
-
-// CRL makes a revocation list (RFC 5280, section 5) that is issued at one instant and due again at another.
-func (a *Authority) CRL(issuedAt, next time.Time) ([]byte, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.number++
-	l := &x509.RevocationList{Number: big.NewInt(a.number), ThisUpdate: issuedAt, NextUpdate: next}
-	for _, i := range a.issued {
-		if !i.revoked.IsZero() {
-			l.RevokedCertificateEntries = append(l.RevokedCertificateEntries, x509.RevocationListEntry{SerialNumber: i.cert.SerialNumber, RevocationTime: i.revoked, ReasonCode: 1})
-		}
-	}
-	return x509.CreateRevocationList(rand.Reader, l, a.Cert, a.key)
 }
 
 // register is the authority's register in the format of `openssl ca`, which its OCSP responder reads: status, end, time of

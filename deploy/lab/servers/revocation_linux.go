@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -22,8 +23,9 @@ type RevocationConfig struct {
 	Now func() time.Time // nil for the system's clock
 }
 
-// A Revocation answers whether certificates of a PKI were revoked: lists and the trust list over HTTP, and OCSP (RFC 6960). Each
-// OCSP answer is made by OpenSSL's responder, which is asked once per request: by itself it cannot be told the address to listen at.
+// A Revocation answers whether certificates of a PKI were revoked: lists and the trust list over HTTP, and OCSP (RFC 6960). Lists
+// are made by OpenSSL, and so is each OCSP answer, by its responder, which is asked once per request: by itself it cannot be told the
+// address to listen at.
 type Revocation struct {
 	p    Place
 	c    RevocationConfig
@@ -33,6 +35,7 @@ type Revocation struct {
 	mu        sync.Mutex
 	staleCRL  bool
 	staleOCSP bool
+	byKey     bool
 }
 
 // The paths of what is to be had.
@@ -70,10 +73,14 @@ func StartRevocation(ctx context.Context, p Place, c RevocationConfig) (*Revocat
 			return nil, err
 		}
 		r.sign[a.Name] = id
+		if err := r.prepareLists(a); err != nil {
+			return nil, err
+		}
 	}
 	mux := http.NewServeMux()
 	for _, a := range []*Authority{c.PKI.G1, c.PKI.G2} {
-		mux.HandleFunc("GET "+pathCRL+"/"+a.CRLName(), func(w http.ResponseWriter, _ *http.Request) { r.serveCRL(w, a) })
+		mux.HandleFunc("GET "+pathCRL+"/"+a.CRLName(), func(w http.ResponseWriter, req *http.Request) { r.serveCRL(w, req, a) })
+		mux.HandleFunc("GET "+pathCRL+"/"+a.CRLName()+".pem", func(w http.ResponseWriter, req *http.Request) { r.serveCRL(w, req, a) })
 	}
 	mux.HandleFunc("GET "+pathTrustList, r.serveTrustList)
 	mux.HandleFunc("POST "+pathOCSP, r.serveOCSP)
@@ -92,7 +99,7 @@ func (r *Revocation) Addr() string { return r.p.at(80) }
 // OCSP is the responder's URL.
 func (r *Revocation) OCSP() string { u, _ := RevocationURLs(r.p, r.p.IP.String()); return u }
 
-// CRL is the URL of an authority's list.
+// CRL is the URL of an authority's list in DER; with ".pem" at its end it is the list in PEM.
 func (r *Revocation) CRL(a *Authority) string {
 	_, u := RevocationURLs(r.p, r.p.IP.String())
 	return u + "/" + a.CRLName()
@@ -120,6 +127,14 @@ func (r *Revocation) StaleOCSP(stale bool) error {
 	return nil
 }
 
+// NamedByKey lets OCSP answers name the responder by its key, or by its name again; both are allowed.
+func (r *Revocation) NamedByKey(on bool) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.byKey = on
+	return nil
+}
+
 // Revoked lets a certificate be revoked since an hour ago, in answers and lists.
 func (r *Revocation) Revoked(a *Authority, serial *big.Int, revoked bool) error {
 	if !revoked {
@@ -139,9 +154,62 @@ func (r *Revocation) listTimes() (issued, next time.Time) {
 	return issued, issued.Add(validFor)
 }
 
-func (r *Revocation) serveCRL(w http.ResponseWriter, a *Authority) {
-	der, err := a.CRL(r.listTimes())
-	respond(w, "application/pkix-crl", der, err)
+// crlSettings is OpenSSL's configuration of an authority that issues lists; the register, the file of the next list's number, the
+// authority's certificate and its key are filled in.
+const crlSettings = `[ca]
+default_ca = c
+[c]
+database = %s
+crlnumber = %s
+certificate = %s
+private_key = %s
+default_md = sha256
+crl_extensions = e
+[e]
+authorityKeyIdentifier = keyid
+`
+
+// firstList is the number of an authority's first list: one that has issued lists for years.
+const firstList = 0x4b1
+
+// prepareLists writes what OpenSSL makes an authority's lists from, but for the register.
+func (r *Revocation) prepareLists(a *Authority) error {
+	number := filepath.Join(r.p.Dir, "number-"+a.Name)
+	settings := fmt.Appendf(nil, crlSettings, r.registerFile(a), number, a.File, a.KeyFile)
+	return errors.Join(replace(filepath.Join(r.p.Dir, "crl-"+a.Name+".cnf"), settings, 0o644), replace(number, fmt.Appendf(nil, "%04X\n", firstList), 0o644))
+}
+
+func (r *Revocation) registerFile(a *Authority) string {
+	return filepath.Join(r.p.Dir, "index-"+a.Name+".txt")
+}
+
+// serveCRL answers with a new list, in DER, or where the path ends in .pem in PEM.
+func (r *Revocation) serveCRL(w http.ResponseWriter, req *http.Request, a *Authority) {
+	list, err := r.list(req.Context(), a)
+	if err == nil && !strings.HasSuffix(req.URL.Path, ".pem") {
+		list, err = unpacked(list)
+	}
+	respond(w, "application/pkix-crl", list, err)
+}
+
+// list lets OpenSSL make a list (RFC 5280, section 5) from the authority's register, in PEM.
+func (r *Revocation) list(ctx context.Context, a *Authority) ([]byte, error) {
+	issued, next := r.listTimes()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := replace(r.registerFile(a), a.register(), 0o644); err != nil {
+		return nil, err
+	}
+	args := []string{"openssl", "ca", "-gencrl", "-batch", "-config", filepath.Join(r.p.Dir, "crl-"+a.Name+".cnf"), "-crlhours", fmt.Sprint(int(next.Sub(issued).Hours()))}
+	return opensslAt(ctx, r.p, time.Until(issued), nil, args)
+}
+
+func unpacked(text []byte) ([]byte, error) {
+	b, _ := pem.Decode(text)
+	if b == nil || b.Type != "X509 CRL" {
+		return nil, fmt.Errorf("OpenSSL made no list: %.100q", text)
+	}
+	return b.Bytes, nil
 }
 
 func (r *Revocation) serveTrustList(w http.ResponseWriter, _ *http.Request) {
@@ -181,7 +249,7 @@ func (r *Revocation) answer(ctx context.Context, query []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	register := filepath.Join(r.p.Dir, "index-"+a.Name+".txt")
+	register := r.registerFile(a)
 	id := r.sign[a.Name]
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -190,6 +258,9 @@ func (r *Revocation) answer(ctx context.Context, query []byte) ([]byte, error) {
 	}
 	args := []string{"openssl", "ocsp", "-index", register, "-CA", a.File, "-rsigner", id.CertFile, "-rkey", id.KeyFile,
 		"-nmin", fmt.Sprint(int(validFor.Minutes())), "-reqin", "/dev/stdin", "-respout", "/dev/stdout"}
+	if r.byKey {
+		args = append(args, "-resp_key_id")
+	}
 	shift := time.Until(r.c.Now())
 	if r.staleOCSP {
 		shift -= staleFor

@@ -1,7 +1,10 @@
 package servers
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -9,6 +12,7 @@ import (
 	"io"
 	"net/http"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 )
@@ -17,7 +21,19 @@ import (
 type TSAConfig struct {
 	PKI *PKI
 	Now func() time.Time // nil for the system's clock
+	// RSA gives it a key of RSA in the place of P-256.
+	RSA bool
+	// NamedBy is the hash by which a stamp names the certificate (RFC 5816): "sha1", "sha256", "sha512"; "" for sha256.
+	NamedBy string
+	// Digests are the hashes of data that it stamps; nil for sha256, sha384 and sha512.
+	Digests []string
 }
+
+// TSAPolicy is the policy of the authority's stamps; it has no other.
+const TSAPolicy = "1.3.6.1.4.1.99999.1"
+
+// TSAAccuracy is how exact its stamps say that they are.
+const TSAAccuracy = 1500100 * time.Microsecond
 
 // A TSA is an authority of time stamps (RFC 3161) over HTTP at port 80. Each stamp is made by OpenSSL.
 type TSA struct {
@@ -36,13 +52,14 @@ signer_cert = %[2]s
 certs = %[3]s
 signer_key = %[4]s
 signer_digest = sha256
-default_policy = 1.3.6.1.4.1.99999.1
-digests = sha256, sha384, sha512
-accuracy = secs:1
-ordering = no
+default_policy = ` + TSAPolicy + `
+digests = %[5]s
+accuracy = secs:1, millisecs:500, microsecs:100
+ordering = yes
 tsa_name = yes
-ess_cert_id_chain = no
-ess_cert_id_alg = sha256
+ess_cert_id_chain = yes
+ess_cert_id_alg = %[6]s
+clock_precision_digits = 6
 `
 
 // StartTSA starts the authority.
@@ -57,12 +74,22 @@ func StartTSA(ctx context.Context, p Place, c TSAConfig) (*TSA, error) {
 	if err != nil {
 		return nil, err
 	}
-	id, err := c.PKI.G2.Issue("tsa", &x509.Certificate{Subject: pkix.Name{CommonName: "TSA (lab)"}, KeyUsage: x509.KeyUsageDigitalSignature, ExtraExtensions: []pkix.Extension{use}})
+	if c.Digests == nil {
+		c.Digests = []string{"sha256", "sha384", "sha512"}
+	}
+	key, err := newKey()
+	if c.RSA {
+		key, err = rsa.GenerateKey(rand.Reader, 2048)
+	}
+	if err != nil {
+		return nil, err
+	}
+	id, err := c.PKI.G2.issueOver("tsa", &x509.Certificate{Subject: pkix.Name{CommonName: "TSA (lab)"}, KeyUsage: x509.KeyUsageDigitalSignature, ExtraExtensions: []pkix.Extension{use}}, key)
 	if err != nil {
 		return nil, err
 	}
 	settings := filepath.Join(p.Dir, "tsa.cnf")
-	if err := replace(settings, fmt.Appendf(nil, tsaSettings, p.Dir, id.CertFile, c.PKI.G2.File, id.KeyFile), 0o644); err != nil {
+	if err := replace(settings, fmt.Appendf(nil, tsaSettings, p.Dir, id.CertFile, c.PKI.G2.File, id.KeyFile, strings.Join(c.Digests, ", "), cmp.Or(c.NamedBy, "sha256")), 0o644); err != nil {
 		return nil, err
 	}
 	if err := replace(filepath.Join(p.Dir, "serial"), []byte("01\n"), 0o644); err != nil {
