@@ -1,6 +1,7 @@
 package network
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -154,7 +155,7 @@ func (run echoRun) echo(ctx context.Context) (echoes, error) {
 	defer context.AfterFunc(ctx, func() { s.file.SetReadDeadline(time.Unix(1, 0)) })()
 
 	x := &exchange{run: run, socket: s, payload: newPayload(run.size), begin: time.Now(),
-		at: make([]time.Time, run.count), rtt: make([]time.Duration, run.count)}
+		at: make([]time.Time, run.count), rtt: make([]time.Duration, run.count), denied: make([]bool, run.count)}
 	var id [2]byte
 	rand.Read(id[:])
 	x.id = binary.BigEndian.Uint16(id[:])
@@ -166,20 +167,20 @@ func (run echoRun) echo(ctx context.Context) (echoes, error) {
 
 // An exchange is one series of echoes under way.
 type exchange struct {
-	run      echoRun
-	socket   *echoSocket
-	payload  []byte
-	packet   []byte
-	id       uint16
-	begin    time.Time
-	at       []time.Time     // when each request was sent
-	rtt      []time.Duration // of each request; 0 while it is not answered
-	sent     int
-	received int
-	refusals int
-	refused  error
-	hops     int
-	ignored  int // messages that were not ours
+	run     echoRun
+	socket  *echoSocket
+	payload []byte
+	packet  []byte
+	id      uint16
+	begin   time.Time
+	at      []time.Time     // when each request was sent
+	rtt     []time.Duration // of each request; 0 while it is not answered
+	denied  []bool          // of each request: it could not be sent, or somebody says that it cannot arrive
+	sent    int
+	settled int // requests that are answered or denied
+	refused error
+	hops    int
+	ignored int // messages that were not ours
 }
 
 // maxIgnored ends a run whose target floods it with what was not asked for.
@@ -187,7 +188,7 @@ const maxIgnored = 1000
 
 // step sends the next request when it is due, else waits for one message. It returns false when all is done.
 func (x *exchange) step(ctx context.Context) bool {
-	if x.sent == x.run.count && x.received+x.refusals >= x.sent || x.ignored > maxIgnored || x.refusals > 2*x.run.count {
+	if x.sent == x.run.count && x.settled >= x.sent || x.ignored > maxIgnored {
 		return false
 	}
 	due := x.begin.Add(time.Duration(x.sent) * x.run.interval)
@@ -210,22 +211,71 @@ func (x *exchange) step(ctx context.Context) bool {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return x.sent < x.run.count && ctx.Err() == nil
 	case err != nil:
-		x.refusals++
-		x.refused = err
+		if !x.drain() {
+			x.ignored++
+		}
 		return true
 	}
 	x.take(message, hops)
 	return true
 }
 
+// maxQueued are read of a socket's queue of errors at once.
+const maxQueued = 100
+
+// drain reads what the kernel was told about packets, and reports whether it was told anything. A raw socket is told of
+// every echo request that this machine sends to the target, such as those of the kind path, whose hop limit ends on the
+// way: only what quotes a request of this run counts.
+func (x *exchange) drain() (told bool) {
+	rc, err := x.socket.file.SyscallConn()
+	if err != nil {
+		return false
+	}
+	buf := make([]byte, len(x.socket.buf))
+	_ = rc.Control(func(fd uintptr) {
+		for range maxQueued {
+			e, data, _, ok := queued(int(fd), x.socket.v6, buf)
+			if !ok {
+				return
+			}
+			told = true
+			seq, data, ours := quotedEcho(data, x.socket.v6, !x.socket.raw, x.id)
+			if n := min(len(data), len(x.payload)); !ours || seq >= x.sent || !bytes.Equal(data[:n], x.payload[:n]) {
+				x.ignored++
+				continue
+			}
+			x.deny(seq, os.NewSyscallError("recvmsg", unix.Errno(e.errno)))
+		}
+	})
+	return told
+}
+
+// deny notes that a request cannot arrive.
+func (x *exchange) deny(seq int, why error) {
+	x.refused = why
+	if !x.denied[seq] && x.rtt[seq] == 0 {
+		x.settled++
+	}
+	x.denied[seq] = true
+}
+
 func (x *exchange) send() {
-	packet := putEcho(x.packet, x.socket.v6, x.id, uint16(x.sent), x.payload)
-	x.at[x.sent] = time.Now()
-	if _, err := x.socket.file.Write(packet); err != nil {
-		x.refusals++
-		x.refused = err
+	seq := x.sent
+	packet := putEcho(x.packet, x.socket.v6, x.id, uint16(seq), x.payload)
+	x.at[seq] = time.Now()
+	_, err := x.socket.file.Write(packet)
+	// What the kernel was told of an earlier packet it tells the next call, once: only an error that stays is this one's.
+	for range 3 {
+		if err == nil {
+			break
+		}
+		x.drain()
+		_, err = x.socket.file.Write(packet)
 	}
 	x.sent++
+	if err != nil {
+		x.deny(seq, err)
+	}
 }
 
 func (x *exchange) take(message []byte, hops int) {
@@ -236,7 +286,9 @@ func (x *exchange) take(message []byte, hops int) {
 		return
 	}
 	x.rtt[seq] = max(1, now.Sub(x.at[seq]))
-	x.received++
+	if !x.denied[seq] {
+		x.settled++
+	}
 	x.hops = hops
 }
 

@@ -27,6 +27,7 @@ type icmpError struct {
 	origin, kind, code byte
 	info               uint32
 	from               netip.Addr
+	errno              uint32 // what the kernel makes of it for the socket
 }
 
 // Who an icmpError comes from: see ip(7), IP_RECVERR.
@@ -40,7 +41,7 @@ func parseExtended(b []byte, v6 bool) icmpError {
 	if len(b) < 16 {
 		return icmpError{}
 	}
-	e := icmpError{origin: b[4], kind: b[5], code: b[6], info: binary.NativeEndian.Uint32(b[8:])}
+	e := icmpError{origin: b[4], kind: b[5], code: b[6], info: binary.NativeEndian.Uint32(b[8:]), errno: binary.NativeEndian.Uint32(b)}
 	switch at := b[16:]; {
 	case !v6 && len(at) >= 8:
 		e.from = netip.AddrFrom4([4]byte(at[4:8]))

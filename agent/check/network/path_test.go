@@ -314,21 +314,21 @@ func TestICMPErrorMeans(t *testing.T) {
 		to   netip.Addr
 		want answerKind
 	}{
-		{"hop limit", icmpError{originICMP, 11, 0, 0, hop4}, to, fromHop},
-		{"fragments came too late", icmpError{originICMP, 11, 1, 0, hop4}, to, 0},
-		{"too big", icmpError{originICMP, 3, 4, 1400, hop4}, to, tooBig},
-		{"port closed", icmpError{originICMP, 3, 3, 0, to}, to, fromTarget},
-		{"port closed, says another", icmpError{originICMP, 3, 3, 0, hop4}, to, noWay},
-		{"no host", icmpError{originICMP, 3, 1, 0, hop4}, to, noWay},
-		{"the target refuses", icmpError{originICMP, 3, 13, 0, to}, to, fromTarget},
-		{"source quench", icmpError{originICMP, 4, 0, 0, hop4}, to, 0},
-		{"of the kernel itself", icmpError{1, 3, 4, 1400, hop4}, to, 0},
-		{"without a sender", icmpError{originICMP, 11, 0, 0, netip.Addr{}}, to, 0},
-		{"hop limit, IPv6", icmpError{originICMP6, 3, 0, 0, hop6}, to6, fromHop},
-		{"too big, IPv6", icmpError{originICMP6, 2, 0, 1280, hop6}, to6, tooBig},
-		{"port closed, IPv6", icmpError{originICMP6, 1, 4, 0, to6}, to6, fromTarget},
-		{"no route, IPv6", icmpError{originICMP6, 1, 0, 0, hop6}, to6, noWay},
-		{"an IPv4 type over IPv6", icmpError{originICMP6, 11, 0, 0, hop6}, to6, 0},
+		{"hop limit", icmpError{originICMP, 11, 0, 0, hop4, 0}, to, fromHop},
+		{"fragments came too late", icmpError{originICMP, 11, 1, 0, hop4, 0}, to, 0},
+		{"too big", icmpError{originICMP, 3, 4, 1400, hop4, 0}, to, tooBig},
+		{"port closed", icmpError{originICMP, 3, 3, 0, to, 0}, to, fromTarget},
+		{"port closed, says another", icmpError{originICMP, 3, 3, 0, hop4, 0}, to, noWay},
+		{"no host", icmpError{originICMP, 3, 1, 0, hop4, 0}, to, noWay},
+		{"the target refuses", icmpError{originICMP, 3, 13, 0, to, 0}, to, fromTarget},
+		{"source quench", icmpError{originICMP, 4, 0, 0, hop4, 0}, to, 0},
+		{"of the kernel itself", icmpError{1, 3, 4, 1400, hop4, 0}, to, 0},
+		{"without a sender", icmpError{originICMP, 11, 0, 0, netip.Addr{}, 0}, to, 0},
+		{"hop limit, IPv6", icmpError{originICMP6, 3, 0, 0, hop6, 0}, to6, fromHop},
+		{"too big, IPv6", icmpError{originICMP6, 2, 0, 1280, hop6, 0}, to6, tooBig},
+		{"port closed, IPv6", icmpError{originICMP6, 1, 4, 0, to6, 0}, to6, fromTarget},
+		{"no route, IPv6", icmpError{originICMP6, 1, 0, 0, hop6, 0}, to6, noWay},
+		{"an IPv4 type over IPv6", icmpError{originICMP6, 11, 0, 0, hop6, 0}, to6, 0},
 	} {
 		a, ok := tc.e.answer(tc.to)
 		if a.kind != tc.want || ok != (tc.want != 0) {

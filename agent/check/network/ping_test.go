@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -192,6 +193,65 @@ func TestPingForeignReplies(t *testing.T) {
 				r := runFor(t, pingKind(), o, check.Env{}, limit)
 				want(t, r, tc.want)
 				wantFact(t, r, "received_count", tc.received)
+			})
+		})
+	}
+}
+
+// TestPingForeignErrors has somebody say, before each reply, that packets cannot arrive: a raw socket hears that of packets
+// which others on this machine have sent to the same target.
+func TestPingForeignErrors(t *testing.T) {
+	says := func(kind, code byte, packet []byte) []byte {
+		q := slices.Clone(packet)
+		q[0] = echoRequest4
+		ip := []byte{0x45, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0, 0, 127, 0, 0, 1, 127, 0, 0, 1}
+		binary.BigEndian.PutUint16(ip[2:], uint16(20+len(q)))
+		binary.BigEndian.PutUint16(ip[10:], checksum(ip))
+		return slices.Concat([]byte{kind, code, 0, 0, 0, 0, 0, 0}, ip, q)
+	}
+	const timeExceeded, unreachable, hostUnreachable = 11, 3, 1
+	for _, tc := range []struct {
+		name     string
+		reply    func(seq uint16, packet []byte) [][]byte
+		want     check.Reason
+		received float64
+	}{
+		{"of another's packet, whose hop limit has ended", func(_ uint16, p []byte) [][]byte {
+			return [][]byte{says(timeExceeded, 0, altered(p, 4, 1)[0]), p}
+		}, check.OK, 4},
+		{"of another's packet, that there is no way", func(_ uint16, p []byte) [][]byte {
+			return [][]byte{says(unreachable, hostUnreachable, altered(p, 5, 1)[0]), p}
+		}, check.OK, 4},
+		{"with another token", func(_ uint16, p []byte) [][]byte {
+			return [][]byte{says(unreachable, hostUnreachable, altered(p, 8, 1)[0]), p}
+		}, check.OK, 4},
+		{"of a packet that is never sent", func(_ uint16, p []byte) [][]byte {
+			return [][]byte{says(unreachable, hostUnreachable, altered(p, 7, 100)[0]), p}
+		}, check.OK, 4},
+		{"of the first packet, which is answered all the same, over and over", func(_ uint16, p []byte) [][]byte {
+			first := slices.Clone(p)
+			first[7] = 0
+			m := says(unreachable, hostUnreachable, first)
+			return [][]byte{m, m, p}
+		}, check.OK, 4},
+		{"of ours", func(_ uint16, p []byte) [][]byte { return [][]byte{says(unreachable, hostUnreachable, p)} }, check.ConnectUnreachable, 0},
+		{"of ours, as much of it as must be told", func(_ uint16, p []byte) [][]byte {
+			return [][]byte{says(unreachable, hostUnreachable, p[:8])}
+		}, check.ConnectUnreachable, 0},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			inNetwork(t, nil, func() {
+				ignoreEchoes(t)
+				stop := respond(t, tc.reply)
+				defer stop()
+				begin := time.Now()
+				r := runFor(t, pingKind(), pingOptions("127.0.0.1", check.Options{"mode": modeICMPOnly, "interval": 10 * time.Millisecond}), check.Env{}, 20*time.Second)
+				want(t, r, tc.want)
+				wantFact(t, r, "icmp_mode_code", modeRaw)
+				wantFact(t, r, "received_count", tc.received)
+				if took := time.Since(begin); took > 15*time.Second {
+					t.Errorf("waited %s for what is known", took)
+				}
 			})
 		})
 	}
