@@ -79,7 +79,7 @@ func TestHalfAnAnswer(t *testing.T) {
 		}
 	}, func(r *rig, u, s *story, share float64) {
 		everything(r, u, s, share)
-		if !every || cuts < 500 {
+		if !every || cuts < 450 { // the shortest answers have a little under 500 bytes, headers and all
 			r.Errorf("only %d answers were cut off", cuts)
 		}
 	})
