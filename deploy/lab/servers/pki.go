@@ -33,13 +33,14 @@ type Certificate string
 const (
 	Good           Certificate = "good"            // for this server, with the authority that leads to the root
 	Expired        Certificate = "expired"         // ended yesterday
+	Ending         Certificate = "ending"          // ends in five days
 	OtherName      Certificate = "other-name"      // for a server of another name
 	NoIntermediate Certificate = "no-intermediate" // good, sent without the authority that leads to the root
 )
 
 // Certificates lists the states.
 func Certificates() []Certificate {
-	return []Certificate{Good, Expired, OtherName, NoIntermediate}
+	return []Certificate{Good, Expired, Ending, OtherName, NoIntermediate}
 }
 
 // PKIConfig says where the lists and answers of a PKI are to be had, which stands in its certificates. What is empty is left out.
@@ -280,6 +281,8 @@ func (p *PKI) Server(names []string, addresses ...netip.Addr) (*ServerIdentity, 
 		switch state {
 		case Expired:
 			tmpl.NotBefore, tmpl.NotAfter = p.c.Now.AddDate(-1, 0, -1), p.c.Now.AddDate(0, 0, -1)
+		case Ending:
+			tmpl.NotAfter = p.c.Now.AddDate(0, 0, 5)
 		case OtherName:
 			tmpl.Subject.CommonName, tmpl.DNSNames, tmpl.IPAddresses = "khac.test", []string{"khac.test"}, nil
 		}

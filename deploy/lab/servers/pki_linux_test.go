@@ -34,7 +34,7 @@ func TestServerCertificates(t *testing.T) {
 		name    bool
 		trusted bool
 	}{
-		Good: {2, false, true, true}, Expired: {2, true, true, true}, OtherName: {2, false, false, true}, NoIntermediate: {1, false, true, false},
+		Good: {2, false, true, true}, Ending: {2, false, true, true}, Expired: {2, true, true, true}, OtherName: {2, false, false, true}, NoIntermediate: {1, false, true, false},
 	} {
 		pair, err := tls.LoadX509KeyPair(s.CertFile(state), s.KeyFile)
 		if err != nil {

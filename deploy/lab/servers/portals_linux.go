@@ -17,10 +17,11 @@ type PortalsConfig struct {
 	PKI   *PKI
 	Sites []SiteConfig      // at least one; the first is also found by the address
 	Users map[string]string // who may log in to one-stop shops, with passwords
+	Plain bool              // port 80 shows the sites, too, and sends nobody to 443
 }
 
 // Portals is nginx at ports 80 and 443 with sites by name, and behind it the programs that make their pages. Port 80 sends
-// browsers to 443.
+// browsers to 443, unless it shows the sites as well.
 type Portals struct {
 	p        Place
 	nginx    *daemon
@@ -52,7 +53,7 @@ func StartPortals(ctx context.Context, p Place, c PortalsConfig) (*Portals, erro
 		for _, name := range append([]string{sc.Name}, sc.Aliases...) {
 			behind[backend][name] = site
 		}
-		s.block(&blocks, site, backend, i == 0)
+		s.block(&blocks, site, backend, i == 0, c.Plain)
 	}
 	if first := behind[backendOf(c.Sites[0])]; first != nil {
 		first[p.IP.String()] = s.sites[0]
@@ -87,7 +88,7 @@ func newSite(p Place, c PortalsConfig, sc SiteConfig) (*Site, error) {
 }
 
 // block adds nginx's blocks of a site.
-func (s *Portals) block(b *strings.Builder, site *Site, backend string, first bool) {
+func (s *Portals) block(b *strings.Builder, site *Site, backend string, first, both bool) {
 	names := strings.Join(append([]string{site.c.Name}, site.c.Aliases...), " ")
 	plain, secure := "listen "+s.p.at(80), "listen "+s.p.at(443)+" ssl"
 	if first {
@@ -97,7 +98,11 @@ func (s *Portals) block(b *strings.Builder, site *Site, backend string, first bo
 	if n := s.p.port(443); n != 443 {
 		port = fmt.Sprintf(":%d", n)
 	}
-	fmt.Fprintf(b, "server { %s; server_name %s; return 301 https://$host%s$request_uri; }\n", plain, names, port)
+	if both {
+		secure += "; " + plain
+	} else {
+		fmt.Fprintf(b, "server { %s; server_name %s; return 301 https://$host%s$request_uri; }\n", plain, names, port)
+	}
 	fmt.Fprintf(b, "server { %s; server_name %s; ssl_certificate $dir/%s; ssl_certificate_key %s; location / { proxy_pass http://unix:%s; } }\n",
 		secure, names, filepath.Base(site.file), "$dir/"+filepath.Base(site.file)+".key", s.socket(backend))
 }
@@ -156,6 +161,9 @@ func (s *Portals) Addr() string { return s.p.at(443) }
 
 // URL is the address of the first site by its number, without a slash at its end.
 func (s *Portals) URL() string { return s.p.url("https", s.p.IP.String(), 443) }
+
+// PlainURL is the address of the first site at port 80.
+func (s *Portals) PlainURL() string { return s.p.url("http", s.p.IP.String(), 80) }
 
 // Site returns the site of this name; nil when there is none.
 func (s *Portals) Site(name string) *Site {
