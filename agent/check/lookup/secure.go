@@ -155,7 +155,7 @@ func (a *Asker) byHTTPS(ctx context.Context, o *Outcome) error {
 	body, err := io.ReadAll(io.LimitReader(resp.Body, most+1))
 	switch {
 	case err != nil:
-		return plain(err)
+		return fmt.Errorf("the answer breaks off after %d bytes: %w (%w)", len(body), plain(err), io.ErrUnexpectedEOF)
 	case len(body) > most:
 		return &faulted{reach.Failf(check.TooLarge, "an answer of more than %d bytes", most)}
 	}
