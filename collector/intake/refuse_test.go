@@ -267,6 +267,39 @@ func TestQuota(t *testing.T) {
 	t.Error("60 new journals at once")
 }
 
+// A machine that sends more bytes than its share waits, whatever they say; another one does not.
+func TestQuotaOfBytes(t *testing.T) {
+	c := newCentre(t, Limits{Bytes: 4000})
+	a, other := c.agent(t, "an-thanh"), c.agent(t, "quang-khai")
+	if code, ans := a.push(t, a.seal(t, a.opening(t)...)); code != http.StatusOK {
+		t.Fatal(code, ans)
+	}
+	refused := 0
+	for range 40 {
+		res, _ := a.call(t, http.MethodPost, wire.PathBatches, bytes.Repeat([]byte{0xff}, 300), "Content-Type", wire.TypeBatches)
+		if res.StatusCode != http.StatusTooManyRequests {
+			continue
+		}
+		if refused++; res.Header.Get("Retry-After") == "" {
+			t.Error("beyond the quota, without Retry-After")
+		}
+	}
+	if refused < 10 {
+		t.Errorf("%d of 40 requests were refused, of 12,000 bytes where 8,000 may come at once", refused)
+	}
+	next := a.seal(t, result(start))
+	if code, _ := a.push(t, next); code != http.StatusTooManyRequests {
+		t.Errorf("what comes next at once: %d", code)
+	}
+	if code, ans := other.push(t, other.seal(t, other.opening(t)...)); code != http.StatusOK {
+		t.Errorf("another machine: %d %+v", code, ans)
+	}
+	c.set(c.now().Add(2 * time.Minute))
+	if code, ans := a.push(t, next); code != http.StatusOK || ans.Head.Seq != 2 {
+		t.Errorf("two minutes later: %d %+v", code, ans)
+	}
+}
+
 // While one request of a machine is under way another one waits, whatever the order in which they come.
 func TestOneRequestOfAMachine(t *testing.T) {
 	c := newCentre(t, Limits{})
