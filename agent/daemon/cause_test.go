@@ -60,6 +60,10 @@ func TestBefore(t *testing.T) {
 			t.Errorf("%s: %s since %s, want %s", tt.name, got.Reason, got.Last, tt.want)
 		}
 	}
+	torn := journal.Recovered{LastTime: end, TornAt: end.Add(time.Minute), Ended: []string{"a.x"}}
+	if got := before(torn, nil); !got.LostUntil.Equal(torn.TornAt) || len(got.Ended) != 1 {
+		t.Errorf("after a journal whose end is lost: %+v", got)
+	}
 	if got := before(journal.Recovered{}, nil); got.Reason != "" {
 		t.Errorf("a first start: %s", got.Reason)
 	}

@@ -160,7 +160,7 @@ func Open(o Options) (_ *Daemon, err error) {
 
 // before is what the scheduler needs to know of what the journal holds.
 func before(r journal.Recovered, shutDownAt func(time.Time) bool) schedule.Before {
-	b := schedule.Before{Last: r.LastTime, Slots: r.LastSlot, Ranges: r.Ranges, LostUntil: r.TornAt}
+	b := schedule.Before{Last: r.LastTime, Slots: r.LastSlot, Ended: r.Ended, Ranges: r.Ranges, LostUntil: r.TornAt}
 	if r.Plan != nil {
 		b.Applied, b.Reason = r.Plan.At, check.MissedStopped
 		if r.Clean && r.EndCause == "shutdown" || shutDownAt != nil && shutDownAt(r.LastTime) {

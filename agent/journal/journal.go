@@ -134,6 +134,7 @@ type Recovered struct {
 	Clean      bool                 // the last record is an end
 	EndCause   string               // cause of that end
 	LastSlot   map[string]time.Time // the slot last recorded of each check, in this journal
+	Ended      []string             // checks of which that slot is in no journal that goes on, as this one is unreadable
 	Ranges     []check.Range        // those of the last segment and the open batch
 	Plan       *PlanApplied         // the last one recorded; nil for none
 	TornBytes  int64                // bytes at the end of a file that were never synced, and were cut off

@@ -92,6 +92,11 @@ func (j *Journal) recover() (Recovered, error) {
 		r.TornAt = written
 	}
 	r.LastSlot = j.LastSlots()
+	if r.Unreadable != "" {
+		if r.Ended, err = j.ended(r.LastSlot); err != nil {
+			return Recovered{}, err
+		}
+	}
 	j.publish()
 	j.recorded = 0
 	if j.id != "" && !r.Clean {
@@ -104,6 +109,22 @@ func (j *Journal) recover() (Recovered, error) {
 		j.log.Error("journal cannot go on; a new one will name it", "dir", j.o.Dir, "err", r.Unreadable)
 	}
 	return r, nil
+}
+
+// ended lists the checks whose last slot is not among the lines that the next journal takes over.
+func (j *Journal) ended(last map[string]time.Time) (checks []string, err error) {
+	rd, err := NewReader()
+	if err != nil {
+		return nil, err
+	}
+	recs, _ := rd.lines(j.lines) // of which there may be none
+	for id, slot := range last {
+		if !slices.ContainsFunc(recs, func(r Record) bool { return r.Result != nil && r.Result.Check == id && r.Result.Slot.Equal(slot) }) {
+			checks = append(checks, id)
+		}
+	}
+	slices.Sort(checks)
+	return checks, nil
 }
 
 // segmentNumbers lists the numbers of the segments in a folder, in order.

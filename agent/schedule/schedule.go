@@ -80,6 +80,7 @@ type Before struct {
 	// Applied is when the plan was last put in force: a check without a result was not to be run before. Default Last.
 	Applied time.Time
 	Slots   map[string]time.Time // by check: the last slot that has a result
+	Ended   []string             // checks whose last result is in a journal that cannot go on, and speaks for no second after it
 	Ranges  []check.Range        // recorded since then; their slots need no other record
 }
 

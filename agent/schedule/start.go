@@ -17,6 +17,9 @@ func (s *Scheduler) recordStop(p *plan.Plan, begin time.Time) {
 	defer s.mu.Unlock()
 	for _, c := range p.Checks {
 		if last, ok := b.Slots[c.ID]; ok {
+			if slices.Contains(b.Ended, c.ID) {
+				last = last.Add(-c.Every) // the slot is run again, if it still is under way
+			}
 			s.done[c.ID] = []*done{{c.Every, plan.SlotAt(s.o.Machine, c, time.Unix(0, 0)), plan.SlotAt(s.o.Machine, c, last)}}
 		}
 	}

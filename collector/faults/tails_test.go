@@ -59,7 +59,7 @@ func newest(t *testing.T, pattern string) string {
 }
 
 // TestAgentsTails damages the ends of the agent's files after a kill. The agent starts again in each case and goes on; what
-// the collector has stays, what was lost is told of or silent, and nothing is made up.
+// the collector has stays, of every second that was lost it is told why, and nothing is made up.
 func TestAgentsTails(t *testing.T) {
 	t.Parallel()
 	for _, file := range []string{"open", "*.seg", "cursor"} {
@@ -82,8 +82,8 @@ func TestAgentsTails(t *testing.T) {
 						if share < 0.95 {
 							r.Errorf("%.4f of the seconds were measured: %v", share, s.totals)
 						}
-						if s.totals[check.Silent] > 10*60*int64(len(r.checks)) {
-							r.Errorf("%d seconds are silent", s.totals[check.Silent])
+						if n := s.totals[check.Silent]; n > 0 {
+							r.Errorf("%d seconds are silent: nothing says why they were not measured", n)
 						}
 					})
 				})
