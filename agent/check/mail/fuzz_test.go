@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"egovmon/agent/check"
-	"egovmon/agent/check/checktest"
 	"egovmon/agent/check/reach"
 )
 
@@ -39,7 +38,7 @@ func fuzzSession(t *testing.T, k check.Kind, said []byte, talk func(*session) *r
 	if bytes.Contains(said, []byte(userName)) || bytes.Contains(said, []byte(password)) {
 		r.Detail = "" // the server may say what it likes before it is told
 	}
-	checktest.Sound(t, k, r)
+	sound(t, k, r)
 }
 
 func contextOf(t *testing.T) (context.Context, context.CancelFunc) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -22,6 +23,7 @@ import (
 //	C:text    reads a line, which must begin so
 //	BYTE      reads one byte
 //	TLS       makes the handshake, by TLS 1.3; TLS1.2 and TLS1.1 by these
+//	CUT       sends the beginning of a record of TLS and nothing more
 //	HANG      says nothing more until the other side goes
 //	DRIP:x    sends x, slowly and without end
 //	FLOOD:x   sends x without end
@@ -37,7 +39,7 @@ func play(t testing.TB, cert tls.Certificate, script string) string {
 }
 
 func follow(conn net.Conn, cert tls.Certificate, script string) error {
-	in := bufio.NewReader(conn)
+	raw, in := conn, bufio.NewReader(conn)
 	for step := range strings.Lines(script) {
 		word, text, _ := strings.Cut(strings.TrimSpace(step), ":")
 		text = strings.NewReplacer("|", "\r\n", "¶", "\n").Replace(text)
@@ -69,6 +71,13 @@ func follow(conn net.Conn, cert tls.Certificate, script string) error {
 				return nil
 			}
 			conn, in = s, bufio.NewReader(s)
+		case "CUT":
+			_, _ = raw.Write([]byte{23, 3, 3})
+			if half, ok := raw.(*net.TCPConn); ok {
+				_ = half.CloseWrite()
+			}
+			_, _ = io.Copy(io.Discard, raw) // what is left unread would reset the connection
+			return nil
 		case "HANG":
 			_, _ = io.Copy(io.Discard, in)
 		case "DRIP":
@@ -117,8 +126,33 @@ func runFor(t testing.TB, k check.Kind, o check.Options, env check.Env, limit ti
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	r := f(ctx)
-	checktest.Sound(t, k, r)
+	sound(t, k, r)
 	return r
+}
+
+// sound sees that a result is one that the kind may give.
+func sound(t testing.TB, k check.Kind, r check.Result) {
+	t.Helper()
+	checktest.Sound(t, k, r)
+	if r.State == check.Down && !slices.Contains(downReasons(k.Name), r.Reason) {
+		t.Errorf("%s is down by %s, which is none of its reasons", k.Name, r.Reason)
+	}
+}
+
+// downReasons are those for which a kind can be down. Go's resolver does not tell of one that refuses.
+func downReasons(kind string) []check.Reason {
+	if kind == "maildns" {
+		return []check.Reason{check.DNSNXDomain, check.DNSServfail, check.DNSRefused, check.DNSTimeout, check.DNSEmpty, check.DNSMismatch,
+			check.ConnectRefused, check.ConnectUnreachable, check.ConnectReset, check.Truncated, check.Protocol}
+	}
+	all := []check.Reason{check.DNSNXDomain, check.DNSServfail, check.DNSTimeout, check.DNSEmpty,
+		check.ConnectRefused, check.ConnectTimeout, check.ConnectUnreachable, check.ConnectReset,
+		check.TLSHandshake, check.TLSExpired, check.TLSNotYetValid, check.TLSName, check.TLSUntrusted, check.TLSProtocol,
+		check.Timeout, check.Truncated, check.Protocol, check.Auth, check.MailRejected}
+	if kind == "mailloop" {
+		all = append(all, check.MailLost, check.MailAltered)
+	}
+	return all
 }
 
 // The monitoring account of the tests. Neither may stand in a detail.
