@@ -1,0 +1,211 @@
+package network
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	mdns "github.com/miekg/dns"
+
+	"egovmon/agent/check"
+	"egovmon/agent/check/checktest"
+)
+
+// An act is what one run of a kind meets, and what it is to say.
+type act struct {
+	name string
+	want check.Reason
+	run  func(t *testing.T) check.Result
+}
+
+// play plays the acts and sees that they are all that the kind can say of a target that is down, and that it can be up,
+// degraded and unknown too.
+func play(t *testing.T, k check.Kind, down []check.Reason, acts []act) {
+	t.Helper()
+	states := map[check.State]bool{}
+	reasons := map[check.Reason]bool{}
+	for _, a := range acts {
+		t.Run(a.name, func(t *testing.T) {
+			r := a.run(t)
+			declared(t, k, r)
+			want(t, r, a.want)
+			if states[r.State] = true; r.State == check.Down {
+				reasons[r.Reason] = true
+			}
+		})
+	}
+	got, all := slices.Sorted(maps.Keys(reasons)), slices.Sorted(slices.Values(down))
+	if !slices.Equal(got, all) {
+		t.Errorf("played %v, and the kind can give %v", got, all)
+	}
+	for _, s := range []check.State{check.Up, check.Degraded, check.Unknown} {
+		if !states[s] {
+			t.Errorf("no act is %s", s)
+		}
+	}
+}
+
+// nameless is a site of its own whose resolver knows no name: what it says is the name's first label.
+func nameless(t *testing.T) *checktest.World {
+	t.Helper()
+	w := checktest.NewWorld(t)
+	w.Site("pc", false)
+	w.Resolver("pc", "127.0.0.1")
+	var u net.PacketConn
+	w.Do("pc", func() (err error) {
+		u, err = net.ListenPacket("udp", "127.0.0.1:53")
+		return err
+	})
+	t.Cleanup(func() { u.Close() })
+	go func() {
+		buf := make([]byte, 4096)
+		for {
+			n, from, err := u.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			var q, m mdns.Msg
+			if q.Unpack(buf[:n]) != nil {
+				continue
+			}
+			switch label, _, _ := strings.Cut(q.Question[0].Name, "."); label {
+			case "silent":
+				continue
+			case "fails":
+				m.SetRcode(&q, mdns.RcodeServerFailure)
+			case "refuses":
+				m.SetRcode(&q, mdns.RcodeRefused)
+			default:
+				m.SetRcode(&q, mdns.RcodeNameError)
+			}
+			if b, err := m.Pack(); err == nil {
+				_, _ = u.WriteTo(b, from)
+			}
+		}
+	}()
+	return w
+}
+
+func TestReasonsOfPath(t *testing.T) {
+	t.Parallel()
+	w := nameless(t)
+	w.IP("pc", "link set lo mtu 1400", "addr add 192.0.2.9/32 dev lo", "route add unreachable 192.0.2.1")
+	w.Nft("pc", "table inet t {\nchain c {\ntype filter hook input priority 0\nip daddr 192.0.2.9 drop\n}\n}")
+	at := func(host, more string, user int, limit time.Duration) func(t *testing.T) check.Result {
+		return func(*testing.T) check.Result {
+			return w.Check("pc", checktest.Run{Plan: pathPlan(host, "max_hops: 3"+more), User: user, Limit: limit})[0]
+		}
+	}
+	play(t, pathKind(), []check.Reason{check.DNSNXDomain, check.DNSServfail, check.DNSTimeout, check.ConnectUnreachable, check.Timeout}, []act{
+		{"reached", check.OK, at("127.0.0.1", "", 0, 0)},
+		{"a narrow line", check.PathMTU, at("127.0.0.1", ", mtu_warn: 1500", 0, 0)},
+		{"no rights", check.NoPermission, at("127.0.0.1", ", protocol: icmp", 65534, 0)},
+		{"no such name", check.DNSNXDomain, at("nobody.test", "", 0, 0)},
+		{"the resolver fails", check.DNSServfail, at("fails.test", "", 0, 0)},
+		{"the resolver refuses", check.DNSServfail, at("refuses.test", "", 0, 0)},
+		{"the resolver is silent", check.DNSTimeout, at("silent.test", ", wait: 100ms", 0, time.Second)},
+		{"no way", check.ConnectUnreachable, at("192.0.2.1", "", 0, 0)},
+		{"nobody answers", check.Timeout, at("192.0.2.9", ", wait: 100ms", 0, 0)},
+	})
+}
+
+func TestReasonsOfThroughput(t *testing.T) {
+	t.Parallel()
+	w := nameless(t)
+	resolving := func(host, most string) func(t *testing.T) check.Result {
+		return func(*testing.T) check.Result {
+			return w.Check("pc", checktest.Run{Plan: fmt.Sprintf(`{id: inet.t, kind: throughput, every: 1h, timeout: 20s, confirm: 0, with: {enabled: true, max_time: %s, url: "http://%s/"}}`, most, host)})[0]
+		}
+	}
+	var sent atomic.Int64
+	big, small := file(t, 1<<20, &sent, nil), file(t, 1000, &sent, nil)
+	fetch := func(url string, o check.Options, env check.Env) func(t *testing.T) check.Result {
+		return func(t *testing.T) check.Result {
+			all := check.Options{"url": url, "enabled": true, "max_time": 20 * time.Second}
+			maps.Copy(all, o)
+			return checktest.NewFunc(t, throughputKind(), all, env)(t.Context())
+		}
+	}
+	// says answers a request and then ends the connection as end does.
+	says := func(answer string, end func(*net.TCPConn)) string {
+		return "http://" + checktest.Serve(t, func(c net.Conn) {
+			if _, err := io.ReadAtLeast(c, make([]byte, 4096), 16); err != nil {
+				return
+			}
+			_, _ = io.WriteString(c, answer)
+			if end != nil {
+				end(c.(*net.TCPConn))
+			}
+		}) + "/"
+	}
+	resets := func(c *net.TCPConn) { _ = c.SetLinger(0) }
+	a := checktest.NewAuthority(t, "file.test")
+	byTLS := func(change func(*x509.Certificate), most uint16) string {
+		return "https://" + checktest.ServeTLS(t, &tls.Config{Certificates: []tls.Certificate{a.Leaf(nil, change)}, MaxVersion: most}, nil) + "/"
+	}
+	roots := check.Options{"roots": a.Roots()}
+	down := []check.Reason{
+		check.DNSNXDomain, check.DNSServfail, check.DNSTimeout, check.DNSEmpty, check.ConnectRefused, check.ConnectUnreachable, check.ConnectReset,
+		check.TLSHandshake, check.TLSExpired, check.TLSNotYetValid, check.TLSName, check.TLSUntrusted, check.TLSProtocol,
+		check.Timeout, check.Protocol, check.HTTPStatus, check.HTTPRedirect, check.TooLarge, check.Truncated,
+	}
+	play(t, throughputKind(), down, []act{
+		{"well", check.OK, fetch(big+"/file", nil, check.Env{})},
+		{"slow", check.Slow, fetch(big+"/file", check.Options{"min_mbps": 1e5}, check.Env{})},
+		{"off", check.NotConfigured, fetch(big+"/file", check.Options{"enabled": false}, check.Env{})},
+		{"no such name", check.DNSNXDomain, resolving("nobody.test", "15s")},
+		{"the resolver fails", check.DNSServfail, resolving("fails.test", "15s")},
+		{"the resolver refuses", check.DNSServfail, resolving("refuses.test", "15s")},
+		{"the resolver is silent", check.DNSTimeout, resolving("silent.test", "500ms")},
+		{"another version of IP", check.DNSEmpty, fetch(big+"/file", check.Options{"family": "ip6"}, check.Env{})},
+		{"closed", check.ConnectRefused, fetch("http://"+refused(t)+"/", nil, check.Env{})},
+		{"nowhere", check.ConnectUnreachable, fetch(big+"/file", nil, check.Env{Source: netip.MustParseAddr("192.0.2.77")})},
+		{"reset at once", check.ConnectReset, fetch(says("", resets), nil, check.Env{})},
+		{"hung up", check.ConnectReset, fetch(says("", nil), nil, check.Env{})},
+		{"reset in the file", check.ConnectReset, fetch(says("HTTP/1.1 200 OK\r\nContent-Length: 1048576\r\n\r\n", func(c *net.TCPConn) {
+			_, _ = c.Write(make([]byte, 1<<10))
+			resets(c)
+		}), nil, check.Env{})},
+		{"no TLS", check.TLSHandshake, fetch("https://"+strings.TrimPrefix(big, "http://")+"/", nil, check.Env{})},
+		{"ended", check.TLSExpired, fetch(byTLS(func(c *x509.Certificate) { c.NotAfter = checktest.Epoch().Add(-time.Hour) }, 0), roots, check.Env{})},
+		{"begins later", check.TLSNotYetValid, fetch(byTLS(func(c *x509.Certificate) { c.NotBefore = checktest.Epoch().Add(time.Hour) }, 0), roots, check.Env{})},
+		{"another name", check.TLSName, fetch(byTLS(func(c *x509.Certificate) { c.IPAddresses = nil }, 0), roots, check.Env{})},
+		{"a root that nobody trusts", check.TLSUntrusted, fetch(byTLS(nil, 0), nil, check.Env{})},
+		{"old TLS", check.TLSProtocol, fetch(byTLS(nil, tls.VersionTLS11), roots, check.Env{})},
+		{"no answer", check.Timeout, fetch("http://"+checktest.Serve(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })+"/", check.Options{"max_time": 500 * time.Millisecond}, check.Env{})},
+		{"no HTTP", check.Protocol, fetch(says("220 mail\r\n\r\n", nil), nil, check.Env{})},
+		{"gone", check.HTTPStatus, fetch(big+"/gone", nil, check.Env{})},
+		{"moved", check.HTTPRedirect, fetch(big+"/moved", nil, check.Env{})},
+		{"a head without end", check.TooLarge, fetch(endless(t), nil, check.Env{})},
+		{"too small a file", check.Truncated, fetch(small+"/file", nil, check.Env{})},
+		{"a file that breaks off", check.Truncated, fetch(small+"/short", nil, check.Env{})},
+	})
+}
+
+// endless answers with a header that goes on.
+func endless(t *testing.T) string {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		c, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nX-Long: ")
+		for block := []byte(strings.Repeat("x", 32<<10)); err == nil; {
+			_, err = c.Write(block)
+		}
+	}))
+	t.Cleanup(s.Close)
+	return s.URL + "/"
+}
