@@ -2,12 +2,14 @@ package mail
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
 	"io"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -27,6 +29,7 @@ import (
 //	HANG      says nothing more until the other side goes
 //	DRIP:x    sends x, slowly and without end
 //	FLOOD:x   sends x without end
+//	BULK:n    sends n bytes, from a small buffer
 //
 // Where the script ends it hangs up; where the other side says something else it reports that.
 func play(t testing.TB, cert tls.Certificate, script string) string {
@@ -90,6 +93,16 @@ func follow(conn net.Conn, cert tls.Certificate, script string) error {
 		case "FLOOD":
 			for {
 				if _, err := io.WriteString(conn, text); err != nil {
+					return nil
+				}
+			}
+		case "BULK":
+			n, err := strconv.ParseInt(text, 10, 64)
+			if err != nil {
+				return err
+			}
+			for buffer := bytes.Repeat([]byte("x"), 4096); n > 0; n -= int64(len(buffer)) {
+				if _, err := conn.Write(buffer[:min(n, int64(len(buffer)))]); err != nil {
 					return nil
 				}
 			}
