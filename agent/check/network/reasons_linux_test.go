@@ -1,6 +1,7 @@
 package network
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -208,4 +209,83 @@ func endless(t *testing.T) string {
 	}))
 	t.Cleanup(s.Close)
 	return s.URL + "/"
+}
+
+const long = 20 * time.Second
+
+// TestReasonsOfReach plays the kinds that ask whether somebody is there.
+func TestReasonsOfReach(t *testing.T) {
+	t.Parallel()
+	w := nameless(t)
+	w.IP("pc", "addr add 192.0.2.7/32 dev lo", "addr add 192.0.2.8/32 dev lo", "route add unreachable 192.0.2.1")
+	w.Nft("pc", "table inet t {\nchain c {\ntype filter hook input priority 0\n"+
+		"ip daddr 192.0.2.7 icmp type echo-request reject with icmp type port-unreachable\nip daddr 192.0.2.7 meta l4proto tcp drop\nip daddr 192.0.2.8 drop\n}\n}")
+	plan := func(kind, with string, limit time.Duration) func(t *testing.T) check.Result {
+		return func(*testing.T) check.Result {
+			return w.Check("pc", checktest.Run{Plan: fmt.Sprintf("{id: inet.x, kind: %s, every: 60s, timeout: 20s, confirm: 0, with: {%s}}", kind, with), Limit: limit})[0]
+		}
+	}
+	here := func(k check.Kind, o check.Options, env check.Env) func(t *testing.T) check.Result {
+		return func(t *testing.T) check.Result {
+			return runFor(t, k, checktest.WithDefaults(t, k, o), checktest.WithEnv(env), long)
+		}
+	}
+	six := check.Env{Source: netip.IPv6Loopback()}
+	names := []check.Reason{check.DNSNXDomain, check.DNSServfail, check.DNSTimeout}
+	// unnamed are the acts of names that lead nowhere; with has %s in the place of the host.
+	unnamed := func(kind, with string) []act {
+		at := func(host string, limit time.Duration) func(t *testing.T) check.Result {
+			return plan(kind, fmt.Sprintf(with, host), limit)
+		}
+		return []act{
+			{"no such name", check.DNSNXDomain, at("nobody.test", 0)},
+			{"the resolver fails", check.DNSServfail, at("fails.test", 0)},
+			{"the resolver is silent", check.DNSTimeout, at("silent.test", time.Second)},
+		}
+	}
+	t.Run("tcp", func(t *testing.T) {
+		open := listen(t)
+		play(t, tcpKind(), append(names, check.ConnectRefused, check.ConnectTimeout, check.ConnectUnreachable), append(unnamed("tcp", `address: "%s:80"`), []act{
+			{"well", check.OK, here(tcpKind(), check.Options{"address": open}, check.Env{})},
+			{"slow", check.Slow, here(tcpKind(), check.Options{"address": open, "slow": time.Nanosecond}, check.Env{})},
+			{"another version of IP", check.Misconfigured, here(tcpKind(), check.Options{"address": open}, six)},
+			{"closed", check.ConnectRefused, plan("tcp", `address: "127.0.0.1:80"`, 0)},
+			{"silent", check.ConnectTimeout, plan("tcp", `address: "192.0.2.8:80"`, time.Second)},
+			{"no way", check.ConnectUnreachable, plan("tcp", `address: "192.0.2.1:80"`, 0)},
+		}...))
+	})
+	t.Run("ping", func(t *testing.T) {
+		play(t, pingKind(), append(names, check.ConnectRefused, check.ConnectUnreachable, check.Timeout), append(unnamed("ping", "host: %s"), []act{
+			{"well", check.OK, plan("ping", "host: 127.0.0.1", 0)},
+			{"slow", check.Slow, here(pingKind(), check.Options{"host": "127.0.0.1", "slow": time.Nanosecond}, check.Env{})},
+			{"another version of IP", check.Misconfigured, here(pingKind(), check.Options{"host": "127.0.0.1"}, six)},
+			{"refused", check.ConnectRefused, plan("ping", "host: 192.0.2.7", 0)},
+			{"no way", check.ConnectUnreachable, plan("ping", "host: 192.0.2.1", 0)},
+			{"silent", check.Timeout, plan("ping", "host: 192.0.2.8", time.Second)},
+		}...))
+	})
+	t.Run("gateway", func(t *testing.T) {
+		play(t, gatewayKind(), append(names, check.ConnectRefused, check.ConnectUnreachable, check.Timeout), append(unnamed("gateway", "host: %s"), []act{
+			{"well", check.OK, plan("gateway", "host: 127.0.0.1", 0)},
+			{"slow", check.Slow, here(gatewayKind(), check.Options{"host": "127.0.0.1", "slow": time.Nanosecond}, check.Env{})},
+			{"another version of IP", check.Misconfigured, here(gatewayKind(), check.Options{"host": "127.0.0.1"}, six)},
+			{"refused", check.ConnectRefused, plan("gateway", "host: 192.0.2.7", 0)},
+			{"none", check.ConnectUnreachable, plan("gateway", "", 0)},
+			{"silent", check.Timeout, plan("gateway", "host: 192.0.2.8", 0)},
+		}...))
+	})
+	t.Run("uplink", func(t *testing.T) {
+		a, b, c := listen(t), listen(t), refused(t)
+		anchors := func(all ...string) check.Options { return check.Options{"anchors": all} }
+		play(t, uplinkKind(), []check.Reason{check.Timeout}, []act{
+			{"well", check.OK, here(uplinkKind(), anchors(a, b, c), check.Env{})},
+			{"one of three", check.Partial, here(uplinkKind(), anchors(a, refused(t), c), check.Env{})},
+			{"none", check.Timeout, here(uplinkKind(), anchors(refused(t), refused(t), c), check.Env{})},
+			{"called off", check.Internal, func(t *testing.T) check.Result {
+				ctx, cancel := context.WithCancel(t.Context())
+				cancel()
+				return checktest.NewFunc(t, uplinkKind(), anchors(silent(t), refused(t), c), check.Env{})(ctx)
+			}},
+		})
+	})
 }
