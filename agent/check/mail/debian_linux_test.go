@@ -21,11 +21,22 @@ const fullBox = "full@xa.test"
 // startMailServer starts Debian's Postfix and Dovecot as the lab runs them, or skips the test and says what is missing.
 func startMailServer(t *testing.T) (*servers.Mail, *servers.PKI) {
 	t.Helper()
+	return startMailServerWith(t, servers.MailConfig{})
+}
+
+// startMailServerWith does so with what c says beyond the boxes and names of the tests.
+func startMailServerWith(t *testing.T, c servers.MailConfig) (*servers.Mail, *servers.PKI) {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("starts Postfix and Dovecot: left out by -short")
 	}
 	if err := servers.Require("/usr/lib/postfix/sbin/master", "dovecot", "/usr/lib/dovecot/imap"); err != nil {
 		t.Skip(err)
+	}
+	if c.DKIM != nil {
+		if err := servers.Require("opendkim"); err != nil {
+			t.Skip(err)
+		}
 	}
 	if os.Getuid() != 0 {
 		t.Skip("Postfix and Dovecot are started as root only")
@@ -43,8 +54,10 @@ func startMailServer(t *testing.T) (*servers.Mail, *servers.PKI) {
 	pki, err := servers.NewPKI(filepath.Join(dir, "pki"), servers.PKIConfig{Now: checktest.Epoch()})
 	must(err)
 	place := servers.Loopback(dir, netip.MustParseAddr("127.0.0.1"), io.Discard)
-	m, err := servers.StartMail(t.Context(), place, servers.MailConfig{PKI: pki, Host: "mail.test", Domains: []string{"xa.test"},
-		Boxes: map[string]string{userName: password, fullBox: password, peerName: password}, Quotas: map[string]string{userName: "1M", fullBox: "2K"}})
+	c.PKI, c.Host, c.Domains = pki, "mail.test", []string{"xa.test"}
+	c.Boxes = map[string]string{userName: password, fullBox: password, peerName: password}
+	c.Quotas = map[string]string{userName: "1M", fullBox: "2K"}
+	m, err := servers.StartMail(t.Context(), place, c)
 	must(err)
 	t.Cleanup(func() {
 		must(m.Stop())

@@ -26,6 +26,7 @@ type MailConfig struct {
 	Boxes   map[string]string // mailboxes with passwords, e.g. "vhtt@tuky.lab"
 	Quotas  map[string]string // how much mailboxes may hold, e.g. "2K" or "1M"; the others have no bound. What is full takes no letters
 	DKIM    *DKIMKey          // signs letters from the first domain of those who have logged in, by opendkim; nil leaves them as they are
+	Verify  bool              // the signatures of all letters are verified by another opendkim, which knows DKIM, and Authentication-Results tells; then only those who have logged in sign
 	Relay   bool              // only letters are taken, over TLS alone: nobody can log in, and there is no Dovecot
 	Routes  map[string]string // domain to host:port of another server; the rest goes by the names' MX in a namespace, and nowhere on loopback
 }
@@ -39,6 +40,7 @@ type Mail struct {
 	postfix *daemon
 	dovecot *daemon
 	dkim    *daemon // nil where letters are not signed
+	judge   *daemon // nil where signatures are not verified
 
 	mu    sync.Mutex
 	state mailState
@@ -194,6 +196,9 @@ func StartMail(ctx context.Context, p Place, c MailConfig) (*Mail, error) {
 	if os.Getuid() != 0 {
 		return nil, errors.New("a mail server is started as root only: Postfix and Dovecot run their parts as other users")
 	}
+	if c.Verify && c.DKIM == nil {
+		return nil, errors.New("a mail server that verifies signatures needs the key that it believes: set DKIM")
+	}
 	m := &Mail{p: p, c: c, state: mailState{cert: Good}}
 	var err error
 	if m.id, err = c.PKI.Server([]string{c.Host}, p.IP); err != nil {
@@ -204,6 +209,11 @@ func StartMail(ctx context.Context, p Place, c MailConfig) (*Mail, error) {
 	}
 	if c.DKIM != nil {
 		if err := m.startSigner(ctx); err != nil {
+			return nil, errors.Join(err, m.Stop())
+		}
+	}
+	if c.Verify {
+		if err := m.startVerifier(ctx); err != nil {
 			return nil, errors.Join(err, m.Stop())
 		}
 	}
@@ -294,6 +304,9 @@ func (m *Mail) configure() error {
 	milters := ""
 	if m.c.DKIM != nil {
 		milters = "unix:" + m.signer()
+	}
+	if m.c.Verify {
+		milters += ", unix:" + m.verifier() // it sees what the one before it wrote
 	}
 	level, master := "may", postfixMaster
 	if m.c.Relay {
@@ -418,7 +431,7 @@ func (m *Mail) Halt(on bool) error { return m.postfix.halt(on) }
 // Stop ends all its programs for good.
 func (m *Mail) Stop() error {
 	var errs []error
-	for _, d := range []*daemon{m.postfix, m.dovecot, m.dkim} {
+	for _, d := range []*daemon{m.postfix, m.dovecot, m.dkim, m.judge} {
 		if d != nil {
 			errs = append(errs, d.stop())
 		}
