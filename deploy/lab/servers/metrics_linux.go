@@ -122,7 +122,9 @@ func StartPrometheus(ctx context.Context, p Place, c PrometheusConfig) (*Metrics
 		return nil, err
 	}
 	return startMetrics(ctx, p, portPrometheus, "/-/ready", "prometheus", "--config.file="+file, "--storage.tsdb.path="+filepath.Join(p.Dir, "data"),
-		"--web.listen-address="+p.at(portPrometheus), "--web.enable-remote-write-receiver", "--query.lookback-delta=1h")
+		"--web.listen-address="+p.at(portPrometheus), "--web.enable-remote-write-receiver", "--query.lookback-delta=1h",
+		// The first time, Alertmanager is not known yet: the next one would come after a minute.
+		"--rules.alert.resend-delay="+seconds(c.Every))
 }
 
 // AlertmanagerConfig sets up an Alertmanager with the routes of deploy/alertmanager, but for what stands here.

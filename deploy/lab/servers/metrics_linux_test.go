@@ -117,6 +117,8 @@ func TestVictoria(t *testing.T) {
 	}
 	resp := must[*http.Response](t)(http.Post(v.URL()+"/api/v1/import/prometheus", "text/plain", strings.NewReader("egovmon_lab 7\n")))
 	_ = resp.Body.Close()
+	resp = must[*http.Response](t)(http.Get(v.URL() + "/internal/force_flush")) // else it shows within 10 s
+	_ = resp.Body.Close()
 	valued(t, v, "egovmon_lab", "7")
 }
 
