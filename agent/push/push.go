@@ -111,6 +111,7 @@ type Pusher struct {
 	recovery     note.Verifier // nil while it is not known
 	askRecovery  time.Time     // not before
 	successions  []string      // that were followed
+	owing        bool          // the plans that were followed are to be given back before anything measured by them is sent
 	tree         tlog.Tree     // of the last checkpoint that verified
 	signed       []byte        // that one
 	latest       tlog.Tree     // of the last signed checkpoint whose proof has not been asked for
@@ -144,6 +145,7 @@ func New(o Options) (*Pusher, error) {
 	if err := p.loadCheckpoint(); err != nil {
 		return nil, fmt.Errorf("push: %w", err)
 	}
+	p.owing = len(p.successions) > 0 // perhaps: those that the collector knows change nothing
 	p.loadDictionary()
 	return p, nil
 }
@@ -217,6 +219,12 @@ func backoff(tries int, roll float64) time.Duration {
 // Round sends all that is sealed, or asks for news when there is nothing, and follows what the answers say.
 func (p *Pusher) Round(ctx context.Context) error {
 	sent, damaged := false, ""
+	if p.owing {
+		if err := p.giveBack(ctx); err != nil {
+			return cmp.Or(p.ask(ctx), err) // its log may have been succeeded once more
+		}
+		p.owing = false
+	}
 	if err := p.learn(ctx); err != nil {
 		return err
 	}

@@ -160,7 +160,9 @@ func (p *Pusher) fetchPlan(ctx context.Context, version int64) error {
 	}
 	if err := checkLeaf(leaf, p.o.Machine, text, version); err != nil {
 		if errors.Is(err, errOlder) {
-			p.giveBack(ctx)
+			if e := p.giveBack(ctx); e != nil {
+				p.log.Warn("the plans that were followed here are not given back yet", "err", e)
+			}
 		}
 		return err
 	}
@@ -196,22 +198,26 @@ var errOlder = errors.New("a version only grows")
 // giveBack gives the collector the plans that were followed here, as it signed them: one that was restored does not know
 // them any more, and could judge nothing that was measured by them. It takes them in order only, and those that it knows
 // change nothing.
-func (p *Pusher) giveBack(ctx context.Context) {
+func (p *Pusher) giveBack(ctx context.Context) error {
 	if p.o.SignedPlans == nil {
-		return
+		return nil
 	}
 	for _, signed := range p.o.SignedPlans() {
-		status, _, data, err := p.exchange(ctx, http.MethodPost, wire.PathPlan, "text/plain; charset=utf-8", signed, wire.MaxAnswer)
-		if err == nil && status != http.StatusOK {
-			err = fmt.Errorf("it answers %d: %.200q", status, data)
-		}
+		status, header, data, err := p.exchange(ctx, http.MethodPost, wire.PathPlan, "text/plain; charset=utf-8", signed, wire.MaxAnswer)
 		if err != nil {
-			p.log.Warn("the collector does not take back a plan that was followed here", "err", err)
+			return err
 		}
-		if status != http.StatusOK && status != http.StatusBadRequest {
-			return // later: the next one must not come before it
+		switch status {
+		case http.StatusOK:
+		case http.StatusBadRequest, http.StatusNotFound, http.StatusMethodNotAllowed: // it never will
+			p.log.Warn("the collector does not take back a plan that was followed here", "status", status, "says", fmt.Sprintf("%.200q", data))
+		case http.StatusTooManyRequests:
+			return &busyError{retryAfter(header.Get("Retry-After"), p.now())}
+		default: // later: the next one must not come before it
+			return fmt.Errorf("push: POST %s: the collector answers %d: %.200q", wire.PathPlan, status, data)
 		}
 	}
+	return nil
 }
 
 // checkLeaf reports whether a leaf is that of this plan for this machine, newer than the version in force.
