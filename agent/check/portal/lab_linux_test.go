@@ -49,7 +49,7 @@ func TestHTTPOfTheLab(t *testing.T) {
 		with       check.Options
 		want       want
 	}{
-		{"content", "/", nil, check.Options{"contains": strs("Tứ Kỳ"), "absent": strs("bảo trì")}, want{check.OK, "", map[string]float64{"status_code": 200, "http_version_code": 11}}},
+		{"content", "/", nil, check.Options{"contains": strs("Tứ Kỳ"), "absent": strs("bảo trì")}, want{check.OK, "", map[string]float64{"status_code": 200, "http_version_code": 11, "redirects_count": 0}}},
 		{"content missing", "/", nil, check.Options{"contains": strs("Hải Dương")}, want{check.ContentMissing, "Hải Dương", nil}},
 		{"defaced", "/", site.Deface, check.Options{"contains": strs("Tứ Kỳ")}, want{check.ContentMissing, "Tứ Kỳ", map[string]float64{"status_code": 200}}},
 		{"upstream dead", "/", func(on bool) error { return s.BackendDown("tuky.test", on) }, nil, want{check.HTTPStatus, "status 502", map[string]float64{"status_code": 502}}},

@@ -2,6 +2,7 @@ package signature
 
 import (
 	"bytes"
+	"crypto/x509"
 	"io"
 	"maps"
 	"net/http"
@@ -155,6 +156,9 @@ func TestTSAByOpenSSL(t *testing.T) {
 			maps.Copy(o, tt.with)
 			r := now(t, tsaKind(), o)
 			want(t, r, tt.reason, tt.detail)
+			if got := s.Certificate().PublicKeyAlgorithm == x509.RSA; got != tt.server.RSA {
+				t.Errorf("a key of RSA: %v", got)
+			}
 			if tt.reason == check.OK {
 				wantFacts(t, r, map[string]float64{"accuracy_s": servers.TSAAccuracy.Seconds()})
 			}

@@ -40,6 +40,7 @@ type TSA struct {
 	p   Place
 	now func() time.Time
 	web *httpd
+	id  *Identity
 
 	mu    sync.Mutex
 	shift time.Duration
@@ -95,7 +96,7 @@ func StartTSA(ctx context.Context, p Place, c TSAConfig) (*TSA, error) {
 	if err := replace(filepath.Join(p.Dir, "serial"), []byte("01\n"), 0o644); err != nil {
 		return nil, err
 	}
-	t := &TSA{p: p, now: c.Now}
+	t := &TSA{p: p, now: c.Now, id: id}
 	t.web, err = startHTTP(ctx, p, 80, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) { t.serve(w, req, settings) }))
 	return t, err
 }
@@ -108,6 +109,9 @@ func (t *TSA) Addr() string { return t.p.at(80) }
 
 // URL is where stamps are to be had.
 func (t *TSA) URL() string { return t.p.url("http", t.p.IP.String(), 80) + "/" }
+
+// Certificate is the one that stamps are signed with.
+func (t *TSA) Certificate() *x509.Certificate { return t.id.Cert }
 
 // Dead closes the port.
 func (t *TSA) Dead(dead bool) error { return t.web.Dead(dead) }
