@@ -184,7 +184,7 @@ func TestRedateFaults(t *testing.T) {
 					if since == 0 {
 						failed = op
 					}
-					if since < 0 || since > 5 && since%17 != 0 || t.Failed() {
+					if since < 0 || since > 2 && since%61 != 0 || t.Failed() {
 						return
 					}
 					c := cuts[x.d.count%2]
