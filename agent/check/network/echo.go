@@ -41,6 +41,7 @@ type echoes struct {
 	sent    int
 	rtts    []time.Duration // of the answered requests, in the order they were sent
 	refused error           // the last message that the target cannot be reached; nil for none
+	denial  time.Duration   // from a request to the target's own message that it refuses it; 0 for none
 	hops    int             // hop limit left in the last reply; 0 when not seen
 }
 

@@ -179,6 +179,7 @@ type exchange struct {
 	sent    int
 	settled int // requests that are answered or denied
 	refused error
+	denial  time.Duration
 	hops    int
 	ignored int // messages that were not ours
 }
@@ -244,15 +245,18 @@ func (x *exchange) drain() (told bool) {
 				x.ignored++
 				continue
 			}
-			x.deny(seq, os.NewSyscallError("recvmsg", unix.Errno(e.errno)))
+			x.deny(seq, os.NewSyscallError("recvmsg", unix.Errno(e.errno)), e.from)
 		}
 	})
 	return told
 }
 
-// deny notes that a request cannot arrive.
-func (x *exchange) deny(seq int, why error) {
+// deny notes that a request cannot arrive, and who says so; the zero Addr is our own system.
+func (x *exchange) deny(seq int, why error, by netip.Addr) {
 	x.refused = why
+	if by == x.run.to.WithZone("") {
+		x.denial = max(1, time.Since(x.at[seq]))
+	}
 	if !x.denied[seq] && x.rtt[seq] == 0 {
 		x.settled++
 	}
@@ -274,7 +278,7 @@ func (x *exchange) send() {
 	}
 	x.sent++
 	if err != nil {
-		x.deny(seq, err)
+		x.deny(seq, err, netip.Addr{})
 	}
 }
 
@@ -303,7 +307,7 @@ func (x *exchange) echoes() echoes {
 		}
 	}
 	if x.refused != nil {
-		e.refused = fmt.Errorf("echo to %s: %w", x.run.to, x.refused)
+		e.refused, e.denial = fmt.Errorf("echo to %s: %w", x.run.to, x.refused), x.denial
 	}
 	return e
 }

@@ -39,15 +39,20 @@ type echoReply struct {
 	options  ipOptions
 }
 
-// Where ICMPV6_ECHO_REPLY has its status: after IPV6_ADDRESS_EX, 26 bytes packed, and 2 of padding.
-const status6At = 28
+// Where ICMPV6_ECHO_REPLY has its status: after IPV6_ADDRESS_EX, 26 bytes packed, and 2 of padding. The address stands
+// within that, after the port and the flow.
+const (
+	status6At = 28
+	from6At   = 6
+)
 
 // Values of the status of a reply, from ipexport.h.
 const (
-	ipSuccess         = 0
-	ipNetUnreachable  = 11002
-	ipHostUnreachable = 11003
-	ipPortUnreachable = 11005
+	ipSuccess             = 0
+	ipNetUnreachable      = 11002
+	ipHostUnreachable     = 11003
+	ipProtocolUnreachable = 11004 // of IPv6: prohibited
+	ipPortUnreachable     = 11005
 )
 
 // echo sends one request after the other: the call waits for the reply itself, in shares of the time that is left.
@@ -68,14 +73,17 @@ func (run echoRun) echo(ctx context.Context) (echoes, error) {
 			break
 		}
 		begin := time.Now()
-		status, hops := api.send(h, run, payload, run.wait(ctx, run.count-i))
+		status, hops, by := api.send(h, run, payload, run.wait(ctx, run.count-i))
 		e.sent++
 		switch status {
 		case ipSuccess:
 			e.rtts = append(e.rtts, max(1, time.Since(begin)))
 			e.hops = hops
-		case ipNetUnreachable, ipHostUnreachable, ipPortUnreachable:
+		case ipNetUnreachable, ipHostUnreachable, ipProtocolUnreachable, ipPortUnreachable:
 			e.refused = fmt.Errorf("echo to %s: status %d: %w", run.to, status, syscall.EHOSTUNREACH)
+			if by == run.to.WithZone("") {
+				e.denial = max(1, time.Since(begin))
+			}
 		}
 		if ctx.Err() != nil {
 			break
@@ -96,8 +104,8 @@ func (run echoRun) wait(ctx context.Context, n int) time.Duration {
 	return max(d, 10*time.Millisecond)
 }
 
-// send returns the status of one echo, and the time to live left in its reply where the system tells it.
-func (api icmpAPI) send(h uintptr, run echoRun, payload []byte, wait time.Duration) (status uint32, hops int) {
+// send returns the status of one echo, the time to live left in its reply where the system tells it, and who answered.
+func (api icmpAPI) send(h uintptr, run echoRun, payload []byte, wait time.Duration) (status uint32, hops int, by netip.Addr) {
 	buf := make([]byte, int(unsafe.Sizeof(echoReply{}))+len(payload)+8+64)
 	options := ipOptions{ttl: 128}
 	ms := uintptr(max(1, wait.Milliseconds()))
@@ -106,9 +114,9 @@ func (api icmpAPI) send(h uintptr, run echoRun, payload []byte, wait time.Durati
 		n, _, err := api.send6.Call(h, 0, 0, 0, uintptr(unsafe.Pointer(&from)), uintptr(unsafe.Pointer(&to)), uintptr(unsafe.Pointer(&payload[0])), uintptr(len(payload)),
 			uintptr(unsafe.Pointer(&options)), uintptr(unsafe.Pointer(&buf[0])), uintptr(len(buf)), ms)
 		if n == 0 {
-			return statusOf(err), 0
+			return statusOf(err), 0, netip.Addr{}
 		}
-		return *(*uint32)(unsafe.Pointer(&buf[status6At])), 0
+		return *(*uint32)(unsafe.Pointer(&buf[status6At])), 0, netip.AddrFrom16([16]byte(buf[from6At:]))
 	}
 	to, from := run.to.As4(), [4]byte{}
 	if run.source.Is4() {
@@ -117,10 +125,10 @@ func (api icmpAPI) send(h uintptr, run echoRun, payload []byte, wait time.Durati
 	n, _, err := api.send4.Call(h, 0, 0, 0, uintptr(*(*uint32)(unsafe.Pointer(&from))), uintptr(*(*uint32)(unsafe.Pointer(&to))), uintptr(unsafe.Pointer(&payload[0])), uintptr(len(payload)),
 		uintptr(unsafe.Pointer(&options)), uintptr(unsafe.Pointer(&buf[0])), uintptr(len(buf)), ms)
 	if n == 0 {
-		return statusOf(err), 0
+		return statusOf(err), 0, netip.Addr{}
 	}
 	r := (*echoReply)(unsafe.Pointer(&buf[0]))
-	return r.status, int(r.options.ttl)
+	return r.status, int(r.options.ttl), netip.AddrFrom4(r.addr)
 }
 
 func statusOf(err error) uint32 {

@@ -23,7 +23,23 @@ func loopbackGateway(answer func(echoRun) (echoes, error)) gateway {
 		routes:    func() ([]route, error) { return []route{{netip.MustParseAddr("127.0.0.1"), "lo", 0}}, nil },
 		prefixes:  func() map[string][]netip.Prefix { return nil },
 		echo:      func(r echoRun, _ context.Context) (echoes, error) { return answer(r) },
-		neighbour: func(netip.Addr) bool { return false },
+		neighbour: knows(otherwise),
+	}
+}
+
+// knows is a system that says one thing of a neighbour after the other, and at last the same for good.
+func knows(all ...nearness) func(netip.Addr, string) nearness {
+	return func(netip.Addr, string) nearness {
+		n := all[0]
+		all = all[min(1, len(all)-1):]
+		return n
+	}
+}
+
+// denying is a target that is refused, by itself after a time if that is not 0.
+func denying(denial time.Duration) func(echoRun) (echoes, error) {
+	return func(r echoRun) (echoes, error) {
+		return echoes{sent: r.count, refused: syscall.ECONNREFUSED, denial: denial}, nil
 	}
 }
 
@@ -65,8 +81,23 @@ func TestGateway(t *testing.T) {
 		{"closed port", unanswered, func(g *gateway) { g.ports = []uint16{quiet, closed} }, check.OK, byTCP, "answers on TCP port"},
 		{"slow port", unanswered, func(g *gateway) { g.ports, g.slow = []uint16{open}, time.Nanosecond }, check.Slow, byTCP, "limit"},
 		{"neighbour", unanswered, func(g *gateway) {
-			g.ports, g.neighbour = []uint16{quiet}, func(netip.Addr) bool { return true }
+			g.ports, g.neighbour = []uint16{quiet}, knows(proven)
 		}, check.OK, byNeighbour, "table of neighbours"},
+		{"neighbour that is found after a while", unanswered, func(g *gateway) {
+			g.ports, g.neighbour = []uint16{quiet}, knows(stale, inUse, inUse, proven)
+		}, check.OK, byNeighbour, "table of neighbours"},
+		{"neighbour that is given up after a while", unanswered, func(g *gateway) {
+			g.ports, g.neighbour = []uint16{quiet}, knows(inUse, silentOne)
+		}, check.Timeout, -1, "no reachable neighbour"},
+		{"neighbour of which the system does not know yet", unanswered, func(g *gateway) {
+			g.ports, g.neighbour = []uint16{quiet}, knows(inUse)
+		}, check.NotSupported, -1, "still finding out"},
+		{"neighbour of which nothing is heard since", unanswered, func(g *gateway) {
+			g.ports, g.neighbour = []uint16{quiet}, knows(stale)
+		}, check.NotSupported, -1, "still finding out"},
+		{"refuses echo itself", denying(time.Millisecond), nil, check.OK, byRefusal, "127.0.0.1 itself says that it refuses echo"},
+		{"refuses echo itself and is slow", denying(time.Millisecond), func(g *gateway) { g.slow = time.Microsecond }, check.Slow, byRefusal, "limit"},
+		{"another refuses echo", denying(0), func(g *gateway) { g.ports = []uint16{quiet} }, check.ConnectRefused, -1, "no reachable neighbour"},
 		{"nothing", unanswered, func(g *gateway) { g.ports = []uint16{quiet} }, check.Timeout, -1, "gateway 127.0.0.1: echo is not answered"},
 		{"echo not allowed, open port", func(echoRun) (echoes, error) { return echoes{}, errNoEcho }, func(g *gateway) { g.ports = []uint16{open} }, check.OK, byTCP, "ping_group_range"},
 		{"echo not allowed, nothing", func(echoRun) (echoes, error) { return echoes{}, errNoEcho }, nil, check.Timeout, -1, "TCP neither"},
@@ -114,7 +145,7 @@ func TestGatewayOfARealTable(t *testing.T) {
 	real := func() gateway {
 		g := loopbackGateway(nil)
 		g.routes = func() ([]route, error) { return routesIn("/proc/thread-self/net") }
-		g.prefixes, g.echo, g.neighbour = interfacePrefixes, echoRun.echo, neighbourReachable
+		g.prefixes, g.echo, g.neighbour = interfacePrefixes, echoRun.echo, nearnessOf
 		return g
 	}
 	inNetwork(t, []string{

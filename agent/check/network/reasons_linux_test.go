@@ -218,6 +218,12 @@ func TestReasonsOfReach(t *testing.T) {
 	t.Parallel()
 	w := nameless(t)
 	w.IP("pc", "addr add 192.0.2.7/32 dev lo", "addr add 192.0.2.8/32 dev lo", "route add unreachable 192.0.2.1")
+	w.Site("router", true)
+	w.Join("pc", []string{"10.0.0.2/24"}, "router", []string{"10.0.0.1/24"})
+	w.IP("pc", "route add 192.0.2.6/32 via 10.0.0.1", "neigh add 10.0.0.3 lladdr 02:00:00:00:00:03 nud stale dev router")
+	w.IP("router", "route add 192.0.2.6/32 dev pc")
+	w.Sysctl("pc", "ipv4/neigh/router/delay_first_probe_time", "300")
+	w.Nft("router", "table inet t {\nchain c {\ntype filter hook forward priority 0\nmeta l4proto icmp reject with icmp type port-unreachable\ndrop\n}\n}")
 	w.Nft("pc", "table inet t {\nchain c {\ntype filter hook input priority 0\n"+
 		"ip daddr 192.0.2.7 icmp type echo-request reject with icmp type port-unreachable\nip daddr 192.0.2.7 meta l4proto tcp drop\nip daddr 192.0.2.8 drop\n}\n}")
 	plan := func(kind, with string, limit time.Duration) func(t *testing.T) check.Result {
@@ -269,7 +275,9 @@ func TestReasonsOfReach(t *testing.T) {
 			{"well", check.OK, plan("gateway", "host: 127.0.0.1", 0)},
 			{"slow", check.Slow, here(gatewayKind(), check.Options{"host": "127.0.0.1", "slow": time.Nanosecond}, check.Env{})},
 			{"another version of IP", check.Misconfigured, here(gatewayKind(), check.Options{"host": "127.0.0.1"}, six)},
-			{"refused", check.ConnectRefused, plan("gateway", "host: 192.0.2.7", 0)},
+			{"refuses echo itself", check.OK, plan("gateway", "host: 192.0.2.7", 0)},
+			{"refused by another", check.ConnectRefused, plan("gateway", "host: 192.0.2.6", 0)},
+			{"not known yet", check.NotSupported, plan("gateway", "host: 10.0.0.3", 4*time.Second)},
 			{"none", check.ConnectUnreachable, plan("gateway", "", 0)},
 			{"silent", check.Timeout, plan("gateway", "host: 192.0.2.8", 0)},
 		}...))

@@ -5,10 +5,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
 )
 
 // maxRouteText bounds what is read of a route table: about 10,000 routes.
@@ -41,17 +39,4 @@ func readTable(name string, parse func([]byte) ([]route, error)) ([]route, error
 		return nil, fmt.Errorf("route table %s: %w", name, err)
 	}
 	return parse(text)
-}
-
-// neighbourReachable reports whether the kernel has had proof within its reachable time (half a minute or so) that a
-// host of our own network is alive. It asks the kernel's table of neighbours, which holds ARP and IPv6 alike, and
-// trusts the state REACHABLE alone: the others may describe a host that is long gone.
-func neighbourReachable(a netip.Addr) bool {
-	table, err := neighbourTable()
-	return err == nil && reachable(table, a.WithZone(""))
-}
-
-// reachable looks for an address that the kernel has had proof of.
-func reachable(table []neighbour, a netip.Addr) bool {
-	return slices.ContainsFunc(table, func(n neighbour) bool { return n.addr == a && n.nearness == proven })
 }

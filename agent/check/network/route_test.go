@@ -143,11 +143,25 @@ func TestNeighbourOfARealTable(t *testing.T) {
 		"link add name v0 type veth peer name v1", "addr add 192.0.2.2/24 dev v0", "link set v0 up", "link set v1 up",
 		"neigh add 192.0.2.1 lladdr 02:00:00:00:00:01 nud reachable dev v0",
 		"neigh add 192.0.2.3 lladdr 02:00:00:00:00:03 nud stale dev v0",
+		"neigh add 192.0.2.5 nud failed dev v0",
+		"neigh add 192.0.2.5 lladdr 02:00:00:00:00:05 nud stale dev v1",
 		"neigh add fd00::1 lladdr 02:00:00:00:00:01 nud reachable dev v0",
 	}, func() {
-		for a, want := range map[string]bool{"192.0.2.1": true, "192.0.2.3": false, "192.0.2.4": false, "fd00::1": true, "fd00::1%v0": true} {
-			if got := neighbourReachable(netip.MustParseAddr(a)); got != want {
-				t.Errorf("%s is a reachable neighbour: %v, want %v", a, got, want)
+		for _, tc := range []struct {
+			addr, iface string
+			want        nearness
+		}{
+			{"192.0.2.1", "", proven},
+			{"192.0.2.1", "v0", proven},
+			{"192.0.2.1", "v1", otherwise},
+			{"192.0.2.3", "v0", stale},
+			{"192.0.2.4", "v0", otherwise},
+			{"192.0.2.5", "v0", silentOne},
+			{"192.0.2.5", "", stale},
+			{"fd00::1", "v0", proven},
+		} {
+			if got := nearnessOf(netip.MustParseAddr(tc.addr), tc.iface); got != tc.want {
+				t.Errorf("%s on %q is neighbour of kind %d, want %d", tc.addr, tc.iface, got, tc.want)
 			}
 		}
 	})
@@ -175,7 +189,7 @@ func FuzzNeighbours(f *testing.F) {
 	f.Add([]byte{36, 0, 0, 0, 28, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 8, 0, 1, 0, 192, 0, 2, 1}, []byte{192, 0, 2, 1})
 	seen := func(table []byte, a netip.Addr) bool {
 		entries, err := parseNeighbourTable(table)
-		return err == nil && reachable(entries, a)
+		return err == nil && surest(entries, a, 0) != otherwise
 	}
 	f.Fuzz(func(t *testing.T, table, a []byte) {
 		if want, ok := netip.AddrFromSlice(a); ok && seen(table, want) && !strings.Contains(string(table), string(a)) {

@@ -47,6 +47,3 @@ func defaultRoutes() ([]route, error) {
 	}
 	return routes, nil
 }
-
-// neighbourReachable knows no table of neighbours here: the echo of Windows needs no rights and is enough.
-func neighbourReachable(netip.Addr) bool { return false }
