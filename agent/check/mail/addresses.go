@@ -1,8 +1,6 @@
 package mail
 
 import (
-	"crypto/sha256"
-	"crypto/sha512"
 	"encoding/hex"
 	"net/netip"
 	"slices"
@@ -183,25 +181,6 @@ func (a *asking) dane(host string) *reach.Fault {
 	if !o.Message.AuthenticatedData {
 		return reach.Failf(check.MailAuth, "TLSA of %s: the resolver does not say that DNSSEC vouches for it", told(host))
 	}
-	usable := false
-	for _, rr := range o.Found {
-		t, ok := rr.(*mdns.TLSA)
-		if !ok || t.Usage != 2 && t.Usage != 3 {
-			continue
-		}
-		if !soundTLSA(t) {
-			return reach.Failf(check.MailAuth, "TLSA of %s: a record of %d %d %d with %d bytes, which no server can fulfil", told(host), t.Usage, t.Selector, t.MatchingType, len(t.Certificate)/2)
-		}
-		usable = true
-	}
-	if !usable {
-		return reach.Failf(check.MailAuth, "TLSA of %s: no record of usage 2 or 3, which are those for mail", told(host))
-	}
-	return nil
-}
-
-// soundTLSA reports whether a record can match anything. RFC 6698, section 2.1.
-func soundTLSA(t *mdns.TLSA) bool {
-	size := map[uint8]int{1: sha256.Size, 2: sha512.Size}[t.MatchingType]
-	return t.Selector <= 1 && t.MatchingType <= 2 && len(t.Certificate) > 0 && (size == 0 || len(t.Certificate) == 2*size)
+	_, bad := usableTLSA(host, o.Found)
+	return bad
 }

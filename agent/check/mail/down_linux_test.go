@@ -53,10 +53,24 @@ func TestDown(t *testing.T) {
 			cases := append(unreached(t), spoken(t, tt.open)...)
 			cases = append(cases, downCase{name: "not served", script: tt.refused, reason: check.MailRejected},
 				downCase{name: "login refused", script: tt.login, with: check.Options{"user": userName, "password": "mailbox"}, reason: check.Auth})
+			if tt.kind.Name == "smtp" {
+				cases = append(cases, downCase{name: "bound by a record that does not verify", reason: check.DNSBogus, run: func(t *testing.T) check.Result {
+					o := check.Options{"address": play(t, a.Leaf(nil, nil), greetSMTP+"HANG\n"), "server_name": "mail.test", "dane": true, "anchors": []string{falseAnchor}}
+					o["server"] = resolver(t, boundZone(t, o.String("address"), "3 1 1 "+strings.Repeat("ab", 32))+falseKey)
+					return run(t, smtpKind(), o, check.Env{})
+				}})
+			}
 			playDown(t, a, tt.kind, "address", check.Options{"starttls": tlsRequired}, cases, downReasons(tt.kind.Name))
 		})
 	}
 }
+
+// A zone's key is not the one that its anchor names.
+const (
+	falseAnchor = "test. DS 20326 8 2 E06D44B80B8F1D39A95C0B0D7C65D08458E880409BBC683457104237C7F8EC8D"
+	falseKey    = "test. DNSKEY 257 3 13 mdsswUyr3DPW132mOi8V9xESWE8jTo0dxCjjnopKl+GqJxpVXckHAeF+KkxLbxILfDLUT0rAK9iUzy1L53eKGQ==\n" +
+		"test. RRSIG DNSKEY 13 1 60 20261201000000 20261101000000 20326 test. AAAA\n"
+)
 
 // noFamily is the name of the one case in which an address is of the other family.
 const noFamily = "no address of the family"
@@ -170,7 +184,7 @@ func TestLoopDown(t *testing.T) {
 			downCase{name: "login refused", script: strings.Replace(loopSMTP, "S:235 in\nC:MAIL FROM:<"+userName+"> SIZE=\n", "S:535 5.7.8 no\nC:QUIT\n", 1), reason: check.Auth})
 		// An address of the other family is none at the mailbox either, which is asked first.
 		cases = slices.DeleteFunc(cases, func(c downCase) bool { return c.name == noFamily })
-		all := slices.DeleteFunc(downReasons("smtp"), func(r check.Reason) bool { return r == check.DNSEmpty })
+		all := slices.DeleteFunc(downReasons("smtp"), func(r check.Reason) bool { return r == check.DNSEmpty || r == check.DNSBogus })
 		playDown(t, a, mailloopKind(), "address", account(check.Options{"imap": empty}), cases, all)
 	})
 }

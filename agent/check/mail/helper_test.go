@@ -162,6 +162,9 @@ func downReasons(kind string) []check.Reason {
 		check.ConnectRefused, check.ConnectTimeout, check.ConnectUnreachable, check.ConnectReset,
 		check.TLSHandshake, check.TLSExpired, check.TLSNotYetValid, check.TLSName, check.TLSUntrusted, check.TLSProtocol,
 		check.Timeout, check.Truncated, check.Protocol, check.Auth, check.MailRejected}
+	if kind == "smtp" {
+		all = append(all, check.DNSBogus)
+	}
 	if kind == "mailloop" {
 		all = append(all, check.MailLost, check.MailAltered)
 	}

@@ -56,6 +56,8 @@ func resolver(t testing.TB, zone string) string {
 			for _, rr := range records[name] {
 				if rr.Header().Rrtype == q.Question[0].Qtype {
 					m.Answer = append(m.Answer, rr)
+				} else if sig, ok := rr.(*mdns.RRSIG); ok && sig.TypeCovered == q.Question[0].Qtype {
+					m.Answer = append(m.Answer, rr)
 				} else if c, ok := rr.(*mdns.CNAME); ok {
 					m.Answer = append(m.Answer, rr)
 					next = c.Target

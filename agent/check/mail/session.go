@@ -60,6 +60,7 @@ type session struct {
 	view   reach.View
 	facts  check.Facts
 	phases check.Phases
+	judged func() *reach.Fault // what else must be so of the certificates that the server showed; nil for nothing
 
 	leaving time.Duration // what the goodbye took
 }
@@ -124,6 +125,9 @@ func (s *session) shake() *reach.Fault {
 	}
 	s.conn, s.secure = t, true
 	s.in.Reset(t)
+	if s.judged != nil {
+		return s.judged()
+	}
 	return nil
 }
 

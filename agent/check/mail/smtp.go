@@ -22,14 +22,14 @@ func smtpKind() check.Kind {
 			Help: "required: TLS is turned on and its certificate judged, as mail programs do (587). offered: the same, but any certificate will do, as between mail servers (25). implicit: TLS from the start (465). none: without TLS."}),
 			[]check.Option{
 				{Name: "ehlo", Type: check.TypeHost, Help: "The name to greet with; without it the address that the connection leaves from."},
-			}, egressOptions()),
+			}, daneOptions(), egressOptions()),
 		Facts: slices.Concat([]check.FactDef{
 			{Name: "reply_code", Help: "the last reply code of the server before the end", Min: 200, Max: 599},
 			{Name: "extensions_count", Help: "extensions offered at the end", Max: maxHeard},
 			{Name: "size_limit_bytes", Help: "largest letter that the server says it takes; absent without a limit", Min: 1, Max: 1 << 53},
-		}, serverFacts()),
-		Phases: []string{phaseDNS, phaseConnect, phaseGreeting, phaseHello, phaseSTARTTLS, phaseTLS, phaseLogin, phaseTotal},
-		Target: serverTarget,
+		}, daneFacts(), serverFacts()),
+		Phases: []string{phaseDNS, phaseConnect, phaseGreeting, phaseHello, phaseSTARTTLS, phaseTLS, phaseLogin, phaseDANE, phaseTotal},
+		Target: smtpTarget,
 		New:    newSMTP,
 	}
 }
@@ -39,6 +39,7 @@ type smtpCheck struct {
 	server *server
 	ehlo   string     // "" for the address of the connection
 	offers extensions // what the server offered last
+	bind   *binding   // nil asks nothing of DNS
 }
 
 func newSMTP(o check.Options, env check.Env) (check.Func, error) {
@@ -50,13 +51,62 @@ func newSMTP(o check.Options, env check.Env) (check.Func, error) {
 		return nil, err
 	}
 	c := &smtpCheck{server: s}
+	if c.bind, err = newBinding(o, env, s); err != nil {
+		return nil, err
+	}
 	if o.Has("ehlo") {
 		if c.ehlo, err = reach.ASCIIHost(o.String("ehlo")); err != nil || strings.ContainsAny(c.ehlo, " \t\r\n") {
 			return nil, fmt.Errorf("option \"ehlo\": %q is no host name: write e.g. pc-01.example.vn", o.String("ehlo"))
 		}
 		c.ehlo = literal(c.ehlo)
 	}
-	return func(ctx context.Context) check.Result { return s.visit(ctx, "QUIT\r\n", c.talk) }, nil
+	return func(ctx context.Context) check.Result {
+		return s.visit(ctx, "QUIT\r\n", func(ses *session) *reach.Fault { return c.bound(ctx, ses) })
+	}, nil
+}
+
+// smtpTarget lists the hosts that a check goes to, the resolver among them.
+func smtpTarget(o check.Options) []string {
+	hosts := serverTarget(o)
+	if host, _, err := net.SplitHostPort(o.String("server")); err == nil && !slices.Contains(hosts, host) {
+		hosts = append(hosts, host)
+	}
+	return hosts
+}
+
+// bound talks with the server, and compares its certificate with what DNS binds it to before anything is said in confidence.
+func (c *smtpCheck) bound(ctx context.Context, s *session) *reach.Fault {
+	if c.bind == nil {
+		return c.talk(s)
+	}
+	begin := time.Now()
+	records, missing := c.bind.look(ctx)
+	s.add(phaseDANE, begin)
+	if missing != nil && missing.Reason.State() != check.Degraded {
+		return missing
+	}
+	if missing == nil {
+		s.facts.Add("tlsa_count", float64(len(records)))
+		s.judged = func() *reach.Fault {
+			bad := bound(records, s.view.Certificates(), c.bind.host, c.server.now())
+			s.facts.Add("tlsa_match_code", truth(bad == nil))
+			return bad
+		}
+		if s.secure {
+			if bad := s.judged(); bad != nil {
+				return bad
+			}
+		}
+	}
+	bad := c.talk(s)
+	switch {
+	case missing == nil:
+		return bad
+	case bad == nil:
+		return missing
+	}
+	bad.Detail += "; " + missing.Detail
+	return bad
 }
 
 // literal writes an address as a greeting has it, names as they are. RFC 5321, section 4.1.3.

@@ -236,6 +236,9 @@ func dates(err error, leaf *x509.Certificate) string {
 		c.NotBefore.UTC().Format(time.RFC3339), c.NotAfter.UTC().Format(time.RFC3339))
 }
 
+// Certificates are those that the server sent, its own first; none when none was seen.
+func (v *View) Certificates() []*x509.Certificate { return v.certs }
+
 // Issuer names the issuer of the server's certificate for a person; "" when none was seen.
 func (v *View) Issuer() string {
 	if len(v.certs) == 0 {

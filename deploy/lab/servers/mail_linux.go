@@ -463,6 +463,9 @@ func (m *Mail) POP3S() string { return m.p.at(995) }
 // IMAPS is the host:port of IMAP with TLS from the start.
 func (m *Mail) IMAPS() string { return m.p.at(993) }
 
+// CertFile is the PEM file of the certificates that it shows while they are good, its own first.
+func (m *Mail) CertFile() string { return m.id.CertFile(Good) }
+
 // Folder is where a mailbox's letters lie, in maildir format: new ones in its folder new.
 func (m *Mail) Folder(box string) string {
 	name, domain, _ := strings.Cut(box, "@")

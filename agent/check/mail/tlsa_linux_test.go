@@ -1,0 +1,88 @@
+package mail
+
+import (
+	"crypto/x509"
+	"encoding/pem"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"egovmon/agent/check"
+	"egovmon/deploy/lab/servers"
+)
+
+// Postfix is bound to its certificate by a signed zone in BIND; the proof is our own, through Unbound.
+func TestPostfixBound(t *testing.T) {
+	if err := servers.Require("named", "dnssec-keygen", "dnssec-signzone", "unbound"); err != nil {
+		t.Skip(err)
+	}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	m, _ := startMailServer(t)
+	dir, err := os.MkdirTemp("/tmp", "egovmon-bound-") // not t.TempDir: the programs' own users must get in
+	must(err)
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	must(os.Chmod(dir, 0o755))
+	place := func(name string) servers.Place {
+		p := filepath.Join(dir, name)
+		must(os.Mkdir(p, 0o755))
+		return servers.Loopback(p, netip.MustParseAddr("127.0.0.1"), io.Discard)
+	}
+	_, port, err := net.SplitHostPort(m.Addr())
+	must(err)
+	at := func(record string) []string { return []string{"_" + port + "._tcp.mail TLSA " + record} }
+	text, err := os.ReadFile(m.CertFile())
+	must(err)
+	block, _ := pem.Decode(text)
+	leaf, err := x509.ParseCertificate(block.Bytes)
+	must(err)
+	good, wrong := record(t, 3, 1, 1, leaf.Raw), "3 1 1 "+strings.Repeat("ab", 32)
+
+	n, err := servers.StartNames(t.Context(), place("names"), servers.NamesConfig{Zones: []servers.ZoneConfig{{Name: "test", Signed: true, Records: at(good)}}})
+	must(err)
+	t.Cleanup(func() { _ = n.Stop() })
+	resolver, err := servers.StartResolver(t.Context(), place("resolver"), servers.ResolverFor(n))
+	must(err)
+	t.Cleanup(func() { _ = resolver.Stop() })
+	anchors := check.Options{"anchors": []string{strings.ReplaceAll(n.Anchors()[0], "\t", " ")}}
+	for _, tt := range []struct {
+		name   string
+		change func() error // of the zone; it stays
+		with   check.Options
+		reason check.Reason
+		detail string
+	}{
+		{"the resolver's word", nil, nil, check.OK, ""},
+		{"proven", nil, anchors, check.OK, ""},
+		{"another certificate", func() error { return n.SetRecords("test", at(wrong)) }, anchors, check.TLSUntrusted, "none of its 1 TLSA records"},
+		{"no records", func() error { return n.SetRecords("test", []string{"mail A 127.0.0.1"}) }, anchors, check.MailAuth, "no TLSA record"},
+		{"signatures that do not verify", func() error {
+			if err := n.SetRecords("test", at(good)); err != nil {
+				return err
+			}
+			return n.Bogus("test", true)
+		}, anchors, check.DNSBogus, "TLSA of mail.test"},
+		{"the same by the resolver's word", nil, nil, check.Partial, "dns_servfail"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if tt.change != nil {
+				must(tt.change())
+			}
+			must(resolver.Flush())
+			o := check.Options{"address": m.Addr(), "server_name": "mail.test", "starttls": tlsOffered, "dane": true, "server": resolver.Addr()}
+			for k, v := range tt.with {
+				o[k] = v
+			}
+			want(t, run(t, smtpKind(), o, check.Env{Now: time.Now}), tt.reason, tt.detail)
+		})
+	}
+}
