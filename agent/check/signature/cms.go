@@ -238,7 +238,7 @@ func certID(v cryptobyte.String, h crypto.Hash, v2 bool, c *x509.Certificate) er
 	if !id.ReadASN1(&sum, der.OCTET_STRING) {
 		return unread
 	}
-	other := fmt.Errorf("the signature is bound to another certificate than %q (ESSCertID)", c.Subject.CommonName)
+	other := fmt.Errorf("the signature is bound to another certificate than the one %s (ESSCertID)", called(c))
 	if !bytes.Equal(sum, digest(h, c.Raw)) {
 		return other
 	}

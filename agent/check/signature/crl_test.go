@@ -170,7 +170,7 @@ func TestCRLReasons(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if bad := (&crlCheck{fetcher: fetcher{at: newClock(check.Env{Now: checktest.Epoch})}}).verify(l, &plain, nil); bad == nil || bad.reason != check.RevocationInvalid {
+	if _, bad := (&crlCheck{fetcher: fetcher{at: newClock(check.Env{Now: checktest.Epoch})}}).verify(l, &plain, nil); bad == nil || bad.reason != check.RevocationInvalid {
 		t.Errorf("a list by one without the right to sign lists: %+v", bad)
 	}
 }
@@ -267,7 +267,7 @@ func BenchmarkCRL(b *testing.B) {
 			if err != nil || len(l.revoked) != 1 || l.entries != 100_000 {
 				b.Fatal(l, err)
 			}
-			if bad := c.verify(l, a.cert, nil); bad != nil {
+			if _, bad := c.verify(l, a.cert, nil); bad != nil {
 				b.Fatal(bad)
 			}
 		}

@@ -22,7 +22,9 @@ type list struct {
 	signed   []byte   // what the signature is over
 	base     *big.Int // number of the list that a delta builds on; nil for a complete list
 	entries  int
-	revoked  []entry // those that were watched, in the order of the list
+	revoked  []entry  // those that were watched, in the order of the list
+	removed  []entry  // those that were watched and that a delta takes off the complete list
+	freshest []string // URLs of the delta list, in the complete one
 	critical asn1.ObjectIdentifier
 	scope    scope
 }
@@ -37,11 +39,15 @@ type entry struct {
 // A scope says which certificates a list is about (RFC 5280, section 5.2.5). The zero value is all of the issuer's.
 type scope struct {
 	user, ca, attribute, indirect, reasons bool
+	points                                 []string // URLs of the distribution point that the list is of; nil when it names none
+	raw                                    string   // the extension, which is the same in a delta list (section 5.2.4)
 }
 
 const (
 	removeFromCRL = 8 // in a delta: no longer revoked
 	maxWatched    = 1000
+	// maxFrame is what a list may have beside its entries: names and extensions take many times their size when read.
+	maxFrame = 64 << 10
 )
 
 var errCRL = errors.New("its ASN.1 is not that of a revocation list")
@@ -76,6 +82,9 @@ func parseCRL(raw []byte, watched map[string]bool) (*list, error) {
 	head, entries, tail, ok := splitCRL(tbs)
 	if !ok {
 		return nil, errCRL
+	}
+	if n := len(head) + len(tail) + len(rest); n > maxFrame {
+		return nil, fmt.Errorf("%d bytes beside its entries, at most %d are read", n, maxFrame)
 	}
 	l := &list{signed: signed}
 	if err := l.walk(entries, watched); err != nil {
@@ -145,7 +154,10 @@ func (l *list) walk(s cryptobyte.String, watched map[string]bool) error {
 				return err
 			}
 		}
-		if hit && e.reason != removeFromCRL {
+		switch {
+		case hit && e.reason == removeFromCRL:
+			l.removed = append(l.removed, e)
+		case hit:
 			l.revoked = append(l.revoked, e)
 		}
 	}
@@ -205,6 +217,19 @@ func (l *list) readExtensions() error {
 			if !readScope(value, &l.scope) {
 				return errCRL
 			}
+			l.scope.raw = string(e.Value)
+		case e.Id.Equal(asn1.ObjectIdentifier{2, 5, 29, 46}): // freshest CRL
+			var points, point, name cryptobyte.String
+			if !value.ReadASN1(&points, der.SEQUENCE) {
+				return errCRL
+			}
+			for !points.Empty() {
+				var some bool
+				if !points.ReadASN1(&point, der.SEQUENCE) || !point.ReadOptionalASN1(&name, &some, explicit(0)) {
+					return errCRL
+				}
+				l.freshest = append(l.freshest, fullNames(name)...)
+			}
 		case e.Id.Equal(asn1.ObjectIdentifier{2, 5, 29, 20}), e.Id.Equal(asn1.ObjectIdentifier{2, 5, 29, 35}): // number, authority key
 		case e.Critical && l.critical == nil:
 			l.critical = e.Id
@@ -214,10 +239,12 @@ func (l *list) readExtensions() error {
 }
 
 func readScope(s cryptobyte.String, sc *scope) bool {
-	var seq cryptobyte.String
-	if !s.ReadASN1(&seq, der.SEQUENCE) || !seq.SkipOptionalASN1(explicit(0)) {
+	var seq, point cryptobyte.String
+	var named bool
+	if !s.ReadASN1(&seq, der.SEQUENCE) || !seq.ReadOptionalASN1(&point, &named, explicit(0)) {
 		return false
 	}
+	sc.points = fullNames(point)
 	for !seq.Empty() {
 		var value cryptobyte.String
 		var tag der.Tag
@@ -241,4 +268,24 @@ func readScope(s cryptobyte.String, sc *scope) bool {
 		}
 	}
 	return true
+}
+
+// fullNames returns the URLs of a DistributionPointName (RFC 5280, section 4.2.1.13).
+func fullNames(s cryptobyte.String) []string {
+	var names cryptobyte.String
+	if s.Empty() || !s.ReadASN1(&names, explicit(0)) {
+		return nil
+	}
+	var urls []string
+	for !names.Empty() {
+		var name cryptobyte.String
+		var tag der.Tag
+		if !names.ReadAnyASN1(&name, &tag) {
+			return nil
+		}
+		if tag == der.Tag(6).ContextSpecific() {
+			urls = append(urls, string(name))
+		}
+	}
+	return urls
 }

@@ -27,6 +27,9 @@ func (f *fault) unlessCalledOff(ctx context.Context) *fault {
 	return f
 }
 
+// of returns f, of one of several things that a run looked at.
+func (f *fault) of(what string) *fault { return &fault{f.reason, what + ": " + f.detail} }
+
 // result makes the Result of a run that ended with f, or well and with this detail when f is nil.
 func (f *fault) result(detail string) check.Result {
 	if f == nil {

@@ -170,3 +170,21 @@ func wantFacts(t testing.TB, r check.Result, facts map[string]float64) {
 		}
 	}
 }
+
+// tagged2 is the DER of what tagged makes.
+func tagged2(t testing.TB, tag int, content []byte) []byte {
+	return marshal(t, tagged(asn1.ClassContextSpecific, tag, content))
+}
+
+// marshalTag is the DER of a text with a context tag.
+func marshalTag(t testing.TB, tag int, text string) []byte {
+	return marshal(t, asn1.RawValue{Class: asn1.ClassContextSpecific, Tag: tag, Bytes: []byte(text)})
+}
+
+// serve2 answers by the path of the request, and returns the URL.
+func serve2(t testing.TB, answer func(path string) []byte) string {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write(answer(r.URL.Path)) }))
+	t.Cleanup(s.Close)
+	return s.URL
+}

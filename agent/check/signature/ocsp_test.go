@@ -89,7 +89,7 @@ func TestOCSPReasons(t *testing.T) {
 		{name: "good, named with SHA-256", answer: issuer(func(r *ocsp.Response) { r.IssuerHash = crypto.SHA256 }), with: check.Options{"hash": "sha256"}, reason: check.OK},
 		{name: "good, no next update", answer: issuer(func(r *ocsp.Response) { r.NextUpdate = time.Time{} }), reason: check.OK},
 		{name: "good, over GET", answer: issuer(nil), with: check.Options{"method": "GET"}, reason: check.OK},
-		{name: "revoked", answer: issuer(func(r *ocsp.Response) { r.Status, r.RevokedAt = ocsp.Revoked, checktest.Epoch().AddDate(0, 0, -2) }), reason: check.Revoked, detail: `"Nguyễn Văn A" was revoked 2026-11-21`,
+		{name: "revoked", answer: issuer(func(r *ocsp.Response) { r.Status, r.RevokedAt = ocsp.Revoked, checktest.Epoch().AddDate(0, 0, -2) }), reason: check.Revoked, detail: "was revoked 2026-11-21",
 			facts: map[string]float64{"cert_status_code": 1, "revoked_unix": float64(checktest.Epoch().AddDate(0, 0, -2).Unix())}},
 		{name: "unknown to the responder", answer: issuer(func(r *ocsp.Response) { r.Status = ocsp.Unknown }), reason: check.RevocationInvalid, detail: "does not know", facts: map[string]float64{"cert_status_code": 2}},
 		{name: "stale", answer: issuer(func(r *ocsp.Response) { r.NextUpdate = checktest.Epoch().Add(-time.Minute) }), reason: check.RevocationStale, detail: "was due 2026-11-23T02:59:00Z"},
@@ -315,7 +315,7 @@ func FuzzOCSP(f *testing.F) {
 			return
 		}
 		var seen check.Facts
-		s, bad := c.verify(answer, cert, a.cert, nil, &seen)
+		s, _, bad := c.verify(answer, cert, a.cert, nil, &seen)
 		if bad == nil {
 			bad = c.judge(s, cert)
 			if s.id.serial.Cmp(cert.SerialNumber) != 0 || s.id.serial.Cmp(big.NewInt(0)) == 0 {

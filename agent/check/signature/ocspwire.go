@@ -23,6 +23,11 @@ const (
 
 func oidNonce() asn1.ObjectIdentifier { return asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 48, 1, 2} }
 
+// oidNoCheck says that a responder's certificate need not be looked up itself (RFC 6960, section 4.2.2.2.1).
+func oidNoCheck() asn1.ObjectIdentifier {
+	return asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 48, 1, 5}
+}
+
 // context returns the tag [n], constructed as for an explicit one.
 func explicit(n uint8) der.Tag { return der.Tag(n).ContextSpecific().Constructed() }
 
@@ -186,6 +191,9 @@ func readCertificates(s cryptobyte.String) ([]*x509.Certificate, error) {
 		}
 		c, err := x509.ParseCertificate(raw)
 		if err != nil {
+			return nil, fmt.Errorf("a certificate in it: %w", err)
+		}
+		if err := usable(c); err != nil {
 			return nil, fmt.Errorf("a certificate in it: %w", err)
 		}
 		certs = append(certs, c)

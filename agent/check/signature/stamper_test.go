@@ -157,7 +157,7 @@ func (s stamper) token(request []byte) []byte {
 	if policy == nil {
 		policy = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 99999, 1}
 	}
-	info := wireInfo{Version: 1, Policy: policy, Imprint: q.Imprint, Serial: big.NewInt(7), GenTime: generalized(s.at.UTC().Format("20060102150405Z")), Nonce: q.Nonce}
+	info := wireInfo{Version: 1, Policy: policy, Imprint: q.Imprint, Serial: q.Nonce, GenTime: generalized(s.at.UTC().Format("20060102150405Z")), Nonce: q.Nonce}
 	if s.info != nil {
 		s.info(&info)
 	}

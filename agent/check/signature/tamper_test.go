@@ -51,7 +51,7 @@ func TestOCSPSpoilt(t *testing.T) {
 		if err != nil || answer.status != 0 {
 			return
 		}
-		s, bad := c.verify(answer, cert, a.cert, nil, new(check.Facts))
+		s, _, bad := c.verify(answer, cert, a.cert, nil, new(check.Facts))
 		if bad != nil {
 			return
 		}
@@ -82,7 +82,10 @@ func TestCRLSpoilt(t *testing.T) {
 	accepted := 0
 	read := func(body []byte) {
 		l, err := parseCRL(body, watched)
-		if err != nil || c.verify(l, a.cert, nil) != nil {
+		if err != nil {
+			return
+		}
+		if _, bad := c.verify(l, a.cert, nil); bad != nil {
 			return
 		}
 		accepted++
@@ -111,8 +114,7 @@ func TestTSASpoilt(t *testing.T) {
 		t.Fatal(err)
 	}
 	q.sent, q.came = checktest.Epoch(), checktest.Epoch()
-	roots := x509.NewCertPool()
-	roots.AddCert(a.cert)
+	roots := newAnchors([]*x509.Certificate{a.cert}, false, 0)
 	good := stamper{t: t, cert: cert, key: key, at: checktest.Epoch(), info: func(i *wireInfo) {
 		i.Accuracy = wireAccuracy{1, 2, 3}
 		i.Ordering = true
@@ -191,7 +193,7 @@ func BenchmarkOCSP(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if _, bad := c.verify(answer, cert, a.cert, nil, new(check.Facts)); bad != nil {
+		if _, _, bad := c.verify(answer, cert, a.cert, nil, new(check.Facts)); bad != nil {
 			b.Fatal(bad.detail)
 		}
 	}
@@ -203,8 +205,7 @@ func BenchmarkTSA(b *testing.B) {
 	cert, key := a.stampCert(nil)
 	c := tsaCheck{fetcher: fetcher{at: newClock(check.Env{Now: checktest.Epoch})}, skew: time.Minute}
 	c.hash, c.hashOID = hashByName("sha256")
-	roots := x509.NewCertPool()
-	roots.AddCert(a.cert)
+	roots := newAnchors([]*x509.Certificate{a.cert}, false, 0)
 	q, body, err := c.question()
 	if err != nil {
 		b.Fatal(err)

@@ -31,34 +31,40 @@ func tsaKind() check.Kind {
 		Options: append([]check.Option{
 			{Name: "url", Type: check.TypeURL, Required: true, Help: "The time-stamping authority, e.g. http://tsa.ca.gov.vn."},
 			{Name: "roots", Type: check.TypeString, Required: true, Help: "A PEM file of the roots that the authority's certificate must lead to; its own certificate may stand there too."},
+			{Name: "crl", Type: check.TypeURL, Help: "The revocation list in which the authority's own certificate is looked up, as that certificate names it; asked again when the list is due, at most every 5 minutes."},
 			{Name: "policy", Type: check.TypeString, Help: "The policy to ask for and to find in the time stamp, as numbers with dots."},
 			{Name: "hash", Type: check.TypeString, Default: "sha256", Enum: []string{"sha256", "sha384", "sha512"}, Help: "The hash of the data that is stamped."},
-			{Name: "max_skew", Type: check.TypeDuration, Default: "60s", Min: 1, Max: 86400, Help: "A time that differs more than this from the clock is tsa_skew; the time under way and the authority's own accuracy are allowed for."},
+			{Name: "max_skew", Type: check.TypeDuration, Default: "60s", Min: 1, Max: 86400, Help: "A time that differs more than this from the clock is tsa_skew, and so is one that is exact to more than this only; the time under way and the authority's accuracy are allowed for."},
 			{Name: "warn_days", Type: check.TypeInt, Default: "21", Max: 3650, Unit: "days", Help: "A certificate of the chain that ends within this many days is cert_expiring."},
-		}, fetchOptions()...),
+		}, append(trustOptions(), fetchOptions()...)...),
 		Facts: append([]check.FactDef{
 			{Name: "pki_status_code", Help: "0 granted, 1 granted with modifications, 2 rejected, 3 waiting", Max: maxCode},
 			{Name: "clock_offset_s", Help: "the time stamp's time less this machine's: positive when the authority is ahead", Min: -maxOffset, Max: maxOffset},
 			{Name: "accuracy_s", Help: "how exact the authority says that its time is", Max: 1 << 32},
+			{Name: "stamp_serial", Help: "serial number of the time stamp, when it is not too large", Max: maxCode},
 			unixFact("gen_time_unix", "the time in the time stamp"),
 			unixFact("cert_not_after_unix", "when the authority's certificate ends"),
 			unixFact("chain_not_after_unix", "when the first certificate of its chain ends"),
-		}, fetchFacts()...),
+		}, append(trustFacts(), fetchFacts()...)...),
 		Phases: fetchPhases(),
-		Target: func(o check.Options) []string { return hosts(o.String("url")) },
+		Target: func(o check.Options) []string { return append(hosts(o.String("url")), hosts(o.String("crl"))...) },
 		New:    newTSA,
 	}
 }
 
-// A tsaCheck is one check of the kind tsa.
+// A tsaCheck is one check of the kind tsa. It remembers the last time stamp.
 type tsaCheck struct {
 	fetcher          fetcher
 	url              *url.URL
-	roots            certFile
+	trust            trust
+	list             *lookup               // of the authority's certificate; nil for none
 	policy           asn1.ObjectIdentifier // nil for any
 	hash             crypto.Hash
 	hashOID          asn1.ObjectIdentifier
 	skew, warn, slow time.Duration
+
+	last *big.Int // serial number of the last time stamp, nil before the first
+	by   []byte   // SHA-256 of the certificate that signed it
 }
 
 // A stampQuestion is what one run asked for.
@@ -73,13 +79,16 @@ func newTSA(o check.Options, env check.Env) (check.Func, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &tsaCheck{fetcher: f, roots: certFile{path: o.String("roots")}, skew: o.Duration("max_skew"), warn: days(o), slow: o.Duration("slow")}
+	c := &tsaCheck{fetcher: f, trust: newTrust(o), skew: o.Duration("max_skew"), warn: days(o), slow: o.Duration("slow")}
 	c.hash, c.hashOID = hashByName(o.String("hash"))
 	if c.url, err = parseURL(o.String("url")); err != nil {
 		return nil, fmt.Errorf("option \"url\": %w", err)
 	}
-	if c.roots.path == "" {
+	if c.trust.roots.path == "" {
 		return nil, fmt.Errorf("option \"roots\": no file: write the path of a PEM file")
+	}
+	if c.list, err = newLookup(o.String("crl"), f); err != nil {
+		return nil, fmt.Errorf("option \"crl\": %w", err)
 	}
 	if o.Has("policy") {
 		if c.policy, err = parseOID(o.String("policy")); err != nil {
@@ -122,7 +131,7 @@ func (c *tsaCheck) run(ctx context.Context) check.Result {
 }
 
 func (c *tsaCheck) ask(ctx context.Context, sp *spans, facts, seen *check.Facts) (string, *fault) {
-	roots, err := c.roots.pool()
+	roots, err := c.trust.load()
 	if err != nil {
 		return "", because(check.Misconfigured, "roots: %v", err)
 	}
@@ -139,24 +148,51 @@ func (c *tsaCheck) ask(ctx context.Context, sp *spans, facts, seen *check.Facts)
 		return "", bad
 	}
 	begin := time.Now()
-	defer func() { sp.add(phaseVerify, time.Since(begin)) }()
-	answer, err := parseStampAnswer(a.body)
-	if err != nil {
-		return "", a.unreadable("a time stamp", err)
-	}
-	seen.Add("pki_status_code", float64(answer.status))
-	if answer.status > 1 {
-		return "", because(check.TSAInvalid, "no time stamp: %s", answer.refusal())
-	}
-	info, chain, bad := c.verify(answer.token, q, roots, seen)
+	info, chain, bad := c.read(a, q, roots, seen)
+	sp.add(phaseVerify, time.Since(begin))
 	if bad != nil {
 		return "", bad
 	}
-	detail := fmt.Sprintf("stamped %s by %q", stamp(info.genTime), chain[0].Subject.CommonName)
-	if bad := c.skewed(info, q); bad != nil {
-		return "", bad
+	if c.list != nil && len(chain) > 1 {
+		if bad := c.list.ask(ctx, chain[0], chain[1], "the authority's certificate", sp); bad != nil {
+			return "", bad
+		}
 	}
-	return detail, expiring(chain, c.warn, c.fetcher.at)
+	for _, bad := range []*fault{c.skewed(info, q), expiring(chain, c.warn, c.fetcher.at), roots.ending(chain, c.fetcher.at)} {
+		if bad != nil {
+			return "", bad
+		}
+	}
+	return fmt.Sprintf("stamped %s by %s%s", stamp(info.genTime), called(chain[0]), roots.under(chain, c.fetcher.at)), nil
+}
+
+// read reads and verifies an answer.
+func (c *tsaCheck) read(a *answer, q stampQuestion, roots *anchors, seen *check.Facts) (*stampInfo, []*x509.Certificate, *fault) {
+	answer, err := parseStampAnswer(a.body)
+	if err != nil {
+		return nil, nil, a.unreadable("a time stamp", err)
+	}
+	seen.Add("pki_status_code", float64(answer.status))
+	if answer.status > 1 {
+		return nil, nil, because(check.TSAInvalid, "no time stamp: %s", answer.refusal())
+	}
+	info, chain, bad := c.verify(answer.token, q, roots, seen)
+	if bad == nil {
+		bad = c.repeated(info, chain[0])
+	}
+	return info, chain, bad
+}
+
+// repeated says when two time stamps have one serial number, by which an authority tells its time stamps apart (RFC
+// 3161, section 2.4.2).
+func (c *tsaCheck) repeated(info *stampInfo, signer *x509.Certificate) *fault {
+	by := digest(crypto.SHA256, signer.Raw)
+	twice := c.last != nil && info.serial.Cmp(c.last) == 0 && bytes.Equal(by, c.by)
+	c.last, c.by = info.serial, by
+	if twice {
+		return because(check.TSAInvalid, "two time stamps have the serial number %x", info.serial)
+	}
+	return nil
 }
 
 // question makes a request over data that nobody else has: a random digest says that it was never stamped before.
@@ -173,7 +209,7 @@ func (c *tsaCheck) question() (stampQuestion, []byte, error) {
 
 // verify checks a token against the request it answers (RFC 3161, section 2.4.2) and returns what it says and the
 // chain of its signer.
-func (c *tsaCheck) verify(token []byte, q stampQuestion, roots *x509.CertPool, seen *check.Facts) (*stampInfo, []*x509.Certificate, *fault) {
+func (c *tsaCheck) verify(token []byte, q stampQuestion, roots *anchors, seen *check.Facts) (*stampInfo, []*x509.Certificate, *fault) {
 	invalid := func(err error) (*stampInfo, []*x509.Certificate, *fault) {
 		return nil, nil, because(check.TSAInvalid, "%v", err)
 	}
@@ -199,6 +235,7 @@ func (c *tsaCheck) verify(token []byte, q stampQuestion, roots *x509.CertPool, s
 	if err != nil {
 		return invalid(err)
 	}
+	addNumber(seen, "stamp_serial", info.serial)
 	addUnix(seen, "gen_time_unix", info.genTime)
 	seen.Add("accuracy_s", info.accuracy.Seconds())
 	seen.Add("clock_offset_s", q.offset(info).Seconds())
@@ -213,6 +250,7 @@ func (c *tsaCheck) verify(token []byte, q stampQuestion, roots *x509.CertPool, s
 		return nil, nil, bad
 	}
 	addUnix(seen, "chain_not_after_unix", ends(chain))
+	roots.seen(chain, seen)
 	return info, chain, nil
 }
 
@@ -239,10 +277,10 @@ func mayStamp(c *x509.Certificate, at time.Time) error {
 		return err
 	}
 	if c.KeyUsage != 0 && c.KeyUsage&(x509.KeyUsageDigitalSignature|x509.KeyUsageContentCommitment) == 0 {
-		return fmt.Errorf("certificate %q is not for signatures (key usage)", c.Subject.CommonName)
+		return fmt.Errorf("certificate %s is not for signatures (key usage)", called(c))
 	}
 	if at.Before(c.NotBefore) || at.After(c.NotAfter) {
-		return fmt.Errorf("stamped %s, outside the validity of certificate %q: %s to %s", stamp(at), c.Subject.CommonName, stamp(c.NotBefore), stamp(c.NotAfter))
+		return fmt.Errorf("stamped %s, outside the validity of certificate %s: %s to %s", stamp(at), called(c), stamp(c.NotBefore), stamp(c.NotAfter))
 	}
 	return nil
 }
@@ -254,6 +292,9 @@ func (q stampQuestion) offset(info *stampInfo) time.Duration {
 
 // skewed says when the time stamp's time and the clock differ by more than can be explained.
 func (c *tsaCheck) skewed(info *stampInfo, q stampQuestion) *fault {
+	if info.accuracy > c.skew {
+		return because(check.TSASkew, "stamped %s, exact to %s only by the authority's own word, limit %s", stamp(info.genTime), info.accuracy, c.skew)
+	}
 	by := q.offset(info)
 	allowed := c.skew + q.came.Sub(q.sent)/2 + info.accuracy
 	if info.genTime.Nanosecond() == 0 && by < 0 {

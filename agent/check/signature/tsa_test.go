@@ -246,8 +246,7 @@ func FuzzTSA(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	roots := x509.NewCertPool()
-	roots.AddCert(a.cert)
+	roots := newAnchors([]*x509.Certificate{a.cert}, false, 0)
 	other, otherBody, err := c.question()
 	if err != nil {
 		f.Fatal(err)

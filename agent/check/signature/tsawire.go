@@ -20,6 +20,9 @@ func oidTimeStamping() asn1.ObjectIdentifier {
 	return asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, 8}
 }
 
+// maxSerialBits is the largest serial number that users of time stamps must take (RFC 3161, section 2.4.2).
+const maxSerialBits = 160
+
 // stampRequest writes a request for a time stamp that holds its certificate (RFC 3161, section 2.4.1). A nil policy
 // leaves it to the authority.
 func stampRequest(hash asn1.ObjectIdentifier, imprint []byte, policy asn1.ObjectIdentifier, nonce *big.Int) ([]byte, error) {
@@ -111,6 +114,7 @@ type stampInfo struct {
 	policy   asn1.ObjectIdentifier
 	hash     asn1.ObjectIdentifier
 	imprint  []byte
+	serial   *big.Int
 	genTime  time.Time
 	accuracy time.Duration // 0 when not given
 	nonce    *big.Int      // nil when not given
@@ -124,11 +128,14 @@ func parseStampInfo(content []byte) (*stampInfo, error) {
 	var info, imprint cryptobyte.String
 	var version int64
 	var hash algorithm
-	t := &stampInfo{}
+	t := &stampInfo{serial: new(big.Int)}
 	if !in.ReadASN1(&info, der.SEQUENCE) || !in.Empty() || !info.ReadASN1Integer(&version) || version != 1 ||
 		!info.ReadASN1ObjectIdentifier(&t.policy) || !info.ReadASN1(&imprint, der.SEQUENCE) || !readAlgorithm(&imprint, &hash) ||
-		!imprint.ReadASN1Bytes(&t.imprint, der.OCTET_STRING) || !info.SkipASN1(der.INTEGER) || !readTime(&info, &t.genTime) {
+		!imprint.ReadASN1Bytes(&t.imprint, der.OCTET_STRING) || !info.ReadASN1Integer(t.serial) || !readTime(&info, &t.genTime) {
 		return nil, errStampInfo
+	}
+	if t.serial.Sign() < 0 || t.serial.BitLen() > maxSerialBits {
+		return nil, fmt.Errorf("the serial number of the time stamp has %d bits, or is below zero", t.serial.BitLen())
 	}
 	t.hash = hash.oid
 	if info.PeekASN1Tag(der.SEQUENCE) && !readAccuracy(&info, &t.accuracy) || !info.SkipOptionalASN1(der.BOOLEAN) {
