@@ -46,7 +46,10 @@ func (c *center) figures(ctx context.Context, req figuresRequest) (figuresAnswer
 			return figuresAnswer{}, fmt.Errorf("the profile has no unit %q; units.yaml lists them", req.Unit)
 		}
 	}
-	cat := catalogue(p, req.From, req.To)
+	cat, err := c.catalogue(p, req.From, req.To)
+	if err != nil {
+		return figuresAnswer{}, err
+	}
 	if req.Service != "" && !hasService(cat, req.Service) {
 		return figuresAnswer{}, fmt.Errorf("the profile has no service %q in this period; services.yaml lists them", req.Service)
 	}

@@ -67,6 +67,7 @@ type center struct {
 	cursor   *cursor // of series
 
 	layers    layers
+	notices   suspended
 	incidents *incident.Manager
 	alerts    *alert.Sender
 	nomad     *fleet.Watcher // nil without Nomad

@@ -36,7 +36,7 @@ func (c *center) openAlerts(ctx context.Context) (err error) {
 		return err
 	}
 	told, err = alert.New(alert.Options{Dir: filepath.Join(c.dir, alertDir), Config: c.config.Alert, Incidents: c.incidents.All,
-		Profile: c.district, Now: c.now, Logger: c.log})
+		Profile: c.district, Held: c.held, Now: c.now, Logger: c.log})
 	c.alerts = told
 	return err
 }

@@ -49,6 +49,7 @@ func commands() []command {
 		{"fleet", "[--json]", "expected against deployed (Nomad) against reporting machines", runFleet},
 		{"incidents", "[--json] [--form first|closing --id ID]", "incidents, how long people took, which reports are due; drafts of those", runIncidents},
 		{"attest", "--control ID --unit ID --number … --issued D … [--file F]", "record that a document proves a control that cannot be measured", runAttest},
+		{"suspension", "list|add|withdraw LEAF …", "announced suspensions, force majeure, power cuts: left out of the figures when announced in time", runSuspension},
 		{"recovery-key", "[--data DIR]", "make the district's recovery key and print it, once: to be locked away", runRecoveryKey},
 		{"backup", "[--data DIR] [--out FILE] [--keys sealed|none|clear]", "a backup of everything, while the collector runs", runBackup},
 		{"restore", "[--data DIR] [--recovery-key FILE] [--mirror FOLDER] [--check] FILE", "put a backup in place of the state", runRestore},

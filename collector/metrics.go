@@ -69,7 +69,11 @@ func (m *metrics) state() exporter.CollectorState {
 		a := exporter.FleetAgent{Machine: st.Machine, Unit: st.Unit, LastContact: st.Contact, Cloned: st.Cloned, Rejected: st.Rejected, Refused: st.Refused}
 		s.Agents = append(s.Agents, a)
 	}
-	standings, err := c.index.Now(ctx, catalogue(p, now.Add(-time.Hour), now.Add(time.Minute)), index.Moment{At: now, Back: time.Hour, Hold: hold(p)})
+	var standings []index.Standing
+	cat, err := c.catalogue(p, now.Add(-time.Hour), now.Add(time.Minute))
+	if err == nil {
+		standings, err = c.index.Now(ctx, cat, index.Moment{At: now, Back: time.Hour, Hold: hold(p)})
+	}
 	if err != nil {
 		c.log.Error("states cannot be read for /metrics", "err", err)
 	}
@@ -199,7 +203,11 @@ func (m *metrics) figures(ctx context.Context, p *profile.Profile, now time.Time
 		back time.Duration
 	}{{"1h", time.Hour}, {"1d", 24 * time.Hour}, {"30d", 30 * 24 * time.Hour}} {
 		from := now.Add(-w.back)
-		rows, err := m.c.index.Availability(ctx, catalogue(p, from, now), history.Query{From: from, To: now, Now: now})
+		var rows []history.Row
+		cat, err := m.c.catalogue(p, from, now)
+		if err == nil {
+			rows, err = m.c.index.Availability(ctx, cat, history.Query{From: from, To: now, Now: now})
+		}
 		if err != nil {
 			m.c.log.Error("figures cannot be read for /metrics", "window", w.name, "err", err)
 			continue

@@ -95,7 +95,11 @@ func (c *center) rolledTo(path string, now time.Time) (time.Time, bool) {
 
 // rollSamples are the figures of one hour, at its end.
 func (c *center) rollSamples(ctx context.Context, from, to time.Time) ([]series.Sample, error) {
-	rows, err := c.index.Availability(ctx, catalogue(c.district(), from, to), history.Query{From: from, To: to})
+	cat, err := c.catalogue(c.district(), from, to)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := c.index.Availability(ctx, cat, history.Query{From: from, To: to})
 	if err != nil {
 		return nil, err
 	}

@@ -82,7 +82,7 @@ func (m rightful) HandleFunc(pattern string, f http.HandlerFunc) {
 		s = access.ScopeUsers
 	case pathToken, pathRevoke:
 		s = access.ScopeEnrol
-	case pathAttest:
+	case pathAttest, pathSuspensions:
 		s = access.ScopeAttest
 	}
 	m.Handle(pattern, access.Need(s, f))
@@ -114,6 +114,8 @@ func (c *center) local(mux rightful, acc *access.Access) {
 	})
 	mux.HandleFunc("POST "+pathRevoke, c.revokeHandler)
 	mux.HandleFunc("POST "+pathAttest, c.attestHandler)
+	mux.HandleFunc("POST "+pathSuspensions, c.suspensionsHandler)
+	mux.HandleFunc("GET "+pathSuspensions, c.suspensionsHandler)
 	mux.HandleFunc("POST "+pathReport, c.reportHandler)
 	mux.HandleFunc("GET "+pathAudit, c.auditHandler)
 	mux.HandleFunc("GET "+pathLocalIncidents, func(w http.ResponseWriter, r *http.Request) {

@@ -359,6 +359,20 @@ var phrases = sync.OnceValue(func() map[string][2]string {
 		"enrol.done": {"Máy này nay là %s của đơn vị %s; danh tính nằm ở %s. Chạy dịch vụ (xem hướng dẫn), hoặc: agent run --data %s", "This machine is now %s of unit %s; its identity is in %s. Start the service (see the guide), or: agent run --data %s"},
 
 		// alerts
+		// what was announced not to work
+		"suspend.none":                 {"Chưa có thông báo tạm ngừng nào.", "No suspension was announced."},
+		"suspend.head":                 {"MÃ\tLOẠI\tPHẠM VI\tTỪ\tĐẾN\tSỐ, KÝ HIỆU\tTÍNH VÀO SỐ LIỆU", "LEAF\tGROUND\tSCOPE\tFROM\tTO\tNUMBER\tIN THE FIGURES"},
+		"suspend.ground.announced":     {"tạm ngừng có thông báo (bảo trì)", "announced suspension (maintenance)"},
+		"suspend.ground.force_majeure": {"bất khả kháng", "force majeure"},
+		"suspend.ground.power_cut":     {"cắt điện theo kế hoạch", "announced power cut"},
+		"suspend.in_time":              {"thông báo đúng hạn: không tính", "announced in time: left out"},
+		"suspend.too_late":             {"thông báo trễ hạn: vẫn tính, ghi cả hai số", "announced too late: counted, both figures shown"},
+		"suspend.entered_late":         {"nhập sau khi bắt đầu: vẫn tính, ghi cả hai số", "entered after its beginning: counted, both figures shown"},
+		"suspend.unproven":             {"nhập muộn, không kèm văn bản thông báo: vẫn tính, ghi cả hai số", "entered late, without the announcement: counted, both figures shown"},
+		"suspend.no_rule":              {"hồ sơ chưa có quy định về thời hạn thông báo: vẫn tính, ghi cả hai số", "the profile has no rule of notice: counted, both figures shown"},
+		"suspend.no_calendar":          {"thiếu lịch làm việc: vẫn tính, ghi cả hai số", "the calendar is missing: counted, both figures shown"},
+		"suspend.afterwards":           {"bất khả kháng: vẫn tính, ghi cả hai số", "force majeure: counted, both figures shown"},
+		"suspend.nothing_left":         {"đã hủy", "taken back"},
 		// the life of incidents: collector incidents, drafts of reports
 		"lives.head":               {"MÃ\tSỰ CỐ\tMỞ LÚC\tĐÓNG LÚC\tXỬ LÝ", "ID\tINCIDENT\tOPENED\tCLOSED\tOWNER"},
 		"lives.times":              {"%s: %d sự cố, nhận sau trung bình %s, khôi phục sau trung bình %s", "%s: %d incidents, acknowledged after %s on average, restored after %s"},

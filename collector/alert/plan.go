@@ -212,8 +212,13 @@ func (p *planner) programs(item Item, severity profile.Severity, at time.Time) {
 func (p *planner) open(i *incident.Incident) {
 	severity := p.v.severity(i)
 	steps := p.v.steps(i, p.now)
-	due, why := p.v.due(i.Opened, severity)
+	opened := p.v.opening(i)
+	due, why := p.v.due(opened, severity)
 	c := Cover{i.ID, Opened}
+	if p.now.Before(opened) {
+		p.wait(c, Address{}, Suspended, opened)
+		return
+	}
 	item := Item{Cover: c, State: *i, Severity: severity}
 	to := p.usable(c, steps[0].contact)
 	for _, s := range steps[1:] { // somebody must hear of it
@@ -228,7 +233,7 @@ func (p *planner) open(i *incident.Incident) {
 	for _, a := range to {
 		p.add(item, a, due, why)
 	}
-	p.programs(item, severity, i.Opened)
+	p.programs(item, severity, opened)
 	begun := p.begun(i.ID)
 	if begun.IsZero() || i.Acknowledged() {
 		return
@@ -281,6 +286,10 @@ func (p *planner) closed(i *incident.Incident) {
 		default:
 			to = append(to, t.Address)
 		}
+	}
+	if len(to) == 0 && i.Closed.Before(p.v.opening(i)) { // as it was announced
+		p.wait(c, Address{}, Suspended, time.Time{})
+		return
 	}
 	if len(to) == 0 {
 		item.Only = true

@@ -12,6 +12,7 @@ import (
 	"egovmon/agent/check"
 	"egovmon/collector/incident"
 	"egovmon/collector/profile"
+	"egovmon/collector/suspend"
 	"egovmon/collector/verdict"
 )
 
@@ -367,4 +368,68 @@ func TestConfig(t *testing.T) {
 			t.Errorf("%s: %v", text, err)
 		}
 	}
+}
+
+func TestAnnouncedSuspensionHoldsAlerts(t *testing.T) {
+	notice := func(service, unit string, from, to time.Time) suspend.Notice {
+		return suspend.Notice{Ground: suspend.Announced, Service: service, Unit: unit, From: from, To: to}
+	}
+	night := notice("cong", "", at(22, 2, 0), at(22, 4, 0))
+	whole := []string{"22 02:10 vhtt@d.test critical: cong opened", "22 02:10 vhtt critical: cong opened"}
+	told := func(hour, minute int) []string {
+		return []string{fmt.Sprintf("22 %02d:%02d vhtt@d.test critical: cong opened", hour, minute), fmt.Sprintf("22 %02d:%02d vhtt critical: cong opened", hour, minute)}
+	}
+	for _, c := range []struct {
+		name   string
+		held   []suspend.Notice
+		opens  string
+		at     time.Time
+		closes time.Time
+		want   []string
+	}{
+		{"over when it was to be over", []suspend.Notice{night}, "cong", at(22, 2, 10), at(22, 3, 59), nil},
+		{"still down when it was to be over", []suspend.Notice{night}, "cong", at(22, 2, 10), time.Time{}, append(told(4, 0), "22 04:30 head escalation: cong escalated-2")},
+		{"down before it began", []suspend.Notice{night}, "cong", at(22, 2, 0), at(22, 2, 5), []string{"22 02:00 vhtt@d.test critical: cong opened", "22 02:00 vhtt critical: cong opened",
+			"22 02:05 vhtt@d.test critical: cong closed", "22 02:05 vhtt critical: cong closed"}},
+		{"one follows the other", []suspend.Notice{notice("cong", "", at(22, 4, 0), at(22, 4, 20)), night}, "cong", at(22, 2, 10), time.Time{}, told(4, 20)},
+		{"of another service", []suspend.Notice{notice("mail", "", at(22, 2, 0), at(22, 4, 0))}, "cong", at(22, 2, 10), at(22, 2, 15), append(slices.Clone(whole),
+			"22 02:15 vhtt@d.test critical: cong closed", "22 02:15 vhtt critical: cong closed")},
+		{"of one unit, and two are hit", []suspend.Notice{notice("cong", "xa-a", at(22, 2, 0), at(22, 4, 0))}, "cong", at(22, 2, 10), at(22, 2, 15), append(slices.Clone(whole),
+			"22 02:15 vhtt@d.test critical: cong closed", "22 02:15 vhtt critical: cong closed")},
+		{"a power cut, and the unit's line", []suspend.Notice{notice("", "xa-a", at(22, 2, 0), at(22, 4, 0))}, "@xa-a", at(22, 2, 10), at(22, 3, 0), nil},
+		{"a power cut of another unit", []suspend.Notice{notice("", "xa-b", at(22, 2, 0), at(22, 4, 0))}, "@xa-a", at(22, 2, 10), at(22, 3, 0), []string{
+			"23 07:30 vhtt@d.test waiting_digest: line-xa-a closed", "23 07:30 vhtt waiting_digest: line-xa-a closed"}},
+		{"cut short", []suspend.Notice{{Ground: suspend.Announced, Service: "cong", From: at(22, 2, 0), To: at(22, 4, 0), Withdrawn: at(22, 3, 0)}}, "cong", at(22, 2, 10), time.Time{},
+			append(told(3, 0), "22 03:30 head escalation: cong escalated-2")},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newTown(t)
+			w.view.Held = c.held
+			w.opens(c.opens, c.at)
+			if w.run(at(22, 1, 0), min2(c.closes, at(22, 4, 30))); !c.closes.IsZero() {
+				w.closes(strings.Replace(c.opens, "@", "line-", 1), c.closes)
+				w.run(c.closes, at(23, 8, 0))
+			}
+			w.want(c.want...)
+		})
+	}
+}
+
+// TestHeldSaysWhy: of what is held, one decision says so and until when, and nothing else is said of it.
+func TestHeldSaysWhy(t *testing.T) {
+	w := newTown(t)
+	w.view.Held = []suspend.Notice{{Ground: suspend.Announced, Service: "cong", From: at(22, 2, 0), To: at(22, 4, 0)}}
+	w.opens("cong", at(22, 2, 10))
+	_, waiting := Plan(at(22, 3, 0), w.incidents(), w.sent, w.view)
+	if diff := cmp.Diff([]Decision{{Cover: Cover{"i-cong", Opened}, Why: Suspended, Until: at(22, 4, 0)}}, waiting); diff != "" {
+		t.Errorf("decisions (-want +got):\n%s", diff)
+	}
+}
+
+// min2 is the earlier of two times, or the one that is set.
+func min2(a, b time.Time) time.Time {
+	if a.IsZero() || b.Before(a) {
+		return b
+	}
+	return a
 }

@@ -18,6 +18,7 @@ import (
 
 	"egovmon/collector/incident"
 	"egovmon/collector/profile"
+	"egovmon/collector/suspend"
 )
 
 const (
@@ -42,8 +43,9 @@ type Options struct {
 	// Incidents lists the open incidents and those that closed lately.
 	Incidents func() []incident.Incident
 	Profile   func() *profile.Profile
-	Now       func() time.Time // default time.Now
-	Logger    *slog.Logger     // default slog.Default()
+	Held      func() []suspend.Notice // announced stretches; nil for none
+	Now       func() time.Time        // default time.Now
+	Logger    *slog.Logger            // default slog.Default()
 }
 
 // The results that attempts are counted by.
@@ -188,6 +190,9 @@ func (s *Sender) send(ctx context.Context, channel string) {
 	for ctx.Err() == nil {
 		view := s.opts.Config.View()
 		view.Profile = s.opts.Profile()
+		if s.opts.Held != nil {
+			view.Held = s.opts.Held()
+		}
 		messages, waiting := Plan(s.opts.Now(), s.opts.Incidents(), s.outbox.all(), view)
 		s.explain(waiting)
 		i := slices.IndexFunc(messages, func(m Message) bool { return m.Channel == channel })

@@ -6,6 +6,7 @@ import (
 
 	"egovmon/collector/incident"
 	"egovmon/collector/profile"
+	"egovmon/collector/suspend"
 	"egovmon/collector/verdict"
 )
 
@@ -22,6 +23,45 @@ type View struct {
 	TestDay time.Weekday
 	TestAt  time.Duration // after midnight in Vietnam
 	Most    int           // messages to an address in an hour; 0 is no bound
+	// Held are stretches that were announced: of what broke within one, and because of nothing else, nobody is told before
+	// it is over.
+	Held []suspend.Notice
+}
+
+// opening is when an incident became one for people: when it opened, or when the announced stretches that account for it
+// ended. What had begun before such a stretch is no part of it.
+func (v *View) opening(i *incident.Incident) time.Time {
+	at := i.Opened
+	for range v.Held { // each can put it off once
+		moved := false
+		for k := range v.Held {
+			n := &v.Held[k]
+			follows := at.After(i.Opened) // the stretch before it
+			if n.Covers(at) && accounts(n, i) && (follows || !i.Since.Before(n.From)) {
+				at, moved = n.End(), true
+			}
+		}
+		if !moved {
+			break
+		}
+	}
+	return at
+}
+
+// accounts reports whether a notice accounts for all that an incident hurts.
+func accounts(n *suspend.Notice, i *incident.Incident) bool {
+	if n.Unit != "" && (i.Unit != n.Unit && (i.Unit != "" || len(i.Units) != 1 || i.Units[0] != n.Unit)) {
+		return false
+	}
+	switch {
+	case n.Service == "":
+		return true
+	case i.Kind == verdict.OfService:
+		return i.Component.Service == n.Service
+	case i.Kind == verdict.OfLine:
+		return i.Through == n.Service
+	}
+	return false
 }
 
 // machine reports whether an address is one that no person reads.
@@ -179,6 +219,7 @@ const (
 	NotForThisStep = "minor"           // not worth escalating
 	OneChannel     = "one_channel"     // critical, and no second channel is independent of the first
 	RateLimited    = "rate_limited"    // the address got as many messages as it takes in an hour
+	Suspended      = "suspended"       // it was announced that this would not work now
 	WeeklyTest     = "weekly_test"     // it says that the channel works
 )
 

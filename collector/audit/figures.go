@@ -21,6 +21,7 @@ import (
 	"egovmon/collector/intake"
 	"egovmon/collector/profile"
 	"egovmon/collector/report"
+	"egovmon/collector/suspend"
 )
 
 const (
@@ -49,6 +50,7 @@ type refigure struct {
 	idx   *index.Index
 	held  []history.Batch
 	files map[string][]byte // of the profile, by name
+	book  suspend.Book      // of what was announced
 }
 
 func newRefigure(ctx context.Context, v *verifier) (*refigure, error) {
@@ -140,7 +142,7 @@ func (f *refigure) compare(ctx context.Context, machines []enrol.Machine, last t
 		v.found(NoFigures, -1, "the profile in the log cannot be used: %v", err)
 		return nil
 	}
-	cat := v.o.Terms(p, machines, g.From, g.To, g.Counted)
+	cat := suspend.Apply(v.o.Terms(p, machines, g.From, g.To, g.Counted), p, f.book.All())
 	rows, err := f.idx.Availability(ctx, cat, history.Query{From: g.From, To: g.To, Now: g.Counted})
 	if err != nil {
 		return err

@@ -27,6 +27,7 @@ import (
 	"egovmon/collector/intake"
 	"egovmon/collector/profile"
 	"egovmon/collector/report"
+	"egovmon/collector/suspend"
 )
 
 // start is 15:00 of a Monday in Vietnam; the period is that day.
@@ -56,7 +57,7 @@ func files() map[string]string {
 		"offices.yaml":    "operators:\n  - {id: tinh, name: {vi: Tỉnh, en: Province}, " + record + "}\noffices:\n  - {id: VP, name: {vi: Văn phòng, en: Office}, unit: d, contacts: [], " + record + "}\n",
 		"roster.yaml":     "roster: []\n",
 		"targets.yaml":    "targets:\n  - {id: t, service: web, objective: 0.995, calendar: 24x7, basis: mục tiêu nội bộ, " + record + "}\n",
-		"law.yaml":        "law_sets: []\n",
+		"law.yaml":        "law_sets: []\nnotices: [{id: n, working_days: 7, basis: b, " + record + "}]\n",
 		"parameters.yaml": "parameters: []\n",
 		"calendars/2026.yaml": "year: 2026\nweek: [mon, tue, wed, thu, fri]\nhours:\n  - {id: h1, name: hanh-chinh, weekdays: [mon, tue, wed, thu, fri], times: [\"07:30-12:00\", \"13:00-16:30\"], valid_from: 2026-01-01, valid_to: 2026-12-31, source: s, verified: true}\n" +
 			"days: []\n",
@@ -104,6 +105,7 @@ type world struct {
 	seen     func(tree tlog.Tree) tlog.Tree             // the checkpoint that the machine saw
 	fork     bool                                       // batch 6 is another one that the machine signed, too
 	late     bool                                       // the absent results come days later
+	before   func(w *world)                             // what enters the log before the batches
 	past     int                                        // days before, on which the same journal was written
 }
 
@@ -160,6 +162,9 @@ func (w *world) build(t testing.TB) *world {
 	text := planText()
 	if !w.planLate {
 		w.appendPlan(text)
+	}
+	if w.before != nil {
+		w.before(w)
 	}
 	h := journal.Header{Machine: machine, Journal: "00112233445566778899aabbccddeeff", Previous: journal.NoPrevious}
 	h.Sealed = start.AddDate(0, 0, -w.past)
@@ -377,7 +382,11 @@ func (w *world) report() report.Model {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows, err := idx.Availability(t.Context(), termsOf(p, nil, from, to, to), history.Query{From: from, To: to, Now: to})
+	var book suspend.Book
+	if err := book.Update(w.store); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := idx.Availability(t.Context(), suspend.Apply(termsOf(p, nil, from, to, to), p, book.All()), history.Query{From: from, To: to, Now: to})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -33,6 +33,7 @@ const (
 	BadFigures    Code = "figures"        // given figures are not those that follow from the log
 	NoFigures     Code = "figures_no"     // the figures cannot be worked out
 	Rejected      Code = "records_unread" // records of a batch cannot be read
+	Backdated     Code = "backdated"      // a notice says that it was entered before what stands before it in the log
 )
 
 // A Finding is one thing that is wrong.

@@ -219,6 +219,14 @@ func (p *Profile) LawAt(t time.Time) []LawSet {
 	return in(p.LawSets, t, func(l *LawSet) Record { return l.Record })
 }
 
+// NoticeAt returns the rule by which a suspension that begins at t must have been announced; false when there is none.
+func (p *Profile) NoticeAt(t time.Time) (NoticeRule, bool) {
+	if list := in(p.Notices, t, func(r *NoticeRule) Record { return r.Record }); len(list) > 0 {
+		return list[0], true
+	}
+	return NoticeRule{}, false
+}
+
 // Parameter returns the value of a parameter for a unit at t: the unit's own before the one for every unit. It is false
 // when nobody has filled it in.
 func (p *Profile) Parameter(id, unit string, t time.Time) (Dated, bool) {

@@ -38,6 +38,19 @@ func (r *reader) law(top *fields, p *Profile) {
 		f.done()
 		p.LawSets = append(p.LawSets, l)
 	}
+	for _, n := range top.items("notices") {
+		f, rec := r.record(n, "notice rule", formUnit, hintUnit)
+		if f == nil {
+			continue
+		}
+		rule := NoticeRule{Record: rec}
+		if f.need("working_days", "7") != nil {
+			rule.WorkingDays = f.whole("working_days", 0, 60, 0)
+		}
+		rule.Basis = f.needText("basis", "NĐ 224/2026/NĐ-CP Đ13.1.a")
+		f.done()
+		p.Notices = append(p.Notices, rule)
+	}
 }
 
 // What a duty may say.

@@ -247,6 +247,13 @@ type LawDuty struct {
 	Basis  string        // the place in the law
 }
 
+// A NoticeRule says how long before a planned suspension people must have been told of it.
+type NoticeRule struct {
+	Record
+	WorkingDays int    // between the day of the announcement and the first day of the suspension
+	Basis       string // the place in the law
+}
+
 // A Control is one safeguard of a law set, measured by an agent or attested by a document.
 type Control struct {
 	Record
@@ -337,6 +344,7 @@ type Profile struct {
 	Roster     []Duty
 	Targets    []Target
 	LawSets    []LawSet
+	Notices    []NoticeRule
 	Parameters []Parameter
 	Years      []Year // by year
 	Files      []File // by name

@@ -34,6 +34,8 @@ func (v *validator) all() {
 	v.twice("duty", records(p.Roster, func(d Duty) Record { return d.Record }), false)
 	v.twice("target", records(p.Targets, func(t Target) Record { return t.Record }), false)
 	v.twice("law set", records(p.LawSets, func(l LawSet) Record { return l.Record }), true)
+	v.twice("notice rule", records(p.Notices, func(n NoticeRule) Record { return n.Record }), true)
+	v.overlapping(p.Notices)
 	v.twice("parameter", records(p.Parameters, func(q Parameter) Record { return q.Record }), true)
 	v.units()
 	v.services()
@@ -42,6 +44,17 @@ func (v *validator) all() {
 	v.targets()
 	v.parameters()
 	v.years()
+}
+
+// overlapping reports rules of notice that hold on the same day: only one can.
+func (v *validator) overlapping(rules []NoticeRule) {
+	for i, a := range rules {
+		for _, b := range rules[:i] {
+			if a.Valid.overlaps(b.Valid) {
+				v.wrong(a.Record, 0, "end the older one with valid_to", "notice rules %q and %q hold on the same days", b.ID, a.ID)
+			}
+		}
+	}
 }
 
 func records[T any](list []T, record func(T) Record) []Record {
