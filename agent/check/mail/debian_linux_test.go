@@ -38,6 +38,11 @@ func startMailServerWith(t *testing.T, c servers.MailConfig) (*servers.Mail, *se
 			t.Skip(err)
 		}
 	}
+	if c.Judge != "" {
+		if err := servers.Require("opendmarc", "unshare"); err != nil {
+			t.Skip(err)
+		}
+	}
 	if os.Getuid() != 0 {
 		t.Skip("Postfix and Dovecot are started as root only")
 	}

@@ -66,7 +66,7 @@ func loopOptions() []check.Option {
 		{Name: "wait", Type: check.TypeDuration, Min: 0, Max: 600, Help: "How long a run waits for the letter that it has handed in, and looks again; without it as long as the timeout lets it. What is not there then is found by a later run."},
 		{Name: "attachment", Type: check.TypeBytes, Default: "4KiB", Min: 1, Max: 64 << 10, Help: "The size of the attachment that is compared by its hash."},
 		{Name: "pass", Type: check.TypeStrings, Max: 3, Help: "What the receiver must have found in order: of [spf, dkim, dmarc]; another result, or none, is mail_auth."},
-		{Name: "authserv", Type: check.TypeString, Help: "The name under which the receiving server writes what it found (Authentication-Results); without it that of the topmost header."},
+		{Name: "authserv", Type: check.TypeString, Help: "The name under which the receiving server writes what it found (Authentication-Results); without it that of the topmost header, when that server itself took the letter from outside. What stands below the Received header with which it took the letter is never believed."},
 		pauseOption(),
 		reach.FamilyOption(),
 	}, reach.TLSOptions())

@@ -238,6 +238,67 @@ func TestAuthResults(t *testing.T) {
 	}
 }
 
+// What a letter brought along is not what the receiver found, whatever name stands over it.
+func TestAuthResultsOfTheReceiver(t *testing.T) {
+	const (
+		forged = "Authentication-Results: mx.xa.test; dkim=pass\n"
+		honest = "Authentication-Results: mx.xa.test; dkim=fail\n"
+		sender = "Received: from pc (h [192.0.2.1]) by out.tinh.test with ESMTPSA; x\n"
+		taken  = "Received: from mx.xa.test (by.evil.test [198.51.100.7])\n\tBY mx.xa.test. (Postfix) with ESMTPS; x (by evil.test)\n"
+		lies   = "Received: from [127.0.0.1] (x.test [198.51.100.7]) by mx.xa.test; x\n"
+		inner  = "Received: from mx.xa.test (mx.xa.test [192.0.2.25]) by store.xa.test with LMTP; x\n"
+		filter = "Received: from localhost (localhost [127.0.0.1]) by mx.xa.test (Postfix); x\n"
+		six    = "Received: from mx (localhost [IPv6:::1]) by mx.xa.test (Postfix); x\n"
+		socket = "Received: from mx.xa.test by mx.xa.test with LMTP id 1 (envelope-from <a@b>); x\n"
+		nobody = "Received: by 2002:a17::1 with SMTP id 1; x\n"
+		loop   = "Received: from evil.test by mx.xa.test; x\n"
+		other  = "Authentication-Results: out.tinh.test; dkim=pass\n"
+		empty  = "Received: \n"
+	)
+	fail, none, pass := authResults{"dkim": authFail}, authResults{}, authResults{"dkim": authPass}
+	for _, tt := range []struct {
+		name, head, authserv string
+		want                 authResults
+	}{
+		{"above the header with which it was taken", honest + taken + sender, "", fail},
+		{"forged below it", taken + forged + sender, "", none},
+		{"forged below it, with the receiver's name", taken + forged + sender, "mx.xa.test", none},
+		{"forged with a way of its own, from a server that says it is the receiver", taken + forged + taken + sender, "mx.xa.test", none},
+		{"the same from one that says it is the machine itself", lies + forged + taken + sender, "mx.xa.test", none},
+		{"the sender's own", taken + other + sender, "", none},
+		{"the sender's own beside the receiver's", honest + taken + other + sender, "", fail},
+		{"of a server on the way, which the plan names", taken + other + sender, "out.tinh.test", pass},
+		{"the receiver's over a forged one", honest + taken + forged + sender, "", fail},
+		{"of the receiver's first server", inner + honest + taken + sender, "", none},
+		{"of the receiver's first server, named in the plan", inner + honest + taken + sender, "mx.xa.test", fail},
+		{"of the receiver's first server, its domain named", inner + strings.ReplaceAll(honest, "mx.", "") + taken + sender, "xa.test", none},
+		{"before a filter on the same machine", filter + honest + taken + sender, "", fail},
+		{"before a filter over IPv6", six + honest + taken + sender, "", fail},
+		{"before a local socket", socket + honest + taken + sender, "", fail},
+		{"before a server that says of nobody that it gave it the letter", nobody + honest + taken + sender, "", fail},
+		{"and forged below", filter + taken + forged + sender, "", none},
+		{"named in the plan, and forged with a way of its own", inner + honest + taken + sender + forged + loop, "mx.xa.test", fail},
+		{"forged alone, with a way of its own", inner + taken + sender + forged + loop, "mx.xa.test", none},
+		{"a server that does not say who it is", empty + forged + sender, "", none},
+		{"no way at all", forged, "", pass},
+		{"forged before the letter's own lines", taken + sender + "From: a\n" + forged, "", none},
+	} {
+		headers, _ := parseHead([]byte(tt.head + "\nbody"))
+		got := readAuthResults(values(receiversHead(headers, tt.authserv), "authentication-results"), tt.authserv)
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
+		}
+	}
+	for _, tt := range []struct {
+		by, name string
+		want     bool
+	}{{"mx.xa.vn", "MX.xa.vn", true}, {"mx.xa.vn", "xa.vn", true}, {"a.xa.vn", "b.xa.vn", false}, {"mx.vn", "vn", false}, {"", "", false}, {"evilxa.vn", "xa.vn", false}} {
+		if got := (hop{by: tt.by}).is(tt.name); got != tt.want {
+			t.Errorf("%q is %q: %v", tt.by, tt.name, got)
+		}
+	}
+}
+
 // What composes a letter reads it, and nobody else's key does.
 func TestToken(t *testing.T) {
 	key := []byte("khóa")

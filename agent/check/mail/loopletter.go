@@ -125,7 +125,7 @@ func readLetter(text []byte, whole bool, key []byte, authserv string) (letter, e
 	if err != nil {
 		return letter{}, err
 	}
-	l := letter{token: t, results: readAuthResults(values(headers, "authentication-results"), authserv)}
+	l := letter{token: t, results: readAuthResults(values(receiversHead(headers, authserv), "authentication-results"), authserv)}
 	received := values(headers, "received")
 	l.hops = len(received)
 	l.stamps = receivedStamps(received)

@@ -20,6 +20,12 @@ import (
 // A line `name SERVFAIL` or `name SILENT` makes it fail for a name, `name AD` says that DNSSEC vouches for it; other names do not exist.
 func resolver(t testing.TB, zone string) string {
 	t.Helper()
+	return resolverAt(t, "127.0.0.1:0", zone)
+}
+
+// resolverAt starts it at an address.
+func resolverAt(t testing.TB, address, zone string) string {
+	t.Helper()
 	records, fails := map[string][]mdns.RR{}, map[string]string{}
 	for line := range strings.Lines(zone) {
 		line = strings.TrimSpace(line)
@@ -73,7 +79,7 @@ func resolver(t testing.TB, zone string) string {
 		}
 		_ = w.WriteMsg(m)
 	})
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,6 +27,7 @@ type MailConfig struct {
 	Quotas  map[string]string // how much mailboxes may hold, e.g. "2K" or "1M"; the others have no bound. What is full takes no letters
 	DKIM    *DKIMKey          // signs letters from the first domain of those who have logged in, by opendkim; nil leaves them as they are
 	Verify  bool              // the signatures of all letters are verified by another opendkim, which knows DKIM, and Authentication-Results tells; then only those who have logged in sign
+	Judge   string            // address of a resolver at port 53: opendmarc judges SPF and DMARC of letters from others, by names that it asks there; "" judges neither
 	Relay   bool              // only letters are taken, over TLS alone: nobody can log in, and there is no Dovecot
 	Routes  map[string]string // domain to host:port of another server; the rest goes by the names' MX in a namespace, and nowhere on loopback
 }
@@ -41,6 +42,7 @@ type Mail struct {
 	dovecot *daemon
 	dkim    *daemon // nil where letters are not signed
 	judge   *daemon // nil where signatures are not verified
+	dmarc   *daemon // nil where neither SPF nor DMARC is judged
 
 	mu    sync.Mutex
 	state mailState
@@ -190,6 +192,9 @@ func StartMail(ctx context.Context, p Place, c MailConfig) (*Mail, error) {
 	if c.DKIM != nil {
 		programs = append(programs, "opendkim")
 	}
+	if c.Judge != "" {
+		programs = append(programs, "opendmarc", "unshare")
+	}
 	if err := Require(programs...); err != nil {
 		return nil, err
 	}
@@ -214,6 +219,11 @@ func StartMail(ctx context.Context, p Place, c MailConfig) (*Mail, error) {
 	}
 	if c.Verify {
 		if err := m.startVerifier(ctx); err != nil {
+			return nil, errors.Join(err, m.Stop())
+		}
+	}
+	if c.Judge != "" {
+		if err := m.startJudge(ctx); err != nil {
 			return nil, errors.Join(err, m.Stop())
 		}
 	}
@@ -307,6 +317,9 @@ func (m *Mail) configure() error {
 	}
 	if m.c.Verify {
 		milters += ", unix:" + m.verifier() // it sees what the one before it wrote
+	}
+	if m.c.Judge != "" {
+		milters = strings.TrimPrefix(milters+", unix:"+m.dmarcSocket(), ", ")
 	}
 	level, master := "may", postfixMaster
 	if m.c.Relay {
@@ -431,7 +444,7 @@ func (m *Mail) Halt(on bool) error { return m.postfix.halt(on) }
 // Stop ends all its programs for good.
 func (m *Mail) Stop() error {
 	var errs []error
-	for _, d := range []*daemon{m.postfix, m.dovecot, m.dkim, m.judge} {
+	for _, d := range []*daemon{m.postfix, m.dovecot, m.dkim, m.judge, m.dmarc} {
 		if d != nil {
 			errs = append(errs, d.stop())
 		}
