@@ -45,7 +45,7 @@ const (
 
 func runDoctor(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	fs := newFlags("doctor", "Examines this machine from the inside outwards and says what fails first, in words that can be read out over the\n"+
-		"phone. With a SYSTEM — the address of its page, or a check of the plan that has one — it says where the way there breaks\n"+
+		"phone. With a SYSTEM — the address of its page, a mail server as host:port, or a check of the plan that goes to one — it says where the way there breaks\n"+
 		"off: machine, LAN, gateway, line, carrier, resolver, server, certificate or page. It exits 0 when nothing is wrong and 1\n"+
 		"when something is.", stderr)
 	data := fs.String("data", "", "data folder `DIR`")

@@ -36,13 +36,15 @@ type wayEvidence struct {
 	address bool // one of them has an address
 
 	near     bool          // the system is this machine's own or on its network: no line leads there
-	page     check.Result  // of the kind http
+	page     check.Result  // of the kind http, or of the one that speaks to the system
+	service  bool          // the system is no page
 	gateway  *check.Result // of the kind gateway
 	path     *check.Result // of the kind path: to the system, else to what stands for the world outside
 	toSystem bool          // path is to the system itself
 	captive  *check.Result // of the kind captive, where the plan has one
 	outside  int           // neutral hosts and name servers outside of this network that have answered
 	resolved bool          // a name server has said something of the name, whatever it is
+	bogus    bool          // a name server hands the name out only without verifying the signatures of its zone
 }
 
 // A wayBreak is where the way breaks off, and how.
@@ -76,7 +78,7 @@ func judgeWay(e wayEvidence) wayBreak {
 	if answered(e.page.Reason) || e.outside > 0 || e.path != nil && e.path.State != check.Down {
 		return beyondLine(e)
 	}
-	if e.page.Reason == check.DNSNXDomain && e.resolved {
+	if e.page.Reason == check.DNSNXDomain && e.resolved || e.bogus {
 		return beyondLine(e)
 	}
 	return insideLine(e)
@@ -122,7 +124,12 @@ func beyondLine(e wayEvidence) wayBreak {
 	switch r {
 	case check.DNSNXDomain, check.DNSEmpty:
 		return wayBreak{atResolver, "noname", r, ""}
-	case check.DNSServfail, check.DNSRefused, check.DNSTimeout, check.DNSBogus, check.DNSMismatch:
+	case check.DNSServfail, check.DNSTimeout:
+		if e.bogus {
+			return wayBreak{atResolver, "bogus", check.DNSBogus, ""}
+		}
+		return wayBreak{atResolver, "resolver", r, ""}
+	case check.DNSBogus, check.DNSMismatch:
 		return wayBreak{atResolver, "resolver", r, ""}
 	case check.ConnectRefused:
 		return wayBreak{atServer, "refused", r, ""}
@@ -145,10 +152,12 @@ func beyondLine(e wayEvidence) wayBreak {
 		return wayBreak{atLine, "portal", r, ""}
 	case r == check.HTTPRedirect:
 		return wayBreak{atPage, "redirect", r, ""}
-	case r == check.Timeout, r == check.ConnectReset, r == check.Truncated:
+	case !e.service && (r == check.Timeout || r == check.ConnectReset || r == check.Truncated):
 		return wayBreak{atPage, "slow", r, ""}
 	case r.State() == check.Unknown:
 		return wayBreak{atPage, "unknown", r, ""}
+	case e.service:
+		return wayBreak{atPage, "service", r, ""}
 	}
 	return wayBreak{atPage, "page", r, ""}
 }

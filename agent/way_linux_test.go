@@ -64,6 +64,7 @@ checks:
   - {id: dvc.late, kind: http, every: 60s, with: {url: "https://dvc.test/cham", roots: %[1]s}}
   - {id: dvc.old, kind: http, every: 60s, with: {url: "https://dvc.test:8443/", roots: %[1]s}}
   - {id: dvc.forged, kind: http, every: 60s, with: {url: "https://dvc.test:8444/", roots: %[1]s}}
+  - {id: thu.gui, kind: smtp, every: 60s, with: {address: "dvc.test:587"}}
   - {id: dvc.other, kind: http, every: 60s, with: {url: "https://dvc.test:8445/", roots: %[1]s}}
 `, s.ca.Roots()))
 	return s
@@ -82,10 +83,12 @@ func (s street) serveNames(t *testing.T) {
 			m.SetReply(q)
 			m.RecursionAvailable = true
 			switch name := strings.ToLower(q.Question[0].Name); {
-			case name != "dvc.test.":
+			case name == "sai-ky.test." && !q.CheckingDisabled:
+				m.Rcode = mdns.RcodeServerFailure
+			case name != "dvc.test." && name != "sai-ky.test.":
 				m.Rcode = mdns.RcodeNameError
 			case q.Question[0].Qtype == mdns.TypeA:
-				rr, _ := mdns.NewRR("dvc.test. 1 IN A 10.0.4.1")
+				rr, _ := mdns.NewRR(name + " 1 IN A 10.0.4.1")
 				m.Answer = append(m.Answer, rr)
 			}
 			_ = w.WriteMsg(m)
@@ -141,6 +144,26 @@ func (s street) servePages(t *testing.T) {
 	old := func(c *x509.Certificate) { now(c); c.NotAfter = time.Now().Add(-time.Hour) }
 	other := func(c *x509.Certificate) { now(c); c.DNSNames = []string{"khac.test"} }
 	forger := checktest.NewAuthority(t, "dvc.test")
+	for port, greeting := range map[string]string{"25": "554 5.7.1 not you\r\n", "143": "* BYE not now\r\n"} {
+		s.Do("web", func() error {
+			l, err := net.Listen("tcp", "10.0.4.1:"+port)
+			if err != nil {
+				return err
+			}
+			t.Cleanup(func() { l.Close() })
+			go func() {
+				for {
+					c, err := l.Accept()
+					if err != nil {
+						return
+					}
+					_, _ = io.WriteString(c, greeting)
+					c.Close()
+				}
+			}()
+			return nil
+		})
+	}
 	for port, leaf := range map[string]tls.Certificate{"443": s.ca.Leaf(nil, now), "8443": s.ca.Leaf(nil, old), "8444": forger.Leaf(nil, now), "8445": s.ca.Leaf(nil, other)} {
 		s.Do("web", func() error {
 			l, err := net.Listen("tcp", "10.0.4.1:"+port)
@@ -209,6 +232,12 @@ func TestDoctorFindsWhereTheWayBreaks(t *testing.T) {
 		}, 5, []string{"gói tin lớn bị mất sau điểm thứ 2", "MTU"}},
 		{"the name server is off", "dvc.http", func(s street) { s.Nft("dns", rules("input", "udp dport 53 drop")) }, 6, []string{"Hỏng ở máy chủ tên miền"}},
 		{"no such name", "https://khong-co.test/", nil, 6, []string{"không có tên này", "mã dns_nxdomain"}},
+		{"signatures that do not verify", "https://sai-ky.test/", nil, 6, []string{"chữ ký bảo vệ tên miền (DNSSEC) không khớp", "mã dns_bogus"}},
+		{"letters are refused", "thu.gui", nil, 7, []string{"từ chối kết nối", "mã connect_refused"}},
+		{"letters are refused, without a plan for it", "dvc.test:465", nil, 7, []string{"từ chối kết nối"}},
+		{"the line is cut before letters", "thu.gui", func(s street) { s.Nft("gw", rules("forward", "drop")) }, 4, []string{"Hỏng ở đường truyền của đơn vị"}},
+		{"the mail server does not want us", "dvc.test:25", nil, 9, []string{"dịch vụ không chạy đúng", "mã mail_rejected", "554 5.7.1"}},
+		{"the mailbox does not want us", "dvc.test:143", nil, 9, []string{"dịch vụ không chạy đúng", "not now"}},
 		{"the server refuses", "dvc.http", func(s street) { s.Nft("web", rules("input", "tcp dport 443 reject with tcp reset")) }, 7, []string{"từ chối kết nối"}},
 		{"the server is off", "dvc.http", func(s street) { s.IP("web", "addr del 10.0.4.1/24 dev core") }, 7, []string{"máy chủ không trả lời, trong khi đường truyền vẫn thông"}},
 		{"expired", "dvc.old", nil, 8, []string{"đã hết hạn", "mã tls_expired"}},

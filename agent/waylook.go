@@ -32,14 +32,21 @@ const (
 
 // A system is what the way leads to.
 type system struct {
-	url     *url.URL
-	options check.Options // of the kind http
-	plan    *plan.Plan    // nil for none
-	path    plan.Path     // its line, when the plan names one
-	dir     string        // the data folder, for secrets
+	url     *url.URL // of what is no page, the kind and the address
+	kind    string   // of check
+	options check.Options
+	plan    *plan.Plan // nil for none
+	path    plan.Path  // its line, when the plan names one
+	dir     string     // the data folder, for secrets
 }
 
-// findSystem reads what a person wrote: the address of a page, or the id of a check of the plan whose page it is.
+// mailKinds are the kinds that speak for a mail server's ports, and whether TLS is there from the start.
+func mailKinds() map[string][2]string {
+	return map[string][2]string{"25": {"smtp", "offered"}, "587": {"smtp", "required"}, "465": {"smtp", "implicit"}, "143": {"imap", "required"},
+		"993": {"imap", "implicit"}, "110": {"pop3", "required"}, "995": {"pop3", "implicit"}}
+}
+
+// findSystem reads what a person wrote: the address of a page, a mail server as host:port, or a check of the plan that goes to one.
 func findSystem(name string, p *plan.Plan, dir string) (*system, error) {
 	s := &system{plan: p, path: plan.Internet, dir: dir}
 	if p != nil {
@@ -48,6 +55,15 @@ func findSystem(name string, p *plan.Plan, dir string) (*system, error) {
 				s.path = c.Path
 				return s, s.take(u, c)
 			}
+			if slices.Contains([]string{"smtp", "imap", "pop3", "tcp"}, c.Kind) && (c.ID == name || c.Options.String("address") == name) {
+				s.path = c.Path
+				return s, s.serve(c.Kind, c.Options.String("address"), c.Options)
+			}
+		}
+	}
+	if _, port, err := net.SplitHostPort(name); err == nil {
+		if k, ok := mailKinds()[port]; ok {
+			return s, s.serve(k[0], name, check.Options{"starttls": k[1]})
 		}
 	}
 	if !strings.Contains(name, "://") {
@@ -64,7 +80,7 @@ func (s *system) take(address string, c plan.Check) error {
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
 		return fmt.Errorf("%q is no address of a page: write e.g. https://host/path", address)
 	}
-	s.url = u
+	s.url, s.kind = u, "http"
 	s.options = defaults("http")
 	if c.Kind == "http" {
 		maps.Copy(s.options, c.Options)
@@ -75,10 +91,22 @@ func (s *system) take(address string, c plan.Check) error {
 	return nil
 }
 
+// serve takes what is no page: a server at an address, spoken to as a kind does.
+func (s *system) serve(kind, address string, o check.Options) error {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil || host == "" {
+		return fmt.Errorf("%q is no host:port: write e.g. mail.example.vn:587", address)
+	}
+	s.url, s.kind, s.options = &url.URL{Scheme: kind, Host: address}, kind, defaults(kind)
+	maps.Copy(s.options, o)
+	s.options["address"] = address
+	return nil
+}
+
 // look gathers what there is to see of the way, as much of it as is needed: when the page comes, nothing else matters.
 func (s *system) look(ctx context.Context) wayEvidence {
 	e := wayEvidence{early: time.Now().Before(exporter.ThisBuild().Date)}
-	e.page = s.run(ctx, "http", s.options, pageTimeout)
+	e.page, e.service = s.run(ctx, s.kind, s.options, pageTimeout), s.kind != "http"
 	if e.page.State == check.Up || e.page.State == check.Degraded {
 		return e
 	}
@@ -95,7 +123,7 @@ func (s *system) look(ctx context.Context) wayEvidence {
 		wg.Go(func() { answers = s.askAnchors(ctx) })
 		wg.Go(func() { e.captive = s.askCaptive(ctx) })
 	}
-	wg.Go(func() { names, e.resolved = s.askNames(ctx) })
+	wg.Go(func() { names, e.resolved, e.bogus = s.askNames(ctx) })
 	wg.Go(func() { e.path, e.toSystem = s.follow(ctx, target) })
 	wg.Wait()
 	e.outside = answers + names
@@ -198,33 +226,42 @@ func resolvers() (all, outside []netip.AddrPort) {
 }
 
 // askNames asks the machine's name servers themselves. It returns how many outside of this network have answered, and
-// whether any has said something of the name.
-func (s *system) askNames(ctx context.Context) (outside int, resolved bool) {
+// whether any has said something of the name; bogus is when one does only if it need not verify the signatures of the name's
+// zone (RFC 4035, section 3.2.2).
+func (s *system) askNames(ctx context.Context) (outside int, resolved, bogus bool) {
 	if _, err := netip.ParseAddr(s.url.Hostname()); err == nil {
-		return 0, false
+		return 0, false, false
 	}
 	q, err := lookup.NewQuery(s.url.Hostname(), "A", true, false)
 	if err != nil {
-		return 0, false
+		return 0, false, false
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	all, _ := resolvers()
-	answers := make(chan lookup.Outcome, len(all))
+	type pair struct{ checked, raw lookup.Outcome }
+	answers := make(chan pair, len(all))
 	for _, r := range all {
 		go func() {
 			a := lookup.Asker{Query: q, Tries: 2}
-			answers <- a.Ask(ctx, r)
+			p := pair{checked: a.Ask(ctx, r)}
+			if p.checked.Reason == check.DNSServfail {
+				a.Query = q.Unvalidated()
+				p.raw = a.Ask(ctx, r)
+			}
+			answers <- p
 		}()
 	}
 	for range all {
-		o := <-answers
+		p := <-answers
+		o := p.checked
+		bogus = bogus || p.raw.Message != nil && p.raw.Replied()
 		resolved = resolved || o.Replied()
 		if o.Message != nil && !ownNetwork(o.Server.Addr()) {
 			outside++
 		}
 	}
-	return outside, resolved
+	return outside, resolved, bogus && !resolved
 }
 
 // follow looks at the hops to the system, or, while its address is not known, to a neutral host or a name server outside.
