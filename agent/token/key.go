@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"software.sslmate.com/src/go-pkcs12"
 
@@ -53,9 +54,12 @@ type fileKey struct {
 }
 
 func openPEM(text string, chain []*x509.Certificate) (key, error) {
-	b, _ := pem.Decode([]byte(text))
+	b, rest := pem.Decode([]byte(text))
+	for b != nil && !strings.HasSuffix(b.Type, "PRIVATE KEY") {
+		b, rest = pem.Decode(rest)
+	}
 	if b == nil {
-		return nil, because(check.Misconfigured, "key: the secret is not in PEM")
+		return nil, because(check.Misconfigured, "key: no private key in PEM stands in the secret")
 	}
 	var k any
 	var err error
@@ -96,7 +100,7 @@ func newFileKey(k any, chain []*x509.Certificate) (key, error) {
 	}
 	pub, ok := chain[0].PublicKey.(interface{ Equal(crypto.PublicKey) bool })
 	if !ok || !pub.Equal(signer.Public()) {
-		return nil, because(check.Misconfigured, "certificate %q: the private key is not that of the certificate", chain[0].Subject.CommonName)
+		return nil, because(check.Misconfigured, "certificate with serial %x: the private key is not that of the certificate", chain[0].SerialNumber)
 	}
 	return &fileKey{signer, chain}, nil
 }

@@ -177,7 +177,7 @@ func (s *signing) sign(opened talk.Opened, pin string) ([]byte, error) {
 	}
 	s.clock.lap("sign")
 	if err := s.message.SetSignature(signature); err != nil {
-		return nil, because(check.Misconfigured, "certificate %q: %v", chain[0].Subject.CommonName, err)
+		return nil, because(check.Misconfigured, "certificate with serial %x: %v", chain[0].SerialNumber, err)
 	}
 	return signature, nil
 }

@@ -31,6 +31,7 @@ type signerInfo struct {
 	signed    []byte // the attributes as they were signed
 	algorithm algorithm
 	signature []byte
+	unsigned  cryptobyte.String // attributes that were added later, unread
 }
 
 // An attribute is a signed attribute with its only value in DER.
@@ -49,8 +50,13 @@ func oidMessageDigest() asn1.ObjectIdentifier {
 
 var errCMS = errors.New("its ASN.1 is not that of a signed message")
 
-// parseSigned reads a ContentInfo that holds SignedData.
-func parseSigned(raw []byte) (*signedData, error) {
+// parseSigned reads a ContentInfo that holds SignedData with its content.
+func parseSigned(raw []byte) (*signedData, error) { return parseMessage(raw, false) }
+
+// parseDetached reads a ContentInfo that holds SignedData whose content stands elsewhere.
+func parseDetached(raw []byte) (*signedData, error) { return parseMessage(raw, true) }
+
+func parseMessage(raw []byte, detached bool) (*signedData, error) {
 	in := cryptobyte.String(raw)
 	var info, wrapped, sd, list, content, octets, certs, signers cryptobyte.String
 	var kind asn1.ObjectIdentifier
@@ -66,8 +72,13 @@ func parseSigned(raw []byte) (*signedData, error) {
 		!sd.ReadASN1Integer(&version) || !sd.ReadASN1(&list, der.SET) || !sd.ReadASN1(&content, der.SEQUENCE) {
 		return nil, errCMS
 	}
-	if !content.ReadASN1ObjectIdentifier(&d.kind) || !content.ReadASN1(&wrapped, explicit(0)) || !content.Empty() ||
-		!wrapped.ReadASN1(&octets, der.OCTET_STRING) || !wrapped.Empty() {
+	if !content.ReadASN1ObjectIdentifier(&d.kind) {
+		return nil, errCMS
+	}
+	if detached && !content.Empty() {
+		return nil, errors.New("a message with its content, want one without")
+	}
+	if !detached && (!content.ReadASN1(&wrapped, explicit(0)) || !content.Empty() || !wrapped.ReadASN1(&octets, der.OCTET_STRING) || !wrapped.Empty()) {
 		return nil, errCMS
 	}
 	d.content = octets
@@ -118,7 +129,8 @@ func readSigner(s *cryptobyte.String) (signerInfo, error) {
 	if si.attrs, err = readAttributes(attrs); err != nil {
 		return si, err
 	}
-	if !readAlgorithm(&one, &si.algorithm) || !one.ReadASN1Bytes(&si.signature, der.OCTET_STRING) || !one.SkipOptionalASN1(explicit(1)) || !one.Empty() {
+	var some bool
+	if !readAlgorithm(&one, &si.algorithm) || !one.ReadASN1Bytes(&si.signature, der.OCTET_STRING) || !one.ReadOptionalASN1(&si.unsigned, &some, explicit(1)) || !one.Empty() {
 		return si, errCMS
 	}
 	return si, nil
@@ -174,6 +186,14 @@ func (d *signedData) verify(c *x509.Certificate, kind asn1.ObjectIdentifier) err
 	if !ok {
 		return fmt.Errorf("digest algorithm %v is not known here", d.signer.digest.oid)
 	}
+	return d.verifyDigest(c, kind, hash, digest(hash, d.content))
+}
+
+// verifyDigest is verify for content of this digest, by this hash.
+func (d *signedData) verifyDigest(c *x509.Certificate, kind asn1.ObjectIdentifier, hash crypto.Hash, want []byte) error {
+	if own, ok := hashOf(d.signer.digest.oid); !ok || own != hash {
+		return fmt.Errorf("the digest algorithm is %v, not the one asked for", d.signer.digest.oid)
+	}
 	var signedKind asn1.ObjectIdentifier
 	v, ok := d.signer.attr(oidContentType())
 	if !ok || !v.ReadASN1ObjectIdentifier(&signedKind) || !signedKind.Equal(kind) || !d.kind.Equal(kind) {
@@ -181,7 +201,7 @@ func (d *signedData) verify(c *x509.Certificate, kind asn1.ObjectIdentifier) err
 	}
 	var sum cryptobyte.String
 	v, ok = d.signer.attr(oidMessageDigest())
-	if !ok || !v.ReadASN1(&sum, der.OCTET_STRING) || !bytes.Equal(sum, digest(hash, d.content)) {
+	if !ok || !v.ReadASN1(&sum, der.OCTET_STRING) || !bytes.Equal(sum, want) {
 		return errors.New("the content is not the one that was signed (message digest)")
 	}
 	algo, err := signatureAlgorithm(d.signer.algorithm, hash)

@@ -12,5 +12,5 @@ import "egovmon/agent/check"
 
 // Kinds lists the kinds of this family.
 func Kinds() check.Table {
-	return check.Table{ocspKind(), crlKind(), tsaKind(), signserviceKind()}
+	return check.Table{ocspKind(), crlKind(), tsaKind(), signserviceKind(), signKind()}
 }

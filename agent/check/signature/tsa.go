@@ -75,6 +75,14 @@ type stampQuestion struct {
 }
 
 func newTSA(o check.Options, env check.Env) (check.Func, error) {
+	c, err := newTSACheck(o, env)
+	if err != nil {
+		return nil, err
+	}
+	return c.run, nil
+}
+
+func newTSACheck(o check.Options, env check.Env) (*tsaCheck, error) {
 	f, err := newFetcher(o, env, tsaBytes)
 	if err != nil {
 		return nil, err
@@ -95,7 +103,7 @@ func newTSA(o check.Options, env check.Env) (check.Func, error) {
 			return nil, fmt.Errorf("option \"policy\": %w", err)
 		}
 	}
-	return c.run, nil
+	return c, nil
 }
 
 // parseOID reads numbers with dots (RFC 3061).
@@ -140,9 +148,7 @@ func (c *tsaCheck) ask(ctx context.Context, sp *spans, facts, seen *check.Facts)
 		return "", because(check.Misconfigured, "the request: %v", err)
 	}
 	q.sent = c.fetcher.at.now()
-	a, bad := c.fetcher.ask(ctx, question{
-		method: http.MethodPost, url: c.url, kind: "application/timestamp-query", accept: "application/timestamp-reply", body: body,
-	}, sp, facts)
+	a, bad := c.post(ctx, body, sp, facts)
 	q.came = c.fetcher.at.now()
 	if bad != nil {
 		return "", bad
@@ -164,6 +170,13 @@ func (c *tsaCheck) ask(ctx context.Context, sp *spans, facts, seen *check.Facts)
 		}
 	}
 	return fmt.Sprintf("stamped %s by %s%s", stamp(info.genTime), called(chain[0]), roots.under(chain, c.fetcher.at)), nil
+}
+
+// post sends a request.
+func (c *tsaCheck) post(ctx context.Context, body []byte, sp *spans, facts *check.Facts) (*answer, *fault) {
+	return c.fetcher.ask(ctx, question{
+		method: http.MethodPost, url: c.url, kind: "application/timestamp-query", accept: "application/timestamp-reply", body: body,
+	}, sp, facts)
 }
 
 // read reads and verifies an answer.
@@ -197,8 +210,14 @@ func (c *tsaCheck) repeated(info *stampInfo, signer *x509.Certificate) *fault {
 
 // question makes a request over data that nobody else has: a random digest says that it was never stamped before.
 func (c *tsaCheck) question() (stampQuestion, []byte, error) {
-	q := stampQuestion{imprint: make([]byte, c.hash.Size())}
-	_, _ = rand.Read(q.imprint) // never fails
+	imprint := make([]byte, c.hash.Size())
+	_, _ = rand.Read(imprint) // never fails
+	return c.questionOver(imprint)
+}
+
+// questionOver makes a request over data of this hash.
+func (c *tsaCheck) questionOver(imprint []byte) (stampQuestion, []byte, error) {
+	q := stampQuestion{imprint: imprint}
 	nonce := make([]byte, 16)
 	_, _ = rand.Read(nonce)
 	nonce[0] &= 0x7f
@@ -307,6 +326,15 @@ func (c *tsaCheck) skewed(info *stampInfo, q stampQuestion) *fault {
 	if by < 0 {
 		word = "behind"
 	}
-	return c.fetcher.at.judged(because(check.TSASkew, "stamped %s, %s %s this machine's clock, limit %s",
-		stamp(info.genTime), by.Abs().Round(time.Millisecond), word, c.skew))
+	return c.fetcher.at.judged(because(check.TSASkew, "stamped %s, %s %s this machine's clock, limit %s%s",
+		stamp(info.genTime), by.Abs().Round(time.Millisecond), word, c.skew, localTime(by)))
+}
+
+// localTime says when two clocks differ by what Vietnamese time differs from UTC: then one of them most likely writes
+// local time where UTC belongs.
+func localTime(by time.Duration) string {
+	if (by.Abs() - 7*time.Hour).Abs() > 5*time.Minute {
+		return ""
+	}
+	return ": 7 h are the difference between local time and UTC"
 }

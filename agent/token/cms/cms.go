@@ -75,7 +75,7 @@ func New(h Hash, chain []*x509.Certificate, digest []byte, signed time.Time) (*M
 	case *ecdsa.PublicKey:
 		m.algorithm = h.ecdsa
 	default:
-		return nil, fmt.Errorf("certificate %q has a key that is neither RSA nor ECDSA", chain[0].Subject.CommonName)
+		return nil, fmt.Errorf("certificate with serial %x has a key that is neither RSA nor ECDSA", chain[0].SerialNumber)
 	}
 	list := [][]byte{
 		attribute(oidContentType(), func(b *cryptobyte.Builder) { b.AddASN1ObjectIdentifier(oidData()) }),
