@@ -79,6 +79,11 @@ func (s *source) View(ctx context.Context) (board.View, error) {
 		v.Services = append(v.Services, service(p, &svc, now))
 	}
 	v.NotConfigured, v.Notices = missing, append(s.c.logNotices(), notices(p, now)...)
+	for _, x := range boarded(s.c.held(), p) {
+		if x.End().After(now) {
+			v.Suspensions = append(v.Suspensions, x)
+		}
+	}
 	v.Incidents, v.Counters = s.incidents(p, now), counters(p, standings, now)
 	m, err := s.c.matrix(p, now)
 	if err != nil {

@@ -20,6 +20,7 @@ import (
 
 	"egovmon/agent/words"
 	"egovmon/collector/access"
+	"egovmon/collector/board"
 	"egovmon/collector/history"
 	"egovmon/collector/profile"
 	"egovmon/collector/suspend"
@@ -336,4 +337,43 @@ func printSuspensions(w io.Writer, list []suspension, l words.Lang) int {
 		return exitFailed
 	}
 	return exitDone
+}
+
+// An announcer is the board's page of what was announced.
+type announcer struct{ c *center }
+
+// Enters names who may enter notices: people who may enter documents, never programs.
+func (a announcer) Enters(ctx context.Context) (name, unit string) {
+	if w := access.Of(ctx); w.Person && w.May(access.ScopeAttest) {
+		return w.Name, w.Unit
+	}
+	return "", ""
+}
+
+// Suspensions lists the notices, those that begin last first.
+func (a announcer) Suspensions() ([]board.Suspension, error) {
+	list, err := a.c.suspensions()
+	return boarded(list, a.c.district()), err
+}
+
+// boarded are notices as the board shows them, those that begin last first.
+func boarded(list []suspend.Notice, p *profile.Profile) []board.Suspension {
+	var out []board.Suspension
+	for _, n := range slices.Backward(list) {
+		s, last := suspend.Judge(&n, p)
+		out = append(out, board.Suspension{Notice: n, Standing: s, Last: last.String()})
+	}
+	return out
+}
+
+// Suspend enters a notice.
+func (a announcer) Suspend(ctx context.Context, by, unit string, f suspend.Form, document []byte) error {
+	_, err := a.c.suspend(ctx, suspendRequest{Add: []suspend.Form{f}, Document: document}, by, unit)
+	return err
+}
+
+// Withdraw takes a notice back.
+func (a announcer) Withdraw(ctx context.Context, by, unit string, leaf int64, note string) error {
+	_, err := a.c.suspend(ctx, suspendRequest{Withdraw: &leaf, Note: note}, by, unit)
+	return err
 }

@@ -32,22 +32,23 @@ func or(s, id string) string {
 
 // A frontPage is the first page as its template reads it.
 type frontPage struct {
-	District string
-	Notices  []string
-	Tally    []tally // of the measured services, in the order people read states
-	Measured int
-	Counters []counterRow
-	Unknown  int // of these, the services whose state is not known
-	Missing  int // services that nobody measures
-	Open     []incidentItem
-	Closed   []incidentItem // within the last day
-	Trouble  []trouble      // what no open incident is about
-	More     int            // troubles that are not shown
-	Held     bool           // some cell shows the last known state
-	Compact  bool           // cells have no room for words
-	Units    []Unit
-	UnitName []string
-	Rows     []row
+	District  string
+	Notices   []string
+	Suspended []string // what does not work as announced, now or soon
+	Tally     []tally  // of the measured services, in the order people read states
+	Measured  int
+	Counters  []counterRow
+	Unknown   int // of these, the services whose state is not known
+	Missing   int // services that nobody measures
+	Open      []incidentItem
+	Closed    []incidentItem // within the last day
+	Trouble   []trouble      // what no open incident is about
+	More      int            // troubles that are not shown
+	Held      bool           // some cell shows the last known state
+	Compact   bool           // cells have no room for words
+	Units     []Unit
+	UnitName  []string
+	Rows      []row
 
 	Unconfigured []unconfigured // services that are not measured for it
 	Partly       []unconfigured // services of which some check is measured
@@ -240,6 +241,7 @@ func newFront(l words.Lang, v View, mayAck bool) frontPage {
 	for _, n := range v.Notices {
 		p.Notices = append(p.Notices, n.in(l))
 	}
+	p.Suspended = g.suspended(v)
 	for _, u := range v.Units {
 		if g.inUse[u.ID] {
 			p.Units = append(p.Units, u)

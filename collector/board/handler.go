@@ -36,6 +36,8 @@ type Options struct {
 	Unit func(ctx context.Context) string
 	// People shows and changes who may enter. Nil: the board has no such page.
 	People People
+	// Suspensions shows and changes what was announced not to work. Nil: the board has no such page.
+	Suspensions Suspensions
 }
 
 // Names of what a browser keeps or sends.
@@ -48,16 +50,17 @@ const (
 )
 
 type handler struct {
-	src    Source
-	now    func() time.Time
-	log    *slog.Logger
-	fresh  time.Duration
-	ack    func(ctx context.Context, id, user, note string) error
-	user   func(ctx context.Context) string
-	unit   func(ctx context.Context) string
-	people People
-	assets *assets
-	pages  *template.Template
+	src         Source
+	now         func() time.Time
+	log         *slog.Logger
+	fresh       time.Duration
+	ack         func(ctx context.Context, id, user, note string) error
+	user        func(ctx context.Context) string
+	unit        func(ctx context.Context) string
+	people      People
+	suspensions Suspensions
+	assets      *assets
+	pages       *template.Template
 
 	mu    sync.Mutex // held while the source is asked, so that many browsers cost one question
 	view  View
@@ -72,12 +75,13 @@ type handler struct {
 //	/incident/{id}                  one incident
 //	/incident/{id}/ack              takes note of it (POST, form value note)
 //	/account                        who one is, and one's password
+//	/suspensions                    what was announced not to work
 //	/users                          who may enter, and programs' tokens; for administrators
 //	/api/board                      a View
 //	/api/check/{machine}/{check}    a Detail
 //	/assets/NAME                    style and script, named by their hash
 func NewHandler(src Source, o Options) http.Handler {
-	h := &handler{src: src, now: o.Now, log: o.Logger, fresh: o.Fresh, ack: o.Ack, user: o.User, unit: o.Unit, people: o.People,
+	h := &handler{src: src, now: o.Now, log: o.Logger, fresh: o.Fresh, ack: o.Ack, user: o.User, unit: o.Unit, people: o.People, suspensions: o.Suspensions,
 		assets: loadAssets(), pages: parsePages()}
 	if h.now == nil {
 		h.now = time.Now
@@ -105,6 +109,9 @@ func NewHandler(src Source, o Options) http.Handler {
 	}
 	if h.people != nil {
 		h.peoplePages(mux)
+	}
+	if h.suspensions != nil {
+		h.suspensionPages(mux)
 	}
 	mux.HandleFunc("GET /api/board", h.apiBoard)
 	mux.HandleFunc("GET /api/check/{machine}/{check}", h.apiCheck)
@@ -261,6 +268,7 @@ type frame struct {
 	OtherLang           string // address of this page in the other language
 	Me                  string // who has signed in; "" while there are no users
 	Admin               bool   // … and may change who may enter
+	Suspensions         bool   // there is a page of what was announced
 }
 
 // Say is words.Say in the frame's language, for templates.
@@ -272,6 +280,7 @@ func (f frame) NoteChars() int { return noteChars }
 // write renders a page, or with part=main only what changes of it, and answers 304 to who has it already.
 func (h *handler) write(w http.ResponseWriter, r *http.Request, status int, f frame) {
 	f.Style, f.Script, f.Icon = h.assets.path("board.css"), h.assets.path("board.js"), h.assets.path("icon.svg")
+	f.Suspensions = h.suspensions != nil
 	if h.people != nil {
 		f.Me, f.Admin = h.people.Me(r.Context())
 	}

@@ -14,6 +14,7 @@ func (v View) of(unit string) View {
 	}
 	out.Units = only(v.Units, func(u Unit) bool { return u.ID == unit })
 	out.Counters = only(v.Counters, func(c Counter) bool { return c.Unit == unit })
+	out.Suspensions = only(v.Suspensions, func(s Suspension) bool { return s.Unit == "" || s.Unit == unit })
 	out.Layers = only(v.Layers, func(l UnitLayers) bool { return l.Unit == unit })
 	for _, c := range v.Cells {
 		if c.Unit != "" && c.Unit != unit {

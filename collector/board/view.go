@@ -35,6 +35,7 @@ type View struct {
 	Counters      []Counter       `json:"counters,omitempty"`  // one-stop-shop counters, in the order in which they are shown
 	Layers        []UnitLayers    `json:"layers,omitempty"`    // in the order in which units are shown; empty hides them
 	Letters       []Letters       `json:"letters,omitempty"`   // test letters between machines, by service
+	Suspensions   []Suspension    `json:"-"`                   // that are not over, in any order
 	Agents        []Agent         `json:"agents"`
 	Log           Log             `json:"log"`
 	Notices       []Name          `json:"notices,omitempty"` // what the operator must know, in whole sentences
