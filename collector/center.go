@@ -63,6 +63,7 @@ type center struct {
 	series   *series.DB
 	live     *board.Live
 	letters  letters
+	learned  learned
 	metrics  *prometheus.Registry
 	cursor   *cursor // of series
 

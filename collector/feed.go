@@ -45,9 +45,10 @@ func seriesPoints(a intake.Accepted) []series.Point {
 	return points
 }
 
-// toLive feeds the board's latest results.
+// toLive feeds the board's latest results, and what is learned from them.
 func (c *center) toLive(_ context.Context, a intake.Accepted) error {
 	c.live.Add(a)
 	c.letters.Add(a)
+	c.learned.Add(a)
 	return nil
 }

@@ -48,7 +48,7 @@ func (c *center) model() func(now time.Time) verdict.Model {
 	var m verdict.Model
 	return func(now time.Time) verdict.Model {
 		if p := c.district(); p != of || now.Sub(made).Abs() >= termsFor {
-			of, made, m = p, now, verdict.FromProfile(p, now)
+			of, made, m = p, now, verdict.FromProfile(p, now).Learn(c.learned.list(p, now))
 		}
 		return m
 	}

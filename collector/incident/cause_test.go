@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -325,5 +326,67 @@ func TestWhatPeopleDoIsKept(t *testing.T) {
 		if got, _ := h.m.Find(id); !cmp.Equal(want, got, cmp.AllowUnexported(Incident{})) {
 			t.Errorf("cursor kept: %v: after the restart (-want +got):\n%s", keep, cmp.Diff(want, got, cmp.AllowUnexported(Incident{})))
 		}
+	}
+}
+
+// TestSitesOnOneMachine: three services that have nothing in common by their names stand on one machine, or show
+// certificates of one authority. What successes told of that is learned, and makes one incident of the failures.
+func TestSitesOnOneMachine(t *testing.T) {
+	services := []string{"mail", "login", "site"}
+	for _, tc := range []struct {
+		name    string
+		learned verdict.Learned
+		reason  string
+		kind    verdict.Kind
+	}{
+		{"the machine dies", verdict.Learned{Address: "4a8f01d2c3b4"}, "connect_timeout", verdict.OfBackend},
+		{"its web server stops", verdict.Learned{Address: "4a8f01d2c3b4"}, "connect_refused", verdict.OfBackend},
+		{"the issuing certificate ends", verdict.Learned{Issuer: "99aa01d2c3b4"}, "tls_expired", verdict.OfAuthority},
+		{"the issuing certificate is taken back", verdict.Learned{Issuer: "99aa01d2c3b4"}, "tls_revoked", verdict.OfAuthority},
+		{"nothing is known", verdict.Learned{}, "connect_timeout", ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.carriers()
+			delete(w.model.Services, "web")
+			var told []verdict.Learned
+			for _, id := range services {
+				w.model.Services[id] = verdict.Service{Every: every, Path: plan.Internet, Web: true, TLS: true, Operator: "tinh"}
+				for _, unit := range []string{"a", "b", "c", "d"} {
+					l := tc.learned
+					l.Service, l.Unit = id, unit
+					told = append(told, l)
+				}
+			}
+			w.model = w.model.Learn(told)
+			all := func(state string) string {
+				words := []string{"inet=up:ok lan=up:ok"}
+				for _, id := range services {
+					words = append(words, id+"="+state)
+					for _, unit := range []string{"a", "b", "c", "d"} {
+						words = append(words, id+"@"+unit+"="+state, "inet@"+unit+"=up:ok", "lan@"+unit+"=up:ok")
+					}
+				}
+				return strings.Join(words, " ")
+			}
+			w.slot(all(up))
+			for range 4 {
+				w.slot(all("down:" + tc.reason))
+			}
+			open := w.book.Open()
+			want := 1
+			if tc.kind == "" {
+				want = len(services)
+			}
+			if len(open) != want || tc.kind != "" && (open[0].Cause.Kind != tc.kind || open[0].Cause.Owner != "tinh" || len(open[0].Joined) != 2) {
+				t.Fatalf("%d are open, want %d of cause %q: %.300v", len(open), want, tc.kind, w.log)
+			}
+			for range 3 {
+				w.slot(all(up))
+			}
+			if n := len(w.book.Open()); n != 0 {
+				t.Errorf("%d are open afterwards", n)
+			}
+		})
 	}
 }

@@ -129,7 +129,7 @@ func traits() map[Kind]trait {
 		OfService: {4, [layers]float64{reach: .35, refuse: .6, dnsAnswer: .05, dnsSilent: .05, ended: .03, name: .03, chain: .03, handshake: .4,
 			revoked: .4, content: .7, wall: .02, letters: .9, signing: .8, own: .05}},
 		OfCertificate: {4, [layers]float64{ended: .9, name: .7, chain: .6, handshake: .2, revoked: .5}},
-		OfAuthority:   {5.5, [layers]float64{reach: .2, refuse: .2, chain: .3, revoked: .6, signing: .5, content: .1}},
+		OfAuthority:   {5.5, [layers]float64{reach: .2, refuse: .2, ended: .2, chain: .3, revoked: .6, signing: .5, content: .1}},
 		OfResolver: {4.5, [layers]float64{reach: .1, refuse: .1, dnsAnswer: .5, dnsSilent: .8, ended: .02, name: .2, chain: .2, handshake: .1,
 			content: .1}},
 		OfZone:     {5, [layers]float64{dnsAnswer: .7, dnsSilent: .2}},

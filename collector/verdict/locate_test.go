@@ -377,3 +377,32 @@ func TestZonesByTheirOwnNames(t *testing.T) {
 		}
 	}
 }
+
+// TestSitesOfUnitsBehindOneAddress: a service that is another site for each unit, on two machines. One of them dies.
+func TestSitesOfUnitsBehindOneAddress(t *testing.T) {
+	m := district()
+	s := m.Services["dvc"]
+	s.PerUnit, s.Host = true, ""
+	m.Services["dvc"] = s
+	var told []Learned
+	votes := ""
+	half := len(districtUnits) / 2
+	for i, u := range districtUnits {
+		address := "aaaa00000001"
+		if i < half {
+			address = "bbbb00000002"
+			votes += " dvc@" + u + "=connect_refused"
+		}
+		told = append(told, Learned{Service: "dvc", Unit: u, Address: address})
+	}
+	got := m.Learn(told)
+	if s := got.Services["dvc"]; s.Address != "" || len(s.Addresses) != len(districtUnits) {
+		t.Fatalf("learned %+v", s)
+	}
+	if l := Locate(ballots(t, m, votes), m, Moment{Now: noon}); len(l.Causes) != half {
+		t.Errorf("without what was learned: %v, want a site each", said(l))
+	}
+	if l := Locate(ballots(t, m, votes), got, Moment{Now: noon}); !slices.Equal(said(l), []string{"backend:bbbb00000002 tinh"}) {
+		t.Errorf("half of the sites behind one address: %v", said(l))
+	}
+}

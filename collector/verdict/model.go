@@ -27,9 +27,10 @@ type Service struct {
 	Zone     string    // the zone of that host
 
 	// Learned from the facts of results, see Learn.
-	Address  string
-	Issuer   string
-	Networks []string
+	Address   string
+	Addresses map[string]string // by unit, where each has a target of its own
+	Issuer    string
+	Networks  []string
 }
 
 // A Unit is what a verdict has to know of one unit.
@@ -99,43 +100,44 @@ func FromProfile(p *profile.Profile, now time.Time) Model {
 // A Learned is what a result told of the way to a service, beyond what the profile says.
 type Learned struct {
 	Service, Unit string
-	Address       string   // that answered
-	Issuer        string   // of the certificate that it showed
-	Networks      []string // on the way, from the unit on
+	Address       string   // that answered; "" when it is not known
+	Issuer        string   // of the certificate that it showed; likewise
+	Networks      []string // on the way, from the unit on; nil when they are not known
 }
 
-// Learn adds to the model what results told: what more than half of the units that know it agree on. It changes nothing
-// of m, and is the same for any order of the list.
+// Learn adds to the model what results told: what more than half of those that know it agree on, and of a service that is
+// another one for each unit the address of each. It changes nothing of m, and is the same for any order of the list.
 func (m Model) Learn(list []Learned) Model {
 	type told struct {
-		all      int
-		address  map[string]int
-		issuer   map[string]int
-		networks map[string]int
+		address, issuer, networks map[string]int
+		ways                      int
+		units                     map[string]map[string]int // addresses, by unit
 	}
 	by := map[string]*told{}
 	for _, l := range list {
 		t := by[l.Service]
 		if t == nil {
-			t = &told{address: map[string]int{}, issuer: map[string]int{}, networks: map[string]int{}}
+			t = &told{address: map[string]int{}, issuer: map[string]int{}, networks: map[string]int{}, units: map[string]map[string]int{}}
 			by[l.Service] = t
 		}
-		t.all++
-		t.address[l.Address]++
-		t.issuer[l.Issuer]++
+		if l.Address != "" {
+			t.address[l.Address]++
+			if t.units[l.Unit] == nil {
+				t.units[l.Unit] = map[string]int{}
+			}
+			t.units[l.Unit][l.Address]++
+		}
+		if l.Issuer != "" {
+			t.issuer[l.Issuer]++
+		}
+		if len(l.Networks) > 0 {
+			t.ways++
+		}
 		for i, n := range l.Networks {
 			if !slices.Contains(l.Networks[:i], n) {
 				t.networks[n]++
 			}
 		}
-	}
-	most := func(t *told, counts map[string]int) string {
-		for v, n := range counts {
-			if 2*n > t.all {
-				return v
-			}
-		}
-		return ""
 	}
 	services := maps.Clone(m.Services)
 	for id, t := range by {
@@ -143,9 +145,17 @@ func (m Model) Learn(list []Learned) Model {
 		if !ok {
 			continue
 		}
-		s.Address, s.Issuer, s.Networks = most(t, t.address), most(t, t.issuer), nil
+		s.Address, s.Addresses, s.Issuer, s.Networks = agreed(t.address), nil, agreed(t.issuer), nil
+		if s.PerUnit {
+			s.Address, s.Addresses = "", map[string]string{}
+			for unit, counts := range t.units {
+				if a := agreed(counts); a != "" {
+					s.Addresses[unit] = a
+				}
+			}
+		}
 		for _, n := range slices.Sorted(maps.Keys(t.networks)) {
-			if 2*t.networks[n] > t.all {
+			if 2*t.networks[n] > t.ways {
 				s.Networks = append(s.Networks, n)
 			}
 		}
@@ -153,6 +163,20 @@ func (m Model) Learn(list []Learned) Model {
 	}
 	m.Services = services
 	return m
+}
+
+// agreed returns what more than half of all name; "" when nothing is.
+func agreed(counts map[string]int) string {
+	all := 0
+	for _, n := range counts {
+		all += n
+	}
+	for v, n := range counts {
+		if 2*n > all {
+			return v
+		}
+	}
+	return ""
 }
 
 // dependsOn reports whether a service needs another one, be it over several steps.

@@ -1,6 +1,7 @@
 package verdict
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -38,6 +39,7 @@ type serviceRisks struct {
 	core     []int32 // a success contradicts these
 	explains []int32 // the services that it depends on: they may explain a failure, and a success says nothing of them
 	perUnit  bool
+	backends map[*unitRisks]int32 // where each unit has a target of its own: the address of it, if several share that
 	resolver string
 	names    bool // its targets are names, for somebody to resolve
 }
@@ -47,8 +49,9 @@ func newRisks(m Model) *risks {
 	r := &risks{ids: map[Component]int32{}, units: map[string]*unitRisks{}, service: map[string]*serviceRisks{}}
 	judges := m.lineServices()
 	shared := m.sharedParts()
-	for id, s := range m.Services {
-		r.addService(m, id, s, shared)
+	services, units := slices.Sorted(maps.Keys(m.Services)), slices.Sorted(maps.Keys(m.Units)) // equal costs are decided alike
+	for _, id := range services {
+		r.addService(m, id, m.Services[id], shared)
 	}
 	lines := map[Component]int{} // carriers, by how many units they serve
 	for _, u := range m.Units {
@@ -56,8 +59,11 @@ func newRisks(m Model) *risks {
 			lines[Component{Kind: OfCarrier, Service: judges[path], Name: c}]++
 		}
 	}
-	for id, u := range m.Units {
-		r.addUnit(id, u, judges, lines)
+	for _, id := range units {
+		r.addUnit(id, m.Units[id], judges, lines)
+	}
+	for _, id := range services {
+		r.addBackends(id, m.Services[id], shared)
 	}
 	return r
 }
@@ -88,6 +94,9 @@ func (m Model) sharedParts() map[Component]int {
 	for _, s := range m.Services {
 		for _, c := range s.parts() {
 			out[c]++
+		}
+		for _, a := range s.Addresses {
+			out[Component{Kind: OfBackend, Name: a}]++
 		}
 	}
 	return out
@@ -147,6 +156,22 @@ func (r *risks) addService(m Model, id string, s Service, shared map[Component]i
 	r.service[id] = out
 }
 
+// addBackends adds the addresses behind the targets that units have for themselves. The units must be there.
+func (r *risks) addBackends(id string, s Service, shared map[Component]int) {
+	for _, unit := range slices.Sorted(maps.Keys(s.Addresses)) {
+		a := s.Addresses[unit]
+		c, u := Component{Kind: OfBackend, Name: a}, r.units[unit]
+		if u == nil || shared[c] < 2 {
+			continue
+		}
+		out := r.service[id]
+		if out.backends == nil {
+			out.backends = map[*unitRisks]int32{}
+		}
+		out.backends[u] = r.id(c)
+	}
+}
+
 // needs lists the services without which one cannot work, over several steps, but not itself.
 func (m Model) needs(id string) []string {
 	seen := map[string]bool{id: true}
@@ -182,8 +207,8 @@ func (r *risks) addUnit(id string, u Unit, judges map[plan.Path]string, lines ma
 	out.way[tslcdWay] = way(plan.TSLCD)
 	out.way[internetWebWay] = append(slices.Clone(out.way[internetWay]), access)
 	out.way[tslcdWebWay] = append(slices.Clone(out.way[tslcdWay]), access)
-	for service, name := range u.Resolvers {
-		out.resolvers[service] = r.id(Component{Kind: OfResolver, Service: service, Name: name})
+	for _, service := range slices.Sorted(maps.Keys(u.Resolvers)) {
+		out.resolvers[service] = r.id(Component{Kind: OfResolver, Service: service, Name: u.Resolvers[service]})
 	}
 	r.units[id] = out
 }
@@ -199,6 +224,9 @@ func (r *risks) each(u *unitRisks, s *serviceRisks, site int32, f func(c int32, 
 	}
 	if site >= 0 {
 		f(site, true)
+	}
+	if c, ok := s.backends[u]; ok {
+		f(c, true)
 	}
 	if s.resolver != "" {
 		if c, ok := u.resolvers[s.resolver]; ok {

@@ -40,6 +40,7 @@ func serverOptions(starttls check.Option) []check.Option {
 func serverFacts() []check.FactDef {
 	return slices.Concat([]check.FactDef{
 		reach.FamilyFact(),
+		reach.AddressFact(),
 		{Name: "starttls_code", Help: "1 when the server offers to turn on TLS, else 0", Max: 1},
 		{Name: "auth_mechanisms_count", Help: "mechanisms of login offered at the end", Max: maxHeard},
 		{Name: "auth_plaintext_code", Help: "1 when a login was offered before TLS was on, else 0", Max: 1},
@@ -170,6 +171,9 @@ func (s *server) meet(ctx context.Context, ses *session, goodbye string, talk fu
 	defer reach.Bind(ctx, conn)()
 	if v := reach.IPFamily(conn); v != 0 {
 		ses.facts.Add("ip_family_code", v)
+	}
+	if v := reach.AddressCode(conn); v != 0 {
+		ses.facts.Add("address_code", v)
 	}
 	ses.conn, ses.in = conn, bufio.NewReaderSize(conn, s.bounds.or().line)
 	if s.starttls == tlsImplicit {

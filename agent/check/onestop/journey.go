@@ -38,6 +38,7 @@ func journeyKind() check.Kind {
 			{Name: "requests_count", Help: "requests sent, redirections with them", Max: maxSteps * (maxRequests + 1)},
 			{Name: "status_code", Help: "status of the last answer", Min: 100, Max: 999},
 			reach.FamilyFact(),
+			reach.AddressFact(),
 		}, reach.TLSFacts()),
 		Phases: append(phases, "total"),
 		Target: journeyTarget,

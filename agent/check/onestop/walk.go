@@ -28,6 +28,7 @@ type walk struct {
 	requests int
 	status   int
 	ip       float64
+	address  float64      // of the first server
 	peer     reach.View   // of the last handshake
 	worn     *reach.Fault // the first handshake that was good but not as it should be
 }
@@ -48,6 +49,9 @@ func (w *walk) facts(fs *check.Facts, passed int) {
 	}
 	if w.ip > 0 {
 		fs.Add("ip_family_code", w.ip)
+	}
+	if w.address > 0 {
+		fs.Add("address_code", w.address)
 	}
 	w.peer.Facts(fs)
 }
@@ -154,6 +158,9 @@ func (w *walk) exchange(ctx context.Context, s *step, method string, u *url.URL,
 	defer conn.Close()
 	defer reach.Bind(ctx, conn)()
 	w.ip = reach.IPFamily(conn)
+	if w.requests == 1 {
+		w.address = reach.AddressCode(conn)
+	}
 	talk := conn
 	if u.Scheme == "https" {
 		if talk, bad = w.secure(conn, u); bad != nil {

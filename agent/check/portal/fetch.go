@@ -36,7 +36,8 @@ type fetch struct {
 type answer struct {
 	status, version, redirects int
 	ip                         float64
-	body                       int64 // -1 when not read
+	address                    float64 // of the first server, where no proxy stands before it
+	body                       int64   // -1 when not read
 }
 
 func answerNotRead() answer { return answer{body: -1} }
@@ -76,6 +77,9 @@ func (f *fetch) number() {
 	if f.last.ip > 0 {
 		f.facts.Add("ip_family_code", f.last.ip)
 	}
+	if f.last.address > 0 {
+		f.facts.Add("address_code", f.last.address)
+	}
 }
 
 // mayGo says why a redirection must not be followed.
@@ -110,6 +114,9 @@ func (f *fetch) exchange(ctx context.Context, u *url.URL, method string) (next *
 	defer conn.Close()
 	defer reach.Bind(ctx, conn)()
 	f.last.ip = reach.IPFamily(conn)
+	if f.last.redirects == 0 && via == nil {
+		f.last.address = reach.AddressCode(conn)
+	}
 	talk, bad := f.secure(ctx, conn, u, via)
 	if bad != nil {
 		return nil, bad

@@ -34,6 +34,7 @@ func httpKind() check.Kind {
 			{Name: "redirects_count", Help: "redirections followed", Max: maxRedirects},
 			{Name: "http_version_code", Help: "the protocol version times ten: 10 or 11", Min: 10, Max: 11},
 			reach.FamilyFact(),
+			reach.AddressFact(),
 		}, reach.TLSFacts()),
 		Phases: append(names[:], "total"),
 		Target: httpTarget,

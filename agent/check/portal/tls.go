@@ -22,7 +22,7 @@ func tlsKind() check.Kind {
 			reach.FamilyOption(),
 			slowOption(),
 		}, reach.TLSOptions()...),
-		Facts:  append(reach.TLSFacts(), reach.FamilyFact()),
+		Facts:  append(reach.TLSFacts(), reach.FamilyFact(), reach.AddressFact()),
 		Phases: []string{"dns", "connect", "tls", "total"},
 		Target: func(o check.Options) []string {
 			host, _, err := net.SplitHostPort(o.String("address"))
@@ -111,6 +111,9 @@ func (c *tlsCheck) shake(ctx context.Context, sp *spans, pr *reach.View, facts *
 	defer reach.Bind(ctx, conn)()
 	if v := reach.IPFamily(conn); v != 0 {
 		facts.Add("ip_family_code", v)
+	}
+	if v := reach.AddressCode(conn); v != 0 {
+		facts.Add("address_code", v)
 	}
 	begin := time.Now()
 	t := tls.Client(conn, cfg)

@@ -2,6 +2,8 @@ package reach
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"net"
 	"net/http/httptrace"
@@ -20,6 +22,11 @@ func FamilyOption() check.Option {
 // FamilyFact declares the number that [IPFamily] gives.
 func FamilyFact() check.FactDef {
 	return check.FactDef{Name: "ip_family_code", Help: "4 or 6: the kind of address that was connected to", Min: 4, Max: 6}
+}
+
+// AddressFact declares the number that [AddressCode] gives.
+func AddressFact() check.FactDef {
+	return check.FactDef{Name: "address_code", Help: "first 48 bits of the SHA-256 of the address that was connected to: another number is another server", Max: 1 << 48}
 }
 
 // A Dialer opens TCP connections for one check and tells name resolution from connecting.
@@ -91,4 +98,16 @@ func IPFamily(conn net.Conn) float64 {
 	default:
 		return 6
 	}
+}
+
+// AddressCode is the first 48 bits of the SHA-256 of the address that conn leads to, so that checks of several services
+// and machines can be seen to end at one server. It is 0 for an address that means another machine elsewhere: a loopback
+// or link-local one, or none.
+func AddressCode(conn net.Conn) float64 {
+	a, ok := conn.RemoteAddr().(*net.TCPAddr)
+	if !ok || !a.IP.IsGlobalUnicast() {
+		return 0
+	}
+	sum := sha256.Sum256(a.IP.To16())
+	return float64(binary.BigEndian.Uint64(sum[:8]) >> 16)
 }

@@ -39,6 +39,7 @@ func fetchFacts() []check.FactDef {
 		{Name: "status_code", Help: "HTTP status of the answer", Min: 100, Max: 999},
 		{Name: "body_bytes", Help: "size of the answer", Max: maxMaxBytes},
 		reach.FamilyFact(),
+		reach.AddressFact(),
 	}
 }
 
@@ -124,6 +125,9 @@ func (f *fetcher) exchange(ctx context.Context, q question, sp *spans, facts *ch
 	defer reach.Bind(ctx, conn)()
 	if family := reach.IPFamily(conn); family > 0 {
 		facts.Add("ip_family_code", family)
+	}
+	if address := reach.AddressCode(conn); address > 0 {
+		facts.Add("address_code", address)
 	}
 	if q.url.Scheme == "https" {
 		if conn, bad = f.secure(conn, q.url.Hostname(), sp); bad != nil {
