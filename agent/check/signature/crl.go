@@ -119,18 +119,7 @@ func serialKey(n *big.Int) string {
 
 // run fetches and judges the list once.
 func (c *crlCheck) run(ctx context.Context) check.Result {
-	begin := time.Now()
-	var sp spans
-	var facts, seen check.Facts
-	detail, bad := c.ask(ctx, &sp, &facts, &seen)
-	bad = bad.unlessCalledOff(ctx)
-	total := time.Since(begin)
-	if bad == nil {
-		bad = tooSlow(total, c.slow)
-	}
-	r := bad.result(detail)
-	r.Phases, r.Facts = sp.phases(total), append(facts, seen...)
-	return r
+	return timed(ctx, c.slow, c.ask)
 }
 
 func (c *crlCheck) ask(ctx context.Context, sp *spans, facts, seen *check.Facts) (string, *fault) {

@@ -87,6 +87,21 @@ func TestCRLByOpenSSL(t *testing.T) {
 	want(t, now(t, crlKind(), check.Options{"url": r.CRL(pki.G2), "issuer": pki.G2.File}), check.ConnectRefused, "")
 }
 
+// The lab's trust list holds the authorities of both generations.
+func TestTrustlistOfTheLab(t *testing.T) {
+	r, pki, _, _ := labRevocation(t)
+	o := check.Options{"url": r.TrustList(), "roots": pki.Roots}
+	got := now(t, trustlistKind(), o)
+	want(t, got, check.OK, "4 certificates on the list")
+	wantFacts(t, got, map[string]float64{"certs_valid_count": 4, "anchors_count": 2, "anchors_missing_count": 0})
+	stranger, _ := labPKI(t)
+	want(t, now(t, trustlistKind(), check.Options{"url": r.TrustList(), "roots": stranger.Roots}), check.ContentMissing, "2 of 2 roots")
+	done(t, r.StaleCRL(true))
+	want(t, now(t, trustlistKind(), o), check.TrustlistStale, "")
+	done(t, r.Dead(true))
+	want(t, now(t, trustlistKind(), o), check.ConnectRefused, "")
+}
+
 // OpenSSL answers, with the nonce that was sent; its answer to one request is none to the next.
 func TestOCSPByOpenSSL(t *testing.T) {
 	server, pki, good, bad := labRevocation(t)

@@ -101,6 +101,23 @@ func addUnix(fs *check.Facts, name string, t time.Time) {
 	}
 }
 
+// timed makes the Result of one run of ask, which adds the numbers of the exchange to facts, and what it read of the
+// answer to seen.
+func timed(ctx context.Context, slow time.Duration, ask func(ctx context.Context, sp *spans, facts, seen *check.Facts) (string, *fault)) check.Result {
+	begin := time.Now()
+	var sp spans
+	var facts, seen check.Facts
+	detail, bad := ask(ctx, &sp, &facts, &seen)
+	bad = bad.unlessCalledOff(ctx)
+	total := time.Since(begin)
+	if bad == nil {
+		bad = tooSlow(total, slow)
+	}
+	r := bad.result(detail)
+	r.Phases, r.Facts = sp.phases(total), append(facts, seen...)
+	return r
+}
+
 // slowOption is the limit for a good answer.
 func slowOption() check.Option {
 	return check.Option{Name: "slow", Type: check.TypeDuration, Min: 0.001, Max: 3600, Help: "A run that takes longer than this is slow; without it none is."}

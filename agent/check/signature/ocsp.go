@@ -133,18 +133,7 @@ func days(o check.Options) time.Duration { return time.Duration(o.Int("warn_days
 
 // run asks once.
 func (c *ocspCheck) run(ctx context.Context) check.Result {
-	begin := time.Now()
-	var sp spans
-	var facts, seen check.Facts
-	detail, bad := c.ask(ctx, &sp, &facts, &seen)
-	bad = bad.unlessCalledOff(ctx)
-	total := time.Since(begin)
-	if bad == nil {
-		bad = tooSlow(total, c.slow)
-	}
-	r := bad.result(detail)
-	r.Phases, r.Facts = sp.phases(total), append(facts, seen...)
-	return r
+	return timed(ctx, c.slow, c.ask)
 }
 
 // ask reads the files, fetches the answer (whose numbers go into facts) and judges it (into seen).

@@ -188,6 +188,14 @@ func TestOptionsThatCannotHold(t *testing.T) {
 		{crlKind(), check.Options{"issuer": pem, "url": "http://crl.test/", "serials": []string{""}}, `option "serials"`},
 		{crlKind(), check.Options{"issuer": pem, "url": "http://crl.test/", "serials": []string{strings.Repeat("f", 65)}}, `option "serials"`},
 		{crlKind(), check.Options{"issuer": pem, "url": "http://crl.test/", "user_agent": "ạ"}, `option "user_agent"`},
+		{ocspKind(), check.Options{"certificate": pem, "issuer": pem, "responder_crl": "http:///x"}, `option "responder_crl"`},
+		{crlKind(), check.Options{"issuer": pem, "url": "http://crl.test/", "delta_url": "http:///x"}, `option "delta_url"`},
+		{crlKind(), check.Options{"issuer": pem, "url": "http://crl.test/", "delta": true, "freshest": true}, `option "delta": a delta list has no`},
+		{tsaKind(), check.Options{"url": "http://tsa.test/", "roots": pem, "crl": "http:///x"}, `option "crl"`},
+		{trustlistKind(), check.Options{"url": "http:///x"}, `option "url"`},
+		{trustlistKind(), check.Options{"url": "http://ca.test/", "user_agent": "\x7f"}, `option "user_agent"`},
+		{trustlistKind(), check.Options{"url": "http://ca.test/", "copies": []string{"ctl/gca.ctl"}}, `option "copies": "ctl/gca.ctl" is no path`},
+		{trustlistKind(), check.Options{"url": "http://ca.test/", "copies": []string{"/[a"}}, `option "copies"`},
 		{tsaKind(), check.Options{"url": "http://tsa.test/"}, `option "roots"`},
 		{tsaKind(), check.Options{"url": "tsa.test", "roots": pem}, `option "url"`},
 		{tsaKind(), check.Options{"url": "http://tsa.test/", "roots": pem, "user_agent": "\x7f"}, `option "user_agent"`},
@@ -209,6 +217,7 @@ func TestKindsAreWhole(t *testing.T) {
 		"  - {id: a.ocsp, kind: ocsp, every: 300s, with: {certificate: /a.pem, issuer: /b.pem, max_age: 48h}}\n" +
 		"  - {id: a.crl, kind: crl, every: 300s, with: {url: 'http://ca.gov.vn/pki/pub/crl/cp.crl', issuer: /b.pem, serials: ['5401:0A3F']}}\n" +
 		"  - {id: a.tsa, kind: tsa, every: 300s, with: {url: 'http://tsa.ca.gov.vn', roots: /r.pem, max_skew: 10s}}\n" +
+		"  - {id: a.ctl, kind: trustlist, every: 300s, with: {url: 'http://ca.gov.vn/pki/pub/ctl/gca.ctl'}}\n" +
 		"  - {id: a.sign, kind: signservice, every: 60s}\n"
 	if _, err := plan.Parse([]byte(text), Kinds()); err != nil {
 		t.Errorf("the plan was refused:\n%v", err)

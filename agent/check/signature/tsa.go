@@ -124,18 +124,7 @@ func parseOID(s string) (asn1.ObjectIdentifier, error) {
 
 // run gets and judges one time stamp.
 func (c *tsaCheck) run(ctx context.Context) check.Result {
-	begin := time.Now()
-	var sp spans
-	var facts, seen check.Facts
-	detail, bad := c.ask(ctx, &sp, &facts, &seen)
-	bad = bad.unlessCalledOff(ctx)
-	total := time.Since(begin)
-	if bad == nil {
-		bad = tooSlow(total, c.slow)
-	}
-	r := bad.result(detail)
-	r.Phases, r.Facts = sp.phases(total), append(facts, seen...)
-	return r
+	return timed(ctx, c.slow, c.ask)
 }
 
 func (c *tsaCheck) ask(ctx context.Context, sp *spans, facts, seen *check.Facts) (string, *fault) {

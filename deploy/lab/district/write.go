@@ -256,7 +256,7 @@ func (w *writer) signature() []string {
 		w.check("thu_hoi", "crl", "internet", fmt.Sprintf("url: %q, issuer: %q", s.CRL, s.Issuer)),
 	}
 	if s.TrustList != "" {
-		checks = append(checks, w.check("ctl", "http", "internet", fmt.Sprintf(`url: %q, contains: ["egovmon-lab"]`, s.TrustList)))
+		checks = append(checks, w.check("ctl", "trustlist", "internet", fmt.Sprintf("url: %q, roots: %q", s.TrustList, s.Root)))
 	}
 	return checks
 }
