@@ -3,7 +3,6 @@ package signature
 import (
 	"bytes"
 	"crypto/x509"
-	"encoding/asn1"
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
@@ -39,8 +38,6 @@ type trustList struct {
 	text       []byte // the JSON
 	message    *signedData
 }
-
-func oidData() asn1.ObjectIdentifier { return asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 7, 1} }
 
 // parseTrustList reads a list, bare or within a CMS message in DER or PEM.
 func parseTrustList(body []byte) (*trustList, error) {
