@@ -152,6 +152,9 @@ func TestCalledOff(t *testing.T) {
 	a := newAuthority(t, checktest.Epoch())
 	cert, _ := a.officer(nil)
 	for _, k := range Kinds() {
+		if k.Name == "sign" {
+			continue // needs a key and the helper program: its own test calls it off
+		}
 		address := checktest.Serve(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
 		o := check.Options{"url": "http://" + address, "issuer": a.file(), "roots": a.file(), "certificate": certPEM(t, cert), "address": address}
 		maps.DeleteFunc(o, func(name string, _ any) bool { _, ok := k.Option(name); return !ok })
