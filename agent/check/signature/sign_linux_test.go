@@ -1,6 +1,7 @@
 package signature
 
 import (
+	"context"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -43,6 +44,7 @@ type signLab struct {
 	marks   *fakeMarks
 	proven  func() bool
 	now     func() time.Time
+	dueAt   string // a run's time is up as soon as this file is there; "" for never
 }
 
 // fakeMarks keep a mark in memory.
@@ -108,10 +110,50 @@ func (l *signLab) run(more check.Options) check.Result {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	c.find, c.marks = l.find, l.marks
-	r := c.run(l.t.Context())
+	c.find = l.find
+	if l.marks != nil {
+		c.marks = l.marks
+	}
+	ctx := l.t.Context()
+	if l.dueAt != "" {
+		ctx = dueOnce(ctx, l.dueAt)
+	}
+	r := c.run(ctx)
 	checktest.Declared(l.t, signKind(), r)
 	return r
+}
+
+// A due is a context whose time is up when its channel is closed, whatever the clock says.
+type due struct {
+	context.Context
+	up chan struct{}
+}
+
+func (d due) Done() <-chan struct{} { return d.up }
+
+func (d due) Err() error {
+	select {
+	case <-d.up:
+		return context.DeadlineExceeded
+	default:
+		return nil
+	}
+}
+
+// dueOnce ends a run as its time limit would, once a file is there: a test of what hangs then takes as long as it needs to
+// begin to hang, and no longer.
+func dueOnce(ctx context.Context, path string) context.Context {
+	d := due{ctx, make(chan struct{})}
+	go func() {
+		for ctx.Err() == nil {
+			if _, err := os.Stat(path); err == nil {
+				break
+			}
+			time.Sleep(2 * time.Millisecond)
+		}
+		close(d.up)
+	}()
+	return d
 }
 
 func TestSignBasics(t *testing.T) {

@@ -1,0 +1,163 @@
+package signature
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"egovmon/agent/check"
+	"egovmon/agent/token/pkcs11"
+	"egovmon/agent/token/talk"
+	"egovmon/agent/token/tokentest"
+	"egovmon/deploy/lab/servers"
+)
+
+// withToken gives a lab a token of SoftHSM2 with the officer's key on it.
+func (l *signLab) withToken() *servers.Token {
+	l.t.Helper()
+	p := l.place
+	p.Dir = l.t.TempDir()
+	k, err := servers.NewToken(l.t.Context(), p, servers.TokenConfig{Label: "Nguyen Van A", PIN: "123456", Owner: l.officer})
+	if err != nil {
+		if _, ok := servers.Missing(err); ok {
+			l.t.Skip(err)
+		}
+		l.t.Fatal(err)
+	}
+	l.t.Setenv("SOFTHSM2_CONF", k.Settings)
+	l.secrets["pin"], l.secrets["other pin"] = "123456", "999999"
+	return k
+}
+
+// onToken are the options of a key on a token.
+func onToken(module string, more check.Options) check.Options {
+	o := check.Options{"key": nil, "module": module, "pin": "pin"}
+	for k, v := range more {
+		o[k] = v
+	}
+	return o
+}
+
+// flags asks the helper for the flags of the only token.
+func (l *signLab) flags(module string) uint64 {
+	l.t.Helper()
+	path, err := l.find()
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	c, err := talk.Start(l.t.Context(), path)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer c.Close()
+	a, err := c.Say(talk.Request{Version: talk.Version, Command: talk.List, Modules: []string{module}})
+	if err != nil || len(a.List) != 1 || len(a.List[0].Tokens) != 1 {
+		l.t.Fatalf("%+v %v", a, err)
+	}
+	return a.List[0].Tokens[0].Flags
+}
+
+// A token signs, refuses a wrong PIN once, and is then left alone until a person acts.
+func TestSignOnToken(t *testing.T) {
+	l := newSignLab(t)
+	k := l.withToken()
+	want(t, l.run(onToken(k.Module, check.Options{"form": "both", "token": "Nguyen Van A", "key_id": "01"})), check.OK, "verified")
+	if l.marks.text != nil || l.marks.stored != 4 {
+		t.Errorf("after two log-ins that succeeded: mark %q, written %d times", l.marks.text, l.marks.stored)
+	}
+	want(t, l.run(onToken(k.Module, check.Options{"pin": "other pin"})), check.PINRefused, "was refused: C_Login returned 0xa0; the PIN is not tried again")
+	if f := l.flags(k.Module); f&pkcs11.FlagPINCountLow == 0 || f&(pkcs11.FlagPINFinalTry|pkcs11.FlagPINLocked) != 0 {
+		t.Errorf("flags %#x after one wrong PIN", f)
+	}
+	want(t, l.run(onToken(k.Module, check.Options{"pin": "other pin"})), check.PINRefused, "the token did not take the PIN on ")
+	// The PIN was changed here, but the token still counts: a person must log in once.
+	want(t, l.run(onToken(k.Module, nil)), check.PINRefused, "was given wrongly since it was last given rightly: it is not tried")
+	if l.marks.stored != 5 {
+		t.Errorf("written %d times: the mark of the PIN that was refused stays", l.marks.stored)
+	}
+	done(t, k.Unplug(true))
+	want(t, l.run(onToken(k.Module, nil)), check.TokenAbsent, "not plugged in")
+	done(t, k.Unplug(false))
+	want(t, l.run(onToken(k.Module, check.Options{"token": "khác"})), check.TokenAbsent, `none of 1 is called "khác"`)
+}
+
+// Every way in which a token and its driver may be broken, and how often the PIN was tried in it.
+func TestSignTokenBroken(t *testing.T) {
+	l := newSignLab(t)
+	driver := tokentest.Driver(t)
+	l.secrets["pin"] = "123456"
+	for _, tt := range []struct {
+		name, flags, open, login string
+		with                     check.Options
+		reason                   check.Reason
+		detail                   string
+		tries                    int
+		stopped                  bool
+	}{
+		{name: "wrong PIN", login: "a0", reason: check.PINRefused, detail: "was refused", tries: 1, stopped: true},
+		{name: "wrong PIN that locks", login: "a4", reason: check.PINRefused, detail: "was refused", tries: 1, stopped: true},
+		{name: "locked", flags: "40000", reason: check.PINRefused, detail: "is locked: it is not tried"},
+		{name: "last try", flags: "20000", reason: check.PINRefused, detail: "would be locked by one more wrong try"},
+		{name: "wrong before", flags: "10000", reason: check.PINRefused, detail: "was given wrongly"},
+		{name: "to be changed", flags: "80000", reason: check.PINRefused, detail: "must be changed first"},
+		{name: "typed at the reader", flags: "100", reason: check.NotSupported, detail: "typed at the reader"},
+		{name: "no PIN in the plan", with: check.Options{"pin": nil}, reason: check.NotConfigured, detail: "the token asks for one"},
+		{name: "no such secret", with: check.Options{"pin": "none"}, reason: check.NotConfigured, detail: "pin: "},
+		{name: "pulled out at the login", login: "e0", reason: check.TokenAbsent, detail: "not plugged in", tries: 1, stopped: true},
+		{name: "no key", login: "0", reason: check.Misconfigured, detail: "0 private keys", tries: 1},
+		{name: "driver fails", login: "30", reason: check.Internal, detail: "C_Login returned 0x30", tries: 1, stopped: true},
+		{name: "driver hangs at the start", open: "hang", reason: check.Timeout, detail: "may hang"},
+		{name: "driver crashes at the start", open: "crash", reason: check.Internal, detail: "it ended without an answer: "},
+		{name: "driver hangs at the login", login: "hang", reason: check.Timeout, detail: "may hang", tries: 1, stopped: true},
+		{name: "driver crashes at the login", login: "crash", reason: check.Internal, detail: "it ended without an answer", tries: 1, stopped: true},
+		{name: "driver prints without end", login: "flood", reason: check.Timeout, detail: "may hang", tries: 1, stopped: true},
+		{name: "driver takes all memory", login: "eat", reason: check.Internal, detail: "it ended without an answer", tries: 1, stopped: true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tries := filepath.Join(t.TempDir(), "tries")
+			at := filepath.Join(t.TempDir(), "at")
+			for name, value := range map[string]string{"FLAGS": tt.flags, "OPEN": tt.open, "LOGIN": tt.login, "TRIES": tries, "AT": at} {
+				t.Setenv("DRIVER_"+name, value)
+			}
+			l := *l
+			l.t, l.marks = t, &fakeMarks{}
+			if tt.reason == check.Timeout {
+				l.dueAt = at
+			}
+			o := onToken(driver, tt.with)
+			want(t, l.run(o), tt.reason, tt.detail)
+			if n := tokentest.Tries(t, tries); n != tt.tries {
+				t.Errorf("the PIN was tried %d times, want %d", n, tt.tries)
+			}
+			if (l.marks.text != nil) != tt.stopped {
+				t.Errorf("mark %q", l.marks.text)
+			}
+			if !tt.stopped {
+				return
+			}
+			// Whatever the driver would do now, it is not even loaded.
+			want(t, l.run(o), check.PINRefused, "the token did not take the PIN on ")
+			if n := tokentest.Tries(t, tries); n != tt.tries {
+				t.Errorf("the PIN was tried again: %d times", n)
+			}
+		})
+	}
+}
+
+// What keeps the PIN from being tried must be kept itself.
+func TestSignMarks(t *testing.T) {
+	l := newSignLab(t)
+	driver := tokentest.Driver(t)
+	tries := filepath.Join(t.TempDir(), "tries")
+	t.Setenv("DRIVER_TRIES", tries)
+	l.secrets["pin"] = "123456"
+	l.marks.err = os.ErrPermission
+	want(t, l.run(onToken(driver, nil)), check.Internal, "cannot be read, so that it is not tried")
+	l.marks = &fakeMarks{text: []byte(`{"v":2}`)}
+	want(t, l.run(onToken(driver, nil)), check.PINRefused, "does not know")
+	l.marks = nil
+	want(t, l.run(onToken(driver, nil)), check.NotConfigured, "without a data folder")
+	if n := tokentest.Tries(t, tries); n != 0 {
+		t.Errorf("the PIN was tried %d times", n)
+	}
+}
