@@ -5,25 +5,29 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
+	"path/filepath"
+	"time"
 
 	"egovmon/agent/check"
 	"egovmon/agent/check/kinds"
 	"egovmon/agent/check/network"
 	"egovmon/agent/host"
+	"egovmon/agent/notes"
 	"egovmon/agent/plan"
 	"egovmon/agent/schedule"
 	"egovmon/agent/words"
 )
 
 func runCheck(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	fs := newFlags("check", "Runs every check of a plan once, now, and shows one line each, in the order of the plan. Nothing is recorded\n"+
+	fs := newFlags("check", "Runs every check of a plan once, now, and shows one line each, in the order of the plan. No result is recorded\n"+
 		"or sent. It exits 0 when every check ran, whatever its state, 1 when one could not be run, 2 on a bad plan.", stderr)
 	file := fs.String("plan", "", "the plan, a YAML `FILE`; - for standard input")
 	only := fs.String("check", "", "run only the check with this `ID`")
 	asJSON := fs.Bool("json", false, "write one JSON object a line")
 	lang := fs.String("lang", "vi", "language of the reasons: vi or en")
-	data := fs.String("data", "", "data folder, for its secrets `DIR`")
+	data := fs.String("data", "", "data folder, for its secrets and what checks remember `DIR`")
 	if ok, code := parse(fs, args, 0); !ok {
 		return code
 	}
@@ -53,6 +57,9 @@ func runCheck(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 	o := schedule.Options{
 		Machine: p.For, Kinds: kinds.Table(), Anchors: network.ProbeAnchors,
 		Secret: func(name string) (string, error) { return host.Secret(dir, name) },
+	}
+	if fi, err := os.Stat(dir); err == nil && fi.IsDir() {
+		o.Notes = notes.New(filepath.Join(dir, notes.Folder), time.Now, slog.New(slog.NewTextHandler(stderr, nil))).Of
 	}
 	results := schedule.Once(ctx, o, p, func(id string) bool { return *only == "" || id == *only })
 	code := exitDone

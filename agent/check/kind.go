@@ -47,6 +47,8 @@ type Env struct {
 	// ClockProven tells whether Now is known to be right; while it is not, a certificate that seems expired or not yet
 	// valid is reported as unknown (ClockUnproven). Nil means proven.
 	ClockProven func() bool
+	// Notes are what the check has kept over a restart; nil for none. See [Env.Kept].
+	Notes Notes
 }
 
 // A Type is the form of an option's value.

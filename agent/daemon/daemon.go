@@ -20,6 +20,7 @@ import (
 	"egovmon/agent/durable"
 	"egovmon/agent/host"
 	"egovmon/agent/journal"
+	"egovmon/agent/notes"
 	"egovmon/agent/plan"
 	"egovmon/agent/push"
 	"egovmon/agent/schedule"
@@ -34,6 +35,10 @@ const (
 	journalDir  = "journal"
 	formerFile  = "journal.head"  // beside it: which journal that is
 	idleTimeout = 2 * time.Minute // of the agent's own port
+
+	// The first look for notes of checks that have left the plan, and the time to the next: a computer that is switched off
+	// every evening has its look too.
+	notesFirst, notesEvery = time.Minute, 12 * time.Hour
 )
 
 // ErrShutdown is the cause (see [context.WithCancelCause]) to end Run with when the machine is being switched off.
@@ -76,6 +81,7 @@ type Daemon struct {
 	sched   *schedule.Scheduler
 	pusher  *push.Pusher
 	sink    *sink
+	notes   *notes.Store
 	client  *http.Client
 	listen  net.Listener // nil when no port is opened
 	server  *http.Server
@@ -135,11 +141,13 @@ func Open(o Options) (_ *Daemon, err error) {
 	}
 	d.journal = j
 	d.sink = &sink{dir: o.Dir, journal: j, log: o.Log}
+	d.notes = notes.New(filepath.Join(o.Dir, notes.Folder), o.Now, o.Log)
 	d.client = d.newClient()
 	d.sched = schedule.New(schedule.Options{
 		Machine: o.Identity.Machine, Kinds: o.Kinds, Sink: d.sink, Log: o.Log, Now: o.Now, Suspended: o.Suspended,
 		Built: o.Build.Date, CollectorTime: d.collectorTime, Anchors: network.ProbeAnchors,
 		Secret:      func(name string) (string, error) { return host.Secret(o.Dir, name) },
+		Notes:       d.notes.Of,
 		ClockProven: d.clockProven,
 		ClockMoved:  func(by time.Duration) { d.journal.MoveClock(by, o.Now()) },
 		Before:      before(found, o.ShutDownAt), RecordedBefore: j.LastBefore,
@@ -247,6 +255,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	g.Go(func() error { return d.journal.Run(gctx) })
 	g.Go(func() error { return d.pusher.Run(gctx) })
 	g.Go(func() error { return d.renewals(gctx) })
+	g.Go(func() error { return d.sweepNotes(gctx) })
 	if d.o.Config.Alarm.After > 0 { // not in the agent that the collector carries
 		g.Go(func() error { return d.watchCollector(gctx) })
 	}
@@ -261,6 +270,32 @@ func (d *Daemon) Run(ctx context.Context) error {
 	d.goodbye(ctx, cause)
 	d.client.CloseIdleConnections()
 	return err
+}
+
+// sweepNotes removes now and then what checks have kept that are no longer in the plan. Without a plan nothing is known of
+// that.
+func (d *Daemon) sweepNotes(ctx context.Context) error {
+	for wait := notesFirst; ; wait = notesEvery {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(wait):
+		}
+		d.sweepNotesOnce()
+	}
+}
+
+func (d *Daemon) sweepNotesOnce() {
+	d.mu.Lock()
+	p := d.told
+	d.mu.Unlock()
+	if p == nil {
+		return
+	}
+	planned := func(id string) bool { _, ok := p.Check(id); return ok }
+	if err := d.notes.Sweep(planned); err != nil {
+		d.log.Warn("what checks kept that have left the plan cannot be removed", "err", err)
+	}
 }
 
 // goodbye sends the last batches and tells the collector that this stop is meant.

@@ -58,6 +58,8 @@ type Options struct {
 	Anchors func(ctx context.Context, anchors []string, source netip.Addr) int
 	// Secret reads a secret by its name in the plan.
 	Secret func(name string) (string, error)
+	// Notes are what a check of a kind keeps over a restart. Nil means that nothing is kept.
+	Notes func(id, kind string) check.Notes
 	// ClockProven tells whether the clock was confirmed by the collector. Nil means that it counts as right.
 	ClockProven func() bool
 	// ClockMoved is told by how much the wall clock was set while the scheduler ran, and nothing of the time that the machine

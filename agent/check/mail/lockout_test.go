@@ -1,7 +1,12 @@
 package mail
 
 import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"log/slog"
 	"net"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -9,6 +14,7 @@ import (
 
 	"egovmon/agent/check"
 	"egovmon/agent/check/checktest"
+	"egovmon/agent/notes"
 )
 
 func TestLockout(t *testing.T) {
@@ -41,8 +47,47 @@ func TestLockout(t *testing.T) {
 	}
 }
 
-// A password that was refused is sent once, not again at the next run, and once more when the pause is over, the
-// password is another, or the plan is changed, which makes the check anew.
+// A refusal outlives the agent, without telling of the password.
+func TestLockoutRemembers(t *testing.T) {
+	at := checktest.Epoch()
+	dir := filepath.Join(t.TempDir(), notes.Folder)
+	begin := func(account string) *lockout {
+		return &lockout{pause: time.Hour, account: account, notes: notes.New(dir, checktest.Epoch, slog.New(slog.DiscardHandler)).Of("a.mail", "imap")}
+	}
+	begin("mail.test:993 me").refuse("x", strings.Repeat("5", 2*maxSaid), at)
+	for _, tt := range []struct {
+		name, account, password string
+		after                   time.Duration
+		held                    bool
+	}{
+		{"the same", "mail.test:993 me", "x", time.Minute, true},
+		{"after the pause", "mail.test:993 me", "x", time.Hour, false},
+		{"another password", "mail.test:993 me", "y", time.Minute, false},
+		{"another user", "mail.test:993 you", "x", time.Minute, false},
+		{"after the clock went back", "mail.test:993 me", "x", -time.Hour, false},
+	} {
+		if bad := begin(tt.account).holds(tt.password, at.Add(tt.after)); (bad != nil) != tt.held {
+			t.Errorf("%s: %v, want held %v", tt.name, bad, tt.held)
+		}
+	}
+	again := begin("mail.test:993 me")
+	if again.holds("x", at) == nil || again.refuse("y", "535", at) == nil || again.holds("x", at) != nil || again.holds("y", at) == nil {
+		t.Error("another refusal does not take the place of the one before")
+	}
+	kept := again.notes.Note(refusedNote)
+	if sum := sha256.Sum256([]byte("y")); bytes.Contains(kept, []byte(base64.StdEncoding.EncodeToString(sum[:])[:6])) || len(kept) > 200 {
+		t.Errorf("what is kept tells of the password: %.300s", kept)
+	}
+	for _, text := range []string{"{", "{}", `{"since":"2026-11-23T03:00:00Z"}`, `{"since":"2026-11-23T03:00:00Z","mark":"AAA="}`, `{"since":"2026-11-23T03:00:00Z","said":"` + strings.Repeat("x", 99) + `","mark":"AAA="}`} {
+		again.notes.Keep(refusedNote, []byte(text))
+		if bad := begin("mail.test:993 me").holds("z", at); bad != nil {
+			t.Errorf("%.60s: %v", text, bad)
+		}
+	}
+}
+
+// A password that was refused is sent once, not again at the next run or after a restart, and once more when the pause is
+// over, the password is another, or the plan names another account.
 func TestRefusedPasswordIsNotRepeated(t *testing.T) {
 	a := checktest.NewAuthority(t, "mail.test")
 	cert := a.Leaf(nil, nil)
@@ -68,15 +113,17 @@ func TestRefusedPasswordIsNotRepeated(t *testing.T) {
 				tried <- follow(conn, cert, script) == nil // else it said something other than its password
 			})
 			now, password := checktest.Epoch(), "wrong"
-			make := func() check.Func {
-				f, err := tt.kind.New(checktest.WithDefaults(t, tt.kind, check.Options{"address": address, "roots": a.Roots(), "starttls": tlsRequired, "user": userName, "password": "mailbox", "login_pause": time.Hour}),
-					check.Env{Now: func() time.Time { return now }, Timeout: 20 * time.Second, Secret: func(string) (string, error) { return password, nil }})
+			dir, user := filepath.Join(t.TempDir(), notes.Folder), userName
+			begin := func() check.Func {
+				f, err := tt.kind.New(checktest.WithDefaults(t, tt.kind, check.Options{"address": address, "roots": a.Roots(), "starttls": tlsRequired, "user": user, "password": "mailbox", "login_pause": time.Hour}),
+					check.Env{Now: func() time.Time { return now }, Timeout: 20 * time.Second, Secret: func(string) (string, error) { return password, nil },
+						Notes: notes.New(dir, time.Now, slog.New(slog.DiscardHandler)).Of("a.mail", tt.kind.Name)})
 				if err != nil {
 					t.Fatal(err)
 				}
 				return f
 			}
-			f := make()
+			f := begin()
 			logins := func(what string, n int) {
 				t.Helper()
 				got := 0
@@ -97,10 +144,14 @@ func TestRefusedPasswordIsNotRepeated(t *testing.T) {
 			logins("after the pause", 1)
 			password = "wrong too"
 			logins("another password", 1)
-			f = make()
-			logins("another plan", 1)
+			f = begin()
+			logins("after a restart", 0)
+			user = "other@xa.test"
+			f = begin()
+			logins("another account", 1)
 			temporary.Store(true)
-			f = make()
+			user = userName
+			f = begin()
 			for range 2 {
 				if f(t.Context()); !<-tried {
 					t.Error("no login after one that was refused for the time being")

@@ -2,6 +2,7 @@ package mail
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"net"
@@ -60,7 +61,7 @@ func loopOptions() []check.Option {
 		{Name: "each", Type: check.TypeInt, Default: "2", Min: 1, Max: maxPeers, Help: "How many of the peers get one letter; the next letter goes to the next ones."},
 		{Name: "folder", Type: check.TypeString, Default: "egovmon", Help: "The loop's own folder of the mailbox: letters of the loop are moved there, read and deleted."},
 		{Name: "pace", Type: check.TypeDuration, Default: "10m", Min: 1, Max: 86400, Help: "The least time from one letter to the next; runs between only look."},
-		{Name: "daily", Type: check.TypeInt, Default: "500", Min: 2, Max: 20000, Help: "The most copies sent in a day (UTC), one for each mailbox; then runs only look. It counts from the start of the agent, and anew after a change of the plan."},
+		{Name: "daily", Type: check.TypeInt, Default: "500", Min: 2, Max: 20000, Help: "The most copies sent in a day (UTC), one for each mailbox; then runs only look. The count outlives a start of the agent and a change of the plan."},
 		{Name: "late", Type: check.TypeDuration, Default: "5m", Min: 1, Max: 86400, Help: "A letter that takes longer than this is mail_late."},
 		{Name: "lost", Type: check.TypeDuration, Default: "1h", Min: 2, Max: 7 * 86400, Help: "A letter that the server took and that is not there after this time is mail_lost; when it comes after all it was late."},
 		{Name: "wait", Type: check.TypeDuration, Min: 0, Max: 600, Help: "How long a run waits for the letter that it has handed in, and looks again; without it as long as the timeout lets it. What is not there then is found by a later run."},
@@ -134,6 +135,38 @@ type loopCheck struct {
 	last   time.Time // when the last letter was handed in
 	day    time.Time // UTC
 	copies int       // sent that day
+	notes  check.Notes
+}
+
+// A posting is what is kept of the letters handed in, so that a restart sends no more than a day may have.
+type posting struct {
+	Day    time.Time `json:"day"`
+	Copies int       `json:"copies"`
+	Last   time.Time `json:"last"`
+	Turn   int       `json:"turn"`
+}
+
+const postingNote = "sent"
+
+// recall reads what was handed in before this start.
+func (c *loopCheck) recall() {
+	if c.notes == nil || !c.last.IsZero() {
+		return
+	}
+	var p posting
+	if json.Unmarshal(c.notes.Note(postingNote), &p) == nil && p.Copies >= 0 && p.Turn >= 0 {
+		c.day, c.copies, c.last, c.turn = p.Day, min(p.Copies, c.daily), p.Last, p.Turn%max(1, len(c.peers))
+	}
+}
+
+// keep writes down what is handed in.
+func (c *loopCheck) keep() {
+	if c.notes == nil {
+		return
+	}
+	if note, err := json.Marshal(posting{c.day, c.copies, c.last, c.turn}); err == nil {
+		c.notes.Keep(postingNote, note)
+	}
 }
 
 func newLoop(o check.Options, env check.Env) (check.Func, error) {
@@ -161,7 +194,7 @@ func newLoopCheck(o check.Options, env check.Env) (*loopCheck, error) {
 		smtp: &smtpCheck{server: send}, imap: &imapCheck{server: fetch}, key: func() (string, error) { return reach.Secret(env, o.String("key")) },
 		mailbox: o.String("mailbox"), peers: o.Strings("peers"), each: int(o.Int("each")), pace: o.Duration("pace"), daily: int(o.Int("daily")),
 		attachment: int(o.Int("attachment")), authserv: o.String("authserv"), timeout: env.Timeout, wait: -1, now: send.now,
-		ledger: ledger{late: o.Duration("late"), lost: o.Duration("lost")},
+		ledger: ledger{late: o.Duration("late"), lost: o.Duration("lost")}, notes: env.Kept(),
 	}
 	if o.Has("wait") {
 		c.wait = o.Duration("wait")
@@ -232,6 +265,7 @@ func (c *loopCheck) chosen() []string {
 
 // due reports whether a letter may be handed in now.
 func (c *loopCheck) due(now time.Time) bool {
+	c.recall()
 	if day := now.UTC().Truncate(24 * time.Hour); !day.Equal(c.day) {
 		c.day, c.copies = day, 0
 	}

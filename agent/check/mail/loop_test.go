@@ -5,7 +5,9 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"errors"
+	"log/slog"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +17,7 @@ import (
 
 	"egovmon/agent/check"
 	"egovmon/agent/check/checktest"
+	"egovmon/agent/notes"
 )
 
 // The conversations of a loop up to where letters come in.
@@ -147,6 +150,43 @@ func TestLoopTurns(t *testing.T) {
 		if tt.want {
 			c.last, c.copies = now, c.copies+tt.copies
 		}
+	}
+}
+
+// After a restart the next letter goes to the peers whose turn it is, no sooner than the pace allows; notes that nobody
+// wrote so change nothing.
+func TestLoopRemembers(t *testing.T) {
+	kept := notes.New(filepath.Join(t.TempDir(), notes.Folder), checktest.Epoch, slog.New(slog.DiscardHandler)).Of("mail.loop", "mailloop")
+	begin := func() *loopCheck {
+		return &loopCheck{mailbox: "me", peers: []string{"a", "b", "c"}, each: 2, daily: 7, pace: time.Hour, notes: kept}
+	}
+	at := checktest.Epoch()
+	c := begin()
+	if !c.due(at) {
+		t.Fatal("no first letter")
+	}
+	c.last, c.copies, c.turn = at, 3, 2
+	c.keep()
+	c = begin()
+	if c.due(at.Add(59 * time.Minute)) {
+		t.Error("sooner than the pace")
+	}
+	if !c.due(at.Add(time.Hour)) || c.copies != 3 {
+		t.Errorf("%d copies after a restart", c.copies)
+	}
+	if got := strings.Join(c.chosen(), " "); got != "me c a" {
+		t.Errorf("the next letter goes to %s", got)
+	}
+	for _, text := range []string{"{", `{"copies":-9}`, `{"turn":-9}`, `{"last":"x"}`} {
+		kept.Keep(postingNote, []byte(text))
+		if c = begin(); !c.due(at) || c.copies != 0 || len(c.chosen()) != 3 {
+			t.Errorf("%s: %d copies", text, c.copies)
+		}
+	}
+	// The most that may be remembered is that the day is used up, by a clock that was ahead too.
+	kept.Keep(postingNote, []byte(`{"day":"2099-01-01T00:00:00Z","copies":99999999,"last":"2099-01-01T00:00:00Z","turn":99999999}`))
+	if c = begin(); !c.due(at) || len(c.chosen()) != 3 {
+		t.Error("a clock that was ahead keeps letters back")
 	}
 }
 

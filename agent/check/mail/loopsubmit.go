@@ -62,6 +62,7 @@ func (r *loopRun) handIn(s *session) *reach.Fault {
 	}
 	// From here on the letter counts as sent, whether we hear of it or not.
 	r.last, r.copies = r.now(), r.copies+len(accepted)
+	r.keep()
 	if reply, bad = s.ask(string(text)+".\r\n", "the letter"); bad != nil {
 		return bad
 	}

@@ -66,7 +66,7 @@ type server struct {
 
 func newServer(o check.Options, env check.Env) (*server, error) {
 	s := &server{address: o.String("address"), starttls: o.String("starttls"), user: o.String("user"), slow: o.Duration("slow"), timeout: env.Timeout,
-		lockout: &lockout{pause: o.Duration("login_pause")}, now: env.Now}
+		lockout: &lockout{pause: o.Duration("login_pause"), account: o.String("address") + " " + o.String("user"), notes: env.Kept()}, now: env.Now}
 	if s.now == nil {
 		s.now = time.Now
 	}

@@ -79,13 +79,16 @@ type lineCheck struct {
 	named    func(name string) (*net.Interface, error)
 	seen     bool // the interface was there in an earlier run
 	used     usage
+	counted  string // the interface whose counters were read last
+	notes    check.Notes
+	recalled bool // what was kept before this start has been read
 }
 
 func newLine(o check.Options, env check.Env) (check.Func, error) {
 	c := &lineCheck{
 		anchors: o.Strings("anchors"), need: int(o.Int("need")), iface: o.String("interface"), source: env.Source,
 		capacity: [2]float64{o.Float("down_mbps") * 1e6, o.Float("up_mbps") * 1e6}, limit: o.Float("limit"), days: int(o.Int("days")),
-		slow: o.Duration("slow"), now: env.Now, counters: readCounters, named: net.InterfaceByName,
+		slow: o.Duration("slow"), now: env.Now, notes: env.Kept(), counters: readCounters, named: net.InterfaceByName,
 	}
 	for _, a := range c.anchors {
 		if _, _, err := splitAddress("anchors", a); err != nil {
@@ -233,6 +236,14 @@ func (c *lineCheck) ask(ctx context.Context, t tie) check.Result {
 	return r
 }
 
+// which names the line as the plan does: the use of another one is another's.
+func (c *lineCheck) which() string {
+	if c.source.IsValid() {
+		return c.iface + " " + c.source.String()
+	}
+	return c.iface
+}
+
 // judgeLine says whether the line works: by as many anchors as are needed, as for the kind uplink.
 func judgeLine(ctx context.Context, a anchorAnswers, asked, need int, slow time.Duration) check.Result {
 	if a.answered == 0 && asked == 1 && !errors.Is(ctx.Err(), context.Canceled) {
@@ -252,7 +263,18 @@ func (c *lineCheck) measure(iface string, r *check.Result) {
 		return // the counters are beside the point where a system has none
 	}
 	at := c.now()
-	c.used.observe(at, now)
+	if !c.recalled {
+		c.recalled = true
+		c.used.days = append(recallUsage(c.notes.Note(usageNote), c.which(), at), c.used.days...)
+	}
+	if c.counted != "" && iface != c.counted { // the system has gone over to another line, of whose counters nothing is known
+		c.used.at = time.Time{}
+	}
+	c.counted = iface
+	samples := c.used.samples
+	if c.used.observe(at, now); c.used.samples != samples {
+		c.notes.Keep(usageNote, keepUsage(c.used.days, c.which()))
+	}
 	if c.used.whole {
 		s := sampleEvery.Seconds()
 		for i, dir := range [2]string{"down", "up"} {

@@ -4,14 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"math"
 	"net"
 	"net/netip"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"egovmon/agent/check"
 	"egovmon/agent/check/checktest"
+	"egovmon/agent/notes"
 )
 
 // twoLines is a desk with two routers: Internet, which the system uses, and the dedicated network. The anchors stand
@@ -113,7 +117,7 @@ func TestLineThatDoesNotWork(t *testing.T) {
 
 // The counters of a line, and the rule of the 95th percentile over a week of runs.
 func TestLineIsFull(t *testing.T) {
-	c := &lineCheck{anchors: []string{listen(t)}, need: 1, capacity: [2]float64{1e6, 1e6}, limit: 0.9, days: 7, named: net.InterfaceByName}
+	c := &lineCheck{anchors: []string{listen(t)}, need: 1, capacity: [2]float64{1e6, 1e6}, limit: 0.9, days: 7, named: net.InterfaceByName, notes: check.Env{}.Kept()}
 	at, bytes, full := monday, traffic{}, uint64(0.95e6/8*300)
 	c.now = func() time.Time { return at }
 	c.counters = func(string) (traffic, error) { return bytes, nil }
@@ -162,10 +166,68 @@ func TestLineIsFull(t *testing.T) {
 	}
 }
 
+// The row of full days outlives the agent, for the line that it was counted on.
+func TestLineRemembers(t *testing.T) {
+	at, bytes, full := monday, traffic{}, uint64(0.95e6/8*300)
+	kept := notes.New(filepath.Join(t.TempDir(), notes.Folder), time.Now, slog.New(slog.DiscardHandler)).Of("a.line", "line")
+	begin := func() *lineCheck {
+		return &lineCheck{days: 7, limit: 0.9, capacity: [2]float64{1e6, 1e6}, iface: "eth7", notes: kept,
+			now: func() time.Time { return at }, counters: func(string) (traffic, error) { return bytes, nil }}
+	}
+	c := begin()
+	judged := func() check.Result {
+		r := check.Because(check.OK, "")
+		c.measure("eth7", &r)
+		return r
+	}
+	judged()
+	for i := range 7*288 + 1 {
+		if at, bytes.down = at.Add(5*time.Minute), bytes.down+full; i%288 == 150 {
+			c = begin() // once a day the machine is started anew, its counters too
+			bytes = traffic{}
+			judged()
+		}
+		judged()
+	}
+	c = begin()
+	r := judged()
+	want(t, r, check.LowResource)
+	wantFact(t, r, "over_days_count", 7)
+	if share, _ := r.Facts.Get("p95_down_ratio"); math.Abs(share-0.95) > 1e-6 {
+		t.Errorf("95th percentile of %v", share)
+	}
+	if n := len(kept.Note(usageNote)); n == 0 || n > 8<<10 {
+		t.Errorf("%d bytes are kept", n)
+	}
+	c = begin()
+	c.limit = 0.96 // which another plan may say of the same days
+	want(t, judged(), check.OK)
+	c = begin()
+	c.source = netip.MustParseAddr("192.0.2.7")
+	wantFact(t, judged(), "over_days_count", 0)
+}
+
+// What another interface has counted is no use of this one.
+func TestLineThatChangesItsInterface(t *testing.T) {
+	at, counted := monday, map[string]traffic{"eth0": {1000, 1000}, "wlan0": {1 << 40, 1 << 40}}
+	c := &lineCheck{days: 7, limit: 0.9, notes: check.Env{}.Kept(), now: func() time.Time { return at }, counters: func(name string) (traffic, error) { return counted[name], nil }}
+	for _, iface := range []string{"eth0", "eth0", "wlan0", "wlan0"} {
+		r := check.Because(check.OK, "")
+		c.measure(iface, &r)
+		if n, _ := r.Facts.Get("down_bytes"); n != 0 {
+			t.Errorf("%s: %v bytes in five minutes", iface, n)
+		}
+		at = at.Add(5 * time.Minute)
+	}
+	if c.used.samples != 2 {
+		t.Errorf("%d samples, want one of each", c.used.samples)
+	}
+}
+
 // An interface that was there and is not any more is a line that is out, not a mistake of the plan.
 func TestLineThatIsPulledOut(t *testing.T) {
 	here := true
-	c := &lineCheck{anchors: []string{listen(t)}, need: 1, days: 7, iface: "lo", now: time.Now, counters: readCounters, named: func(name string) (*net.Interface, error) {
+	c := &lineCheck{anchors: []string{listen(t)}, need: 1, days: 7, iface: "lo", now: time.Now, counters: readCounters, notes: check.Env{}.Kept(), named: func(name string) (*net.Interface, error) {
 		if !here {
 			return nil, errors.New("gone")
 		}

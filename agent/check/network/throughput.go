@@ -2,6 +2,7 @@ package network
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -72,8 +73,39 @@ type throughput struct {
 	dialer  reach.Dialer
 	now     func() time.Time
 
-	day  time.Time // midnight in Vietnam
-	used int64     // bytes of that day
+	notes check.Notes
+	day   time.Time // midnight in Vietnam
+	used  int64     // bytes of that day
+}
+
+// A consumption is what is kept of the use of a day, so that a restart does not give the day anew.
+type consumption struct {
+	Day  time.Time `json:"day"`
+	Used int64     `json:"used"`
+}
+
+const consumptionNote = "day"
+
+// recall reads what was used before this start. What a clock that was ahead has kept counts for today.
+func (c *throughput) recall(today time.Time) {
+	var k consumption
+	if json.Unmarshal(c.notes.Note(consumptionNote), &k) != nil || k.Used < 0 || k.Day.Before(today) {
+		return
+	}
+	k.Used = min(k.Used, c.daily)
+	if c.day.Before(today) || c.used < k.Used {
+		c.day, c.used = today, k.Used
+	}
+	if k.Day.After(today) {
+		c.keep(c.used)
+	}
+}
+
+// keep writes down what counts as used.
+func (c *throughput) keep(used int64) {
+	if note, err := json.Marshal(consumption{c.day, used}); err == nil {
+		c.notes.Keep(consumptionNote, note)
+	}
 }
 
 // A span is a stretch of the day in minutes from midnight; one that ends before it begins goes over midnight.
@@ -107,7 +139,7 @@ func newThroughput(o check.Options, env check.Env) (check.Func, error) {
 	}
 	c := &throughput{
 		enabled: o.Bool("enabled"), url: u, bytes: o.Int("max_bytes"), time: o.Duration("max_time"), daily: o.Int("daily_bytes"), least: o.Float("min_mbps") * 1e6,
-		dialer: reach.NewDialer(o.String("family"), env.Source), now: env.Now,
+		dialer: reach.NewDialer(o.String("family"), env.Source), now: env.Now, notes: env.Kept(),
 	}
 	if c.now == nil {
 		c.now = time.Now
@@ -135,8 +167,10 @@ func (c *throughput) check(ctx context.Context) check.Result {
 	begin := time.Now()
 	r, may := c.may(c.now())
 	if may {
+		c.keep(c.used + c.bytes) // whatever happens in between
 		t := c.fetch(ctx)
 		c.used += t.bytes
+		c.keep(c.used)
 		r = t.judge(ctx, c.least).Result()
 		t.report(&r)
 	}
@@ -149,7 +183,9 @@ func (c *throughput) check(ctx context.Context) check.Result {
 // is cut short by what others have used.
 func (c *throughput) may(now time.Time) (check.Result, bool) {
 	// A clock that goes back does not give the day anew.
-	if day := midnight(now); day.After(c.day) {
+	day := midnight(now)
+	c.recall(day)
+	if day.After(c.day) {
 		c.day, c.used = day, 0
 	}
 	local := now.In(vietnam)

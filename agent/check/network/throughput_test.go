@@ -7,10 +7,12 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -18,6 +20,7 @@ import (
 
 	"egovmon/agent/check"
 	"egovmon/agent/check/checktest"
+	"egovmon/agent/notes"
 )
 
 // file serves a file of some size and counts the bytes that were taken; each 64 KiB it waits for wait, when that is not nil.
@@ -148,6 +151,58 @@ func TestThroughputSparesTheLine(t *testing.T) {
 	if r := off(t.Context()); r.Reason != check.NotConfigured || !strings.Contains(r.Detail, "enabled: true") || asked.Load() != 4 {
 		t.Errorf("a plan that says nothing: %s (%s), %d questions", r.Reason, r.Detail, asked.Load())
 	}
+}
+
+// A day's bytes are not given anew by a restart, nor by one in the middle of a run.
+func TestThroughputRemembers(t *testing.T) {
+	var sent atomic.Int64
+	url := file(t, 1<<20, &sent, nil) + "/file"
+	at := monday.Add(12 * time.Hour)
+	kept := notes.New(filepath.Join(t.TempDir(), notes.Folder), time.Now, slog.New(slog.DiscardHandler)).Of("a.t", "throughput")
+	run := func(change check.Options) check.Result {
+		o := check.Options{"url": url, "enabled": true, "max_bytes": int64(100_000), "daily_bytes": int64(250_000)}
+		maps.Copy(o, change)
+		return checktest.NewFunc(t, throughputKind(), o, check.Env{Now: func() time.Time { return at }, Notes: kept})(t.Context())
+	}
+	want(t, run(nil), check.OK)
+	r := run(check.Options{"url": url + "?another=1"})
+	want(t, r, check.OK)
+	wantFact(t, r, "today_bytes", 200_000)
+	want(t, run(nil), check.NotConfigured)
+	want(t, run(check.Options{"daily_bytes": int64(300_000)}), check.OK)
+	at = at.AddDate(0, 0, 1)
+	wantFact(t, run(nil), "today_bytes", 100_000)
+
+	// Cut off in the middle, a run counts with all that it could have fetched.
+	at = at.AddDate(0, 0, 1)
+	stuck := file(t, 1<<20, &sent, make(chan struct{}))
+	ctx, cancel := context.WithCancel(t.Context())
+	f := checktest.NewFunc(t, throughputKind(), check.Options{"url": stuck + "/file", "enabled": true, "max_bytes": int64(100_000), "daily_bytes": int64(150_000)}, check.Env{Now: func() time.Time { return at }, Notes: kept})
+	done := make(chan struct{})
+	go func() { defer close(done); f(ctx) }()
+	for !strings.Contains(string(kept.Note(consumptionNote)), "100000") || !strings.Contains(string(kept.Note(consumptionNote)), at.Format(time.DateOnly)) {
+		time.Sleep(time.Millisecond)
+	}
+	during := run(check.Options{"daily_bytes": int64(150_000)}) // as after a kill
+	cancel()
+	<-done
+	want(t, during, check.NotConfigured)
+
+	for _, tc := range []struct {
+		note string
+		want check.Reason
+	}{
+		{`{`, check.OK}, {`{"day":"2026-11-20T00:00:00+07:00","used":250000}`, check.OK}, {`{"day":"2099-11-20T00:00:00+07:00","used":-1}`, check.OK},
+		{`{"day":"2099-11-20T00:00:00+07:00","used":9223372036854775807}`, check.NotConfigured},
+	} {
+		kept.Keep(consumptionNote, []byte(tc.note))
+		if r := run(nil); r.Reason != tc.want {
+			t.Errorf("%s: %s (%s), want %s", tc.note, r.Reason, r.Detail, tc.want)
+		}
+	}
+	// A clock that was ahead does not take the days up to then.
+	at = at.AddDate(0, 0, 1)
+	want(t, run(nil), check.OK)
 }
 
 func TestThroughputCalledOff(t *testing.T) {

@@ -27,20 +27,32 @@ type traffic struct{ down, up uint64 }
 // appendix I.3: the 95th percentile of the 5-minute samples of each direction must not be above 90 % of the capacity on
 // 7 days in a row. The zero value has seen nothing.
 type usage struct {
-	at     time.Time // of the last reading; zero for none
-	last   traffic
-	slot   time.Time // the sample under way
-	filled time.Duration
-	bytes  [2]float64
-	sample [2]float64 // bits a second of the last whole sample
-	whole  bool       // there is one
-	days   []usedDay  // the newest last
+	at      time.Time // of the last reading; zero for none
+	last    traffic
+	slot    time.Time // the sample under way
+	filled  time.Duration
+	bytes   [2]float64
+	sample  [2]float64 // bits a second of the last whole sample
+	whole   bool       // there is one
+	days    []usedDay  // the newest last
+	samples int        // whole samples so far
 }
 
 // A usedDay holds the samples of one day in bits a second, download first.
 type usedDay struct {
 	date time.Time // midnight in Vietnam
 	bps  [2][]float32
+	// Of a day that ended before this start: how many samples it had, and their 95th percentile.
+	count int
+	p95   [2]float64
+}
+
+// of returns the number of samples of a direction and their 95th percentile.
+func (d usedDay) of(dir int) (samples int, p95 float64) {
+	if d.count > 0 {
+		return d.count, d.p95[dir]
+	}
+	return len(d.bps[dir]), percentile95(d.bps[dir])
 }
 
 // observe takes a reading. What lies between two readings is spread evenly over the time. Counters that went back, a
@@ -78,6 +90,7 @@ func (u *usage) observe(at time.Time, now traffic) {
 func (u *usage) keep() {
 	s := sampleEvery.Seconds()
 	u.sample, u.whole = [2]float64{u.bytes[0] * 8 / s, u.bytes[1] * 8 / s}, true
+	u.samples++
 	date := midnight(u.slot)
 	if n := len(u.days); n == 0 || !u.days[n-1].date.Equal(date) {
 		if n > 0 && date.Before(u.days[n-1].date) {
@@ -124,10 +137,11 @@ func loaded(days []usedDay, now time.Time, capacity [2]float64, limit float64) l
 			if all <= 0 || d.date.After(want) {
 				continue
 			}
-			if !d.date.Equal(want) || len(d.bps[dir]) < daySamples {
+			samples, p95 := d.of(dir)
+			if !d.date.Equal(want) || samples < daySamples {
 				break
 			}
-			share := percentile95(d.bps[dir]) / all
+			share := p95 / all
 			if l.p95[dir] < 0 && d.date.Equal(midnight(now).AddDate(0, 0, -1)) {
 				l.p95[dir] = share
 			}

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/quick"
 	"time"
+
+	"egovmon/agent/check"
 )
 
 func TestPercentile95(t *testing.T) {
@@ -168,6 +170,47 @@ func TestFullLine(t *testing.T) {
 	}
 }
 
+// What was kept is believed as far as it can be so.
+func TestRecallUsage(t *testing.T) {
+	now := monday.Add(10 * time.Hour)
+	for name, tc := range map[string]struct {
+		note string
+		want int // days
+	}{
+		"a week":                   {`{"line":"eth0","days":[{"date":"2026-11-21","count":288,"p95":[1,2]},{"date":"2026-11-22","count":288,"p95":[1,2]},{"date":"2026-11-23","bps":[[1,2],[3,4]]}]}`, 3},
+		"of another line":          {`{"line":"eth1","days":[{"date":"2026-11-22","count":288,"p95":[1,2]}]}`, 0},
+		"nothing":                  {"", 0},
+		"no JSON":                  {`{"line":"eth0","days":[`, 0},
+		"of a day to come":         {`{"line":"eth0","days":[{"date":"2026-11-24","count":288,"p95":[1,2]}]}`, 0},
+		"no date":                  {`{"line":"eth0","days":[{"date":"yesterday","count":288,"p95":[1,2]}]}`, 0},
+		"a day twice":              {`{"line":"eth0","days":[{"date":"2026-11-22","count":288,"p95":[1,2]},{"date":"2026-11-22","count":288,"p95":[1,2]},{"date":"2026-11-21","count":9,"p95":[1,2]}]}`, 1},
+		"less than nothing":        {`{"line":"eth0","days":[{"date":"2026-11-22","count":288,"p95":[-1,2]},{"date":"2026-11-23","bps":[[-1],[3]]}]}`, 0},
+		"more than any line":       {`{"line":"eth0","days":[{"date":"2026-11-22","count":288,"p95":[1,2e13]}]}`, 0},
+		"too many samples":         {`{"line":"eth0","days":[{"date":"2026-11-22","count":577,"p95":[1,2]}]}`, 0},
+		"samples in one direction": {`{"line":"eth0","days":[{"date":"2026-11-22","bps":[[1,2],[3]]}]}`, 0},
+		"no samples":               {`{"line":"eth0","days":[{"date":"2026-11-22"},{"date":"2026-11-23","p95":[1,1]}]}`, 0},
+	} {
+		days := recallUsage([]byte(tc.note), "eth0", now)
+		if len(days) != tc.want {
+			t.Errorf("%s: %d days, want %d", name, len(days), tc.want)
+		}
+		loaded(days, now, [2]float64{1, 1}, 0.9)
+	}
+}
+
+func FuzzRecallUsage(f *testing.F) {
+	f.Add([]byte(`{"line":"","days":[{"date":"2026-11-21","count":288,"p95":[1,2]},{"date":"2026-11-23","bps":[[1,2],[3,4]]}]}`))
+	f.Fuzz(func(t *testing.T, note []byte) {
+		days := recallUsage(note, "", monday)
+		if l := loaded(days, monday, [2]float64{1, 1}, 0.9); len(days) > keepDays || l.days > keepDays {
+			t.Errorf("%d days", len(days))
+		}
+		if n := len(keepUsage(days, "")); n == 0 || n > check.MaxNotes {
+			t.Errorf("%d bytes", n)
+		}
+	})
+}
+
 // Eight weeks of readings stay as small as the days that are kept.
 func TestUsageIsBounded(t *testing.T) {
 	var u usage
@@ -180,6 +223,9 @@ func TestUsageIsBounded(t *testing.T) {
 		if len(d.bps[0]) != 288 {
 			t.Fatalf("%s has %d samples", d.date, len(d.bps[0]))
 		}
+	}
+	if n := len(keepUsage(u.days, "eth0")); n > 16<<10 {
+		t.Errorf("%d bytes are kept", n)
 	}
 	if l := loaded(u.days, monday.AddDate(0, 0, 56), [2]float64{1e6, 1e6}, 0.9); l.days != keepDays {
 		t.Errorf("%d days above", l.days)
