@@ -6,7 +6,6 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/net/html"
-	"golang.org/x/net/html/charset"
 	"golang.org/x/text/encoding/charmap"
 	"golang.org/x/text/unicode/norm"
 )
@@ -38,9 +37,9 @@ func (t Text) Match(r *regexp.Regexp) bool { return r.Match(t.Page) || r.Match(t
 // Decode returns a page in UTF-8 and NFC. What the page says of its charset goes first (byte order mark, Content-Type,
 // meta); when it says nothing and is no UTF-8, it is read as a browser set to Vietnamese does, as windows-1258.
 func Decode(body []byte, contentType string) []byte {
-	enc, name, certain := charset.DetermineEncoding(body, contentType)
+	enc, certain := sent(body, contentType)
 	switch {
-	case name == "utf-8", !certain && utf8.Valid(body):
+	case certain && enc == nil, !certain && (saysUTF8(body) || utf8.Valid(body)):
 		body = bytes.TrimPrefix(body, []byte("\ufeff"))
 	default:
 		if !certain {
