@@ -24,6 +24,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"egovmon/deploy/lab/control"
+	"egovmon/deploy/lab/district"
 	"egovmon/deploy/lab/servers"
 	"egovmon/deploy/lab/stage"
 )
@@ -406,6 +407,7 @@ func waitFor(fail func(format string, args ...any), c *control.Client, what stri
 //	fault NAME [on|off] [UNIT]              brings a fault about, or takes it away
 //	await state SERVICE UNIT STATE [REASON]  waits until the board shows it; UNIT - is the service as a whole
 //	await incident KIND ID [closed]          waits until one is open: line UNIT, service SERVICE, fleet -
+//	await check CHECK STATE [REASON]         waits until the district's own machine has this result of a check
 //	await series SERVER EXPR                waits until Prometheus or VictoriaMetrics has a series, in a lab that has them ([series])
 //	expect open N                           demands that N incidents are open
 //	expect told N                           demands that the office was told N times since the script began
@@ -520,6 +522,17 @@ func playWait(ts *testscript.TestScript, c *control.Client, args []string) {
 		return
 	}
 	args = append(args, "", "")
+	if args[0] == "check" {
+		var last stage.Seen
+		var err error
+		for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
+			last, err = c.Check(context.Background(), district.HomeProbe, args[1])
+			if err == nil && last.State == args[2] && (args[3] == "" || last.Reason == args[3]) {
+				return
+			}
+		}
+		ts.Fatalf("%s: last %s (%s: %.200s), %v", strings.Join(args, " "), last.State, last.Reason, last.Detail, err)
+	}
 	unit := strings.TrimPrefix(args[2], "-")
 	waitFor(ts.Fatalf, c, strings.Join(args, " "), func(b stage.Board) bool {
 		if args[0] == "state" {

@@ -75,6 +75,8 @@ func TestSMTPReasons(t *testing.T) {
 		{name: "ends soon where any will do", script: fullSMTP + quitSMTP, cert: ends(20 * 24 * time.Hour), with: check.Options{"starttls": tlsOffered}, reason: check.OK},
 		{name: "weaker than the plan allows", script: strings.Replace(fullSMTP, "go\nTLS\n", "go\nTLS1.2\n", 1) + quitSMTP, with: check.Options{"min_version": "1.3"}, reason: check.WeakTLS},
 		{name: "older than anybody takes", script: strings.Replace(fullSMTP, "go\nTLS\n", "go\nTLS1.1\n", 1), reason: check.TLSProtocol, facts: map[string]float64{"tls_version_code": 11}},
+		{name: "another issuer than the plan's", script: openSMTP, with: check.Options{"issuer": "Somebody Else"}, reason: check.TLSUntrusted, detail: "not by the issuer that the plan names"},
+		{name: "the plan's issuer", script: fullSMTP + quitSMTP, with: check.Options{"issuer": "test root"}, reason: check.OK},
 		{name: "no such roots", script: openSMTP, with: check.Options{"roots": "/no/such.pem"}, reason: check.Misconfigured},
 		{name: "TLS from the start", script: "TLS\nS:220 hi\nC:EHLO\nS:250-x|250 AUTH LOGIN\n" + quitSMTP, with: check.Options{"starttls": tlsImplicit}, reason: check.OK, facts: map[string]float64{"auth_mechanisms_count": 1, "chain_valid_code": 1}},
 		{name: "no TLS from the start", script: "S:220 hi\nHANG", with: check.Options{"starttls": tlsImplicit}, reason: check.TLSHandshake},

@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -71,6 +72,11 @@ func Serve(ctx context.Context, l net.Listener, s *stage.Stage, down func()) err
 	mux.HandleFunc("GET /board", func(w http.ResponseWriter, r *http.Request) {
 		b, err := s.Board(r.Context())
 		answer(w, b, err)
+	})
+	mux.HandleFunc("GET /check", func(w http.ResponseWriter, r *http.Request) {
+		q := r.URL.Query()
+		seen, err := s.Check(r.Context(), q.Get("machine"), q.Get("check"))
+		answer(w, seen, err)
 	})
 	mux.HandleFunc("GET /link", func(w http.ResponseWriter, r *http.Request) {
 		link, err := s.Link(r.Context())
@@ -165,6 +171,12 @@ func (c *Client) Status(ctx context.Context) (s stage.Status, err error) {
 func (c *Client) Board(ctx context.Context) (b stage.Board, err error) {
 	err = c.do(ctx, http.MethodGet, "/board", nil, &b)
 	return b, err
+}
+
+// Check asks for what a machine's check saw last.
+func (c *Client) Check(ctx context.Context, machine, id string) (s stage.Seen, err error) {
+	err = c.do(ctx, http.MethodGet, "/check?"+url.Values{"machine": {machine}, "check": {id}}.Encode(), nil, &s)
+	return s, err
 }
 
 // Link asks for a fresh one-time link to the board.

@@ -77,6 +77,7 @@ type Web struct {
 type Endpoints struct {
 	Roots    string   // PEM file of the web sites' root
 	Resolver string   // host:port
+	Keys     []string // of the signed zones, as a zone file has them; none where nothing is signed
 	Known    string   // URL over plain HTTP that leads elsewhere with 301: who changes that stands in between; "" for none
 	Internet []string // neutral targets, host:port
 	TSLCD    []string

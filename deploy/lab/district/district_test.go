@@ -13,7 +13,7 @@ import (
 
 // full are endpoints of everything that a lab may have.
 func full(communes []Commune) Endpoints {
-	e := Endpoints{Roots: "/lab/roots.pem", Resolver: "10.213.251.4:53", Internet: []string{"10.213.250.1:853", "10.213.250.2:853", "10.213.250.3:853"},
+	e := Endpoints{Roots: "/lab/roots.pem", Resolver: "10.213.251.4:53", Keys: []string{"tuky.test. DS 20326 8 2 E06D44B80B8F1D39A95C0B0D7C65D08458E880409BBC683457104237C7F8EC8D"}, Internet: []string{"10.213.250.1:853", "10.213.250.2:853", "10.213.250.3:853"},
 		TSLCD: []string{"10.213.248.1:853", "10.213.248.2:853", "10.213.248.3:853"}, Gateway: true, LogIn: "giamsat", PortalIP: "10.213.251.10",
 		Portal: Web{URL: "https://cong.tuky.test/"}, Province: Web{URL: "https://dichvucong.tinh.test/"}, National: Web{URL: "https://dichvucong.qg.test/"},
 		Payment: Web{URL: "https://thanhtoan.qg.test/"}, OneStop: Web{URL: "https://motcua.tinh.test/"}, Communes: map[string]Web{}, Printers: map[string]string{}, Disks: map[string]string{},
@@ -69,6 +69,38 @@ func TestProfile(t *testing.T) {
 					t.Errorf("fault %s speaks of %q, which no lab has", f.Name, s)
 				}
 			}
+		}
+	}
+}
+
+// What the names' further checks find is shown; the accounts rest on the resolver's answer alone, as before.
+func TestNamesDecideByOneCheck(t *testing.T) {
+	now := time.Date(2026, 11, 23, 9, 0, 0, 0, profile.Zone())
+	communes, err := Communes(2, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := Write(dir, communes, nil, full(communes), 10*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	p, err := profile.Load(os.DirFS(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range p.ServicesAt(now) {
+		if s.ID != "dns_local" {
+			continue
+		}
+		var kinds []string
+		for _, c := range s.Checks {
+			kinds = append(kinds, c.Kind)
+			if c.Decides != (c.ID == "dns") {
+				t.Errorf("check %s decides: %v", c.ID, c.Decides)
+			}
+		}
+		if got := strings.Join(kinds, " "); got != "dns hijack dns zone" {
+			t.Errorf("kinds %s", got)
 		}
 	}
 }

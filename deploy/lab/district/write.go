@@ -106,6 +106,24 @@ func (w *writer) check(id, kind, path, with string) string {
 	return fmt.Sprintf("{id: %s, kind: %s, every: %s, timeout: 8s, confirm: 0, path: %s, decides: true, with: {%s}}", id, kind, w.every, path, with)
 }
 
+// explain writes one check that explains and has no say in the accounts.
+func (w *writer) explain(id, kind, with string) string {
+	return fmt.Sprintf("{id: %s, kind: %s, every: %s, timeout: 8s, confirm: 0, path: internet, with: {%s}}", id, kind, w.every, with)
+}
+
+// names checks that the resolver knows the portal. What else the names show explains: the answer proven by its signatures, the
+// district's zone at its own servers, and whether somebody forges answers.
+func (w *writer) names() []string {
+	server := fmt.Sprintf("server: %q", w.e.Resolver)
+	const portal = `name: cong.tuky.test, answers: ["${cong_h.address}"]`
+	checks := []string{w.check("dns", "dns", "internet", server+", type: A, "+portal), w.explain("gia_mao", "hijack", server+`, missing: ["{random}.tuky.test"], `+portal)}
+	if len(w.e.Keys) == 0 {
+		return checks
+	}
+	anchors := fmt.Sprintf("%s, anchors: [%s]", server, quoted(w.e.Keys))
+	return append(checks, w.explain("chung_thuc", "dns", anchors+", "+portal), w.explain("vung", "zone", anchors+", name: tuky.test, grace: 0s"))
+}
+
 func (w *writer) web(id string, s Web, more string) string {
 	with := fmt.Sprintf("url: %q, roots: %q, warn_days: 1", s.URL, w.e.Roots)
 	if s.Name != "" {
@@ -149,7 +167,7 @@ func (w *writer) all() []service {
 	add(w.target() != "", service{"inet_cl", "Chất lượng đường truyền Internet", "Quality of the Internet line", "nha_mang", unit, []string{"inet"}, []string{w.check("ping", "ping", "internet", fmt.Sprintf("host: %q, count: 20, interval: 50ms, loss_warn: 0.1, slow: 300ms", w.target()))}})
 	add(len(e.TSLCD) > 0, service{"tslcd", "Mạng truyền số liệu chuyên dùng", "Dedicated network", "cuc_bdtw", unit, lan, []string{w.check("uplink", "uplink", "tslcd", `anchors: "${line.anchors}"`)}})
 	add(e.Resolver != "", service{"dns_local", "Phân giải tên miền", "Name resolution", "tinh", unit, nil,
-		[]string{w.check("dns", "dns", "internet", fmt.Sprintf(`server: %q, name: cong.tuky.test, type: A, answers: ["${cong_h.address}"]`, e.Resolver))}})
+		w.names()})
 	names := []string(nil)
 	if e.Resolver != "" {
 		names = []string{"dns_local"}

@@ -90,6 +90,7 @@ func All() []Fault {
 		{Name: "resolver-dead", Title: Text{"Máy phân giải tên miền ngừng", "the resolver is dead"}, Cause: Names, Owner: "tinh", Component: "dns_local", Hurts: whole, Down: true},
 		{Name: "resolver-lies", Title: Text{"Máy phân giải tên miền trả lời sai", "the resolver lies"}, Cause: Names, Owner: "tinh", Component: "dns_local", Hurts: names, Down: true},
 		{Name: "zone-servfail", Title: Text{"Vùng tên miền của huyện trả SERVFAIL", "the district's zone is SERVFAIL"}, Cause: Names, Owner: "tinh", Component: "dns_local", Hurts: []string{"dns_local", "cong_h", "cong_x", "mail"}, Down: true},
+		{Name: "zone-lame", Title: Text{"Máy chủ tên miền không nhận vùng của huyện", "the name server does not speak for the district's zone (lame)"}, Cause: Names, Owner: "tinh", Component: "dns_local", Hurts: []string{"dns_local", "cong_h", "cong_x", "mail"}, Down: true},
 		{Name: "dnssec-bogus", Title: Text{"Chữ ký DNSSEC của vùng huyện sai", "the district's zone is DNSSEC bogus"}, Cause: Names, Owner: "tinh", Component: "dns_local", Hurts: []string{"dns_local", "cong_h", "cong_x", "mail"}, Down: true},
 		{Name: "mail-queue-stuck", Title: Text{"Thư kẹt trong hàng đợi", "mail stays in the queue"}, Cause: Mail, Owner: "tinh", Component: "mail", Hurts: []string{"mail"}, Down: true},
 		{Name: "imap-refuses", Title: Text{"Máy chủ IMAP từ chối", "IMAP refuses"}, Cause: Mail, Owner: "tinh", Component: "mail", Hurts: []string{"mail"}, Down: true},

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/netip"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"egovmon/deploy/lab/district"
@@ -160,6 +161,9 @@ func (s *Stage) openNames(a *actors) error {
 	}
 	s.stops = append(s.stops, a.resolver.Stop)
 	s.ends.Resolver = a.resolver.Addr()
+	for _, key := range a.names.Anchors() {
+		s.ends.Keys = append(s.ends.Keys, strings.Join(strings.Fields(key), " "))
+	}
 	return nil
 }
 
@@ -229,6 +233,7 @@ func (s *Stage) actorHands(a *actors) {
 			return a.resolver.Lies(lies)
 		}),
 		"zone-servfail":     everywhere(func(on bool) error { return a.names.Servfail(zoneDistrict, on) }),
+		"zone-lame":         everywhere(func(on bool) error { return a.names.Lame(zoneDistrict, on) }),
 		"dnssec-bogus":      everywhere(func(on bool) error { return a.names.Bogus(zoneDistrict, on) }),
 		"mail-queue-stuck":  everywhere(a.mail.Stuck),
 		"imap-refuses":      everywhere(a.mail.IMAPRefuses),

@@ -386,6 +386,32 @@ func (s *Stage) Board(ctx context.Context) (Board, error) {
 	return b, err
 }
 
+// A Seen is the latest result of one check of one machine. The zero value is none yet.
+type Seen struct {
+	State  string    `json:"state"`
+	Reason string    `json:"reason"`
+	Detail string    `json:"detail"`
+	Slot   time.Time `json:"slot"`
+}
+
+// Check asks the collector for what a machine's check saw last.
+func (s *Stage) Check(ctx context.Context, machine, id string) (last Seen, err error) {
+	var d struct {
+		Entries []struct {
+			Result *Seen `json:"result"`
+		} `json:"entries"`
+	}
+	if err := s.api.do(ctx, http.MethodGet, "/api/check/"+url.PathEscape(machine)+"/"+url.PathEscape(id), nil, &d); err != nil {
+		return last, err
+	}
+	for _, e := range d.Entries {
+		if e.Result != nil && e.Result.Slot.After(last.Slot) {
+			last = *e.Result
+		}
+	}
+	return last, nil
+}
+
 // Ready says what does not work yet; nil when every service does, as a whole and in every unit.
 func (b Board) Ready(units int) error {
 	whole, heard := 0, map[string]bool{}
