@@ -67,6 +67,7 @@ func commands() []command {
 		{"doctor", "[SYSTEM] [--data DIR] [--plan FILE] [--lang vi|en] [--json]", "why can't this machine reach what it should?", runDoctor},
 		{"kinds", "[KIND] [--json]", "the kinds of check and their options", runKinds},
 		{"journal", "verify|show [--data DIR]", "look at what this machine has recorded", runJournal},
+		{"sign", "reset CHECK [--data DIR]", "let a PIN be tried again that a token did not take", runSign},
 		{"service", "install|remove|status [--data DIR]", "have the system run the agent, from the start of the machine on", runService},
 		{"version", "", "which program this is", runVersion},
 	}

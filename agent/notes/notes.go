@@ -154,6 +154,40 @@ func (b *notebook) Keep(name string, data []byte) {
 	b.unsaved, b.said = nil, ""
 }
 
+// Fault says why what is kept is not safe: nil when the next start of the agent will find what this one kept. A check that
+// must rather stop than begin anew asks for it before and after it keeps something.
+func (b *notebook) Fault() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.unsaved != nil {
+		return errors.New("what was kept could not be written")
+	}
+	if _, err := os.Lstat(b.path + broken); err == nil {
+		return fmt.Errorf("what was kept is damaged, and set aside as %s", filepath.Base(b.path)+broken)
+	}
+	if _, err := read(b.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// Forget removes all that a check has kept, also what was set aside.
+func (s *Store) Forget(id string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.all, id)
+	path := filepath.Join(s.dir, before+id+after)
+	for _, p := range []string{path, path + broken} {
+		if err := os.Remove(p); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	if _, err := os.Stat(s.dir); err != nil {
+		return nil
+	}
+	return durable.SyncDir(s.dir)
+}
+
 func fits(values map[string][]byte) error {
 	n := 0
 	for name, data := range values {

@@ -344,3 +344,6 @@ func valueOf(n *yaml.Node, key string) string {
 	}
 	return ""
 }
+
+// IsCheckID reports whether a check can be called so.
+func IsCheckID(s string) bool { return checkID.MatchString(s) }

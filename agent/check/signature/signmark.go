@@ -39,7 +39,7 @@ func pinSum(salt []byte, pin string) []byte {
 // stopped says when a PIN must not be tried: it was given to the token before, and not taken.
 func (c *signCheck) stopped(pin string) *fault {
 	if c.marks == nil {
-		return because(check.NotConfigured, "without a data folder nothing remembers that a PIN was refused, so that none is tried: run it in the agent's service, or with --data")
+		return because(check.NotConfigured, "without a data folder nothing remembers that a PIN was refused, so that none is tried: name the folder with --data")
 	}
 	text, err := c.marks.Load()
 	if err != nil {
@@ -81,4 +81,36 @@ func (c *signCheck) unmark() *fault {
 	return nil
 }
 
-func newMarks(check.Env) marks { return nil }
+// pinNote is the name of the mark among the notes of the check.
+const pinNote = "pin"
+
+// newMarks keeps the mark among the check's notes; nil where there are none.
+func newMarks(env check.Env) marks {
+	if env.Notes == nil {
+		return nil
+	}
+	return noteMarks{env.Notes}
+}
+
+// noteMarks are marks among notes. Notes begin anew when they are damaged, which a PIN must not.
+type noteMarks struct{ notes check.Notes }
+
+func (m noteMarks) fault() error {
+	if f, ok := m.notes.(interface{ Fault() error }); ok {
+		return f.Fault()
+	}
+	return nil
+}
+
+func (m noteMarks) Load() ([]byte, error) { return m.notes.Note(pinNote), m.fault() }
+
+func (m noteMarks) Store(data []byte) error {
+	m.notes.Keep(pinNote, data)
+	return m.fault()
+}
+
+// Stopped tells whether the notes of a check of the kind sign keep it from trying its PIN, should that be the same still.
+func Stopped(n check.Notes) bool {
+	text, err := noteMarks{n}.Load()
+	return err != nil || text != nil
+}
