@@ -3,7 +3,6 @@ package onestop
 import (
 	"context"
 	"fmt"
-	"net/http/cookiejar"
 	"net/url"
 	"slices"
 	"strings"
@@ -112,6 +111,9 @@ type journey struct {
 	dialer  reach.Dialer
 	now     func() time.Time
 	secret  func(name string) (string, error)
+
+	user     string                 // sent to the base's host alone
+	password func() (string, error) // nil for no login
 }
 
 func newJourney(o check.Options, env check.Env) (*journey, error) {
@@ -217,8 +219,7 @@ func (j *journey) run(ctx context.Context) check.Result {
 		ctx, cancel = context.WithTimeout(ctx, j.timeout)
 		defer cancel()
 	}
-	jar, _ := cookiejar.New(nil) // its error is always nil
-	w := walk{j: j, jar: jar, vars: map[string]string{}}
+	w := newWalk(j)
 	var phases check.Phases
 	var bad *reach.Fault
 	passed := 0

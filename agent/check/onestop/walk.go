@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/cookiejar"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -37,13 +38,24 @@ type walk struct {
 type answer struct {
 	body        []byte
 	contentType string
+	modified    string   // Last-Modified
 	next        *url.URL // where a redirection leads, nil for none
+}
+
+func newWalk(j *journey) *walk {
+	jar, _ := cookiejar.New(nil) // its error is always nil
+	return &walk{j: j, jar: jar, vars: map[string]string{}}
 }
 
 // facts turns what was seen into numbers.
 func (w *walk) facts(fs *check.Facts, passed int) {
 	fs.Add("steps_passed_count", float64(passed))
 	fs.Add("requests_count", float64(w.requests))
+	w.seen(fs)
+}
+
+// seen tells of the last answer.
+func (w *walk) seen(fs *check.Facts) {
 	if w.status > 0 {
 		fs.Add("status_code", float64(w.status))
 	}
@@ -74,15 +86,24 @@ func (w *walk) mask(s string) string {
 	return s
 }
 
-// step does one step, over all its redirections.
+// step does one step.
 func (w *walk) step(ctx context.Context, s *step) *reach.Fault {
+	a, bad := w.visit(ctx, s)
+	if bad != nil {
+		return bad
+	}
+	return s.judge(a.body, a.contentType, w.vars)
+}
+
+// visit sends the request of a step, over all its redirections, and returns the answer at their end.
+func (w *walk) visit(ctx context.Context, s *step) (answer, *reach.Fault) {
 	u, err := w.j.address(fillAddress(s.address, w.vars))
 	if err != nil || !w.j.mayGo(u) {
-		return reach.Failf(check.Misconfigured, "the address cannot be used with the variables that were found")
+		return answer{}, reach.Failf(check.Misconfigured, "the address cannot be used with the variables that were found")
 	}
 	values, bad := w.values(s)
 	if bad != nil {
-		return bad
+		return answer{}, bad
 	}
 	method, body := http.MethodGet, ""
 	if s.post {
@@ -95,17 +116,17 @@ func (w *walk) step(ctx context.Context, s *step) *reach.Fault {
 	for range maxRequests + 1 {
 		a, bad := w.exchange(ctx, s, method, u, body)
 		if bad != nil {
-			return bad
+			return answer{}, bad
 		}
 		if a.next == nil {
-			return s.judge(a.body, a.contentType, w.vars)
+			return a, nil
 		}
 		if bad := w.follow(u, a.next, &method, &body); bad != nil {
-			return bad
+			return answer{}, bad
 		}
 		u = a.next
 	}
-	return reach.Failf(check.HTTPRedirect, "more than %d redirections", maxRequests)
+	return answer{}, reach.Failf(check.HTTPRedirect, "more than %d redirections", maxRequests)
 }
 
 // values makes the fields of a form.
@@ -169,7 +190,7 @@ func (w *walk) exchange(ctx context.Context, s *step, method string, u *url.URL,
 	}
 	req, err := w.request(ctx, method, u, body)
 	if err != nil {
-		return answer{}, reach.Failf(check.Internal, "the request cannot be made: %v", err)
+		return answer{}, reach.Failf(check.NotConfigured, "the request cannot be made: %v", err)
 	}
 	bw := bufio.NewWriter(talk)
 	if err = req.Write(bw); err == nil {
@@ -226,6 +247,15 @@ func (w *walk) request(ctx context.Context, method string, u *url.URL, body stri
 	for _, c := range w.jar.Cookies(u) {
 		req.AddCookie(c)
 	}
+	if w.j.password == nil || !strings.EqualFold(u.Hostname(), w.j.base.Hostname()) || u.Scheme != "https" && !loopback(u.Hostname()) {
+		return req, nil
+	}
+	p, err := w.j.password()
+	if err != nil {
+		return nil, err
+	}
+	w.secrets = append(w.secrets, p)
+	req.SetBasicAuth(w.j.user, p)
 	return req, nil
 }
 
@@ -247,6 +277,9 @@ func (w *walk) receive(s *step, conn net.Conn, req *http.Request) (answer, *reac
 		}
 		return answer{}, w.unwanted(s, resp.StatusCode)
 	}
+	if enc := resp.Header.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
+		return answer{}, reach.Failf(check.Protocol, "Content-Encoding %.40q, which was not asked for", enc)
+	}
 	// What comes over the wire is bounded too: chunks can be empty. Body is never closed: Close would read the rest.
 	wire.N = 2*w.j.max + web.MaxHead
 	body, err := io.ReadAll(io.LimitReader(resp.Body, w.j.max+1))
@@ -256,7 +289,7 @@ func (w *walk) receive(s *step, conn net.Conn, req *http.Request) (answer, *reac
 	case err != nil:
 		return answer{}, reach.Failf(check.Classify(check.StepExchange, err), "reading the page, %d bytes came: %v", len(body), err)
 	}
-	return answer{body: body, contentType: resp.Header.Get("Content-Type")}, nil
+	return answer{body: body, contentType: resp.Header.Get("Content-Type"), modified: resp.Header.Get("Last-Modified")}, nil
 }
 
 func (w *walk) redirection(from *url.URL, where string) (answer, *reach.Fault) {
@@ -287,4 +320,10 @@ func (w *walk) unwanted(s *step, status int) *reach.Fault {
 		return reach.Failf(check.CaptivePortal, "%s: the network wants a login first", detail)
 	}
 	return reach.Failf(check.HTTPStatus, "%s", detail)
+}
+
+// loopback reports whether a host is this machine itself, so that what is sent there passes no line.
+func loopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback()
 }
