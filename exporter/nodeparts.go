@@ -142,7 +142,7 @@ func readLinks(ctx context.Context) (func(*set), error) {
 	if err != nil {
 		return nil, err
 	}
-	slices.SortFunc(links, func(a, b psnet.IOCountersStat) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortStableFunc(links, func(a, b psnet.IOCountersStat) int { return strings.Compare(a.Name, b.Name) })
 	return func(s *set) {
 		for _, l := range first(links) {
 			d := s.label("device", l.Name)

@@ -125,7 +125,7 @@ func (s *set) families() []*dto.MetricFamily {
 }
 
 func sortFamilies(mfs []*dto.MetricFamily) {
-	slices.SortFunc(mfs, func(a, b *dto.MetricFamily) int { return strings.Compare(a.GetName(), b.GetName()) })
+	slices.SortStableFunc(mfs, func(a, b *dto.MetricFamily) int { return strings.Compare(a.GetName(), b.GetName()) })
 }
 
 // unix returns a time as Prometheus writes it, in seconds with fraction.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -157,7 +156,7 @@ func (t Table) Names() []string {
 	for _, k := range t {
 		ns = append(ns, k.Name)
 	}
-	slices.SortFunc(ns, strings.Compare)
+	slices.Sort(ns)
 	return ns
 }
 

@@ -136,7 +136,7 @@ func (f Facts) Get(name string) (float64, bool) {
 // Sorted returns a copy in the order of names, as it is recorded.
 func (f Facts) Sorted() Facts {
 	s := slices.Clone(f)
-	slices.SortFunc(s, func(a, b Fact) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortStableFunc(s, func(a, b Fact) int { return strings.Compare(a.Name, b.Name) })
 	return s
 }
 

@@ -200,7 +200,7 @@ func (e *encoder) appendPhases(dst []byte, phases check.Phases) []byte {
 	if len(e.phases) == 0 {
 		return dst
 	}
-	slices.SortFunc(e.phases, func(a, b check.Phase) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortStableFunc(e.phases, func(a, b check.Phase) int { return cmp.Compare(a.Name, b.Name) })
 	dst = append(dst, `,"phases":{`...)
 	for i, p := range e.phases {
 		if i > 0 {

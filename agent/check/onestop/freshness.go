@@ -38,6 +38,7 @@ func freshnessKind() check.Kind {
 			{Name: "size_bytes", Help: "size of the newest file", Max: 1 << 53},
 			{Name: "status_code", Help: "status of the last answer", Min: 100, Max: 999},
 			reach.FamilyFact(),
+			reach.AddressFact(),
 		}, mail.MailboxFacts(), reach.TLSFacts()),
 		Phases: append([]string{"read", "fetch"}, mail.MailboxPhases()...),
 		Target: freshnessTarget,

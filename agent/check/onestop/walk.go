@@ -77,7 +77,7 @@ func (w *walk) mask(s string) string {
 		}
 	}
 	// The longest first, so that one that holds another goes whole.
-	slices.SortFunc(hidden, func(a, b string) int { return len(b) - len(a) })
+	slices.SortStableFunc(hidden, func(a, b string) int { return len(b) - len(a) })
 	for _, v := range hidden {
 		for _, form := range []string{v, url.QueryEscape(v), url.PathEscape(v)} {
 			s = strings.ReplaceAll(s, form, "***")

@@ -49,7 +49,7 @@ func newAssertions(o check.Options) (assertions, error) {
 		}
 		a.headers = append(a.headers, headerRule{http.CanonicalHeaderKey(name), r[0]})
 	}
-	slices.SortFunc(a.headers, func(x, y headerRule) int { return strings.Compare(x.name, y.name) })
+	slices.SortStableFunc(a.headers, func(x, y headerRule) int { return strings.Compare(x.name, y.name) })
 	return a, nil
 }
 

@@ -85,7 +85,7 @@ func New(h Hash, chain []*x509.Certificate, digest []byte, signed time.Time) (*M
 	if !signed.IsZero() {
 		list = append(list, attribute(oidSigningTime(), func(b *cryptobyte.Builder) { addTime(b, signed.UTC()) }))
 	}
-	slices.SortFunc(list, bytes.Compare) // a SET OF in DER
+	slices.SortStableFunc(list, bytes.Compare) // a SET OF in DER
 	m.attrs = slices.Concat(list...)
 	return m, nil
 }
@@ -228,7 +228,7 @@ func addSet(b *cryptobyte.Builder, n uint8, elements [][]byte) {
 	if len(elements) == 0 {
 		return
 	}
-	slices.SortFunc(elements, bytes.Compare)
+	slices.SortStableFunc(elements, bytes.Compare)
 	b.AddASN1(explicit(n), func(b *cryptobyte.Builder) {
 		for _, e := range elements {
 			b.AddBytes(e)
