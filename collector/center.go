@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -71,6 +72,8 @@ type center struct {
 	notices   suspended
 	incidents *incident.Manager
 	alerts    *alert.Sender
+	watcher   *alert.Watcher
+	judged    atomic.Int64   // when it was last judged how everything is, in Unix seconds
 	nomad     *fleet.Watcher // nil without Nomad
 	started   time.Time
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"egovmon/agent/words"
+	"egovmon/collector/alert"
 	"egovmon/collector/fleet"
 	"egovmon/collector/profile"
 )
@@ -96,5 +97,11 @@ func runFleet(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 	if err := t.Flush(); err != nil {
 		return exitFailed
 	}
+	var w alert.WatcherStatus
+	if err := call(ctx, dir, http.MethodGet, pathWatcher, nil, &w); err != nil {
+		fmt.Fprintf(stderr, "collector fleet: %v\n", err)
+		return exitFailed
+	}
+	fmt.Fprintf(stdout, "\n%s\n", watcherLine(l, w, time.Now()))
 	return exitDone
 }

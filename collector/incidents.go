@@ -37,8 +37,10 @@ func (c *center) openAlerts(ctx context.Context) (err error) {
 	}
 	told, err = alert.New(alert.Options{Dir: filepath.Join(c.dir, alertDir), Config: c.config.Alert, Incidents: c.incidents.All,
 		Profile: c.district, Held: c.held, Now: c.now, Logger: c.log})
-	c.alerts = told
-	return err
+	if c.alerts = told; err != nil {
+		return err
+	}
+	return c.openWatcher()
 }
 
 // model returns how the votes pass, worked out at most once a minute.
@@ -70,6 +72,9 @@ func (c *center) observe(ctx context.Context) error {
 		standings, err := c.index.Now(ctx, cat, index.Moment{At: now, Back: observeBack, Hold: hold(p)})
 		if err == nil {
 			err = c.incidents.Observe(ctx, now, verdicts(standings))
+		}
+		if err == nil {
+			c.judged.Store(now.Unix())
 		}
 		if err != nil && ctx.Err() == nil {
 			c.log.Error("incidents cannot be judged", "err", err)

@@ -48,6 +48,7 @@ func commands() []command {
 		{"audit", "export|verify", "take a period out for an auditor, and prove it offline", runAudit},
 		{"fleet", "[--json]", "expected against deployed (Nomad) against reporting machines", runFleet},
 		{"incidents", "[--json] [--form first|closing --id ID]", "incidents, how long people took, which reports are due; drafts of those", runIncidents},
+		{"watcher", "status|test|confirm CODE --by NAME", "the watcher outside, who alarms somebody when this collector falls silent", runWatcher},
 		{"attest", "--control ID --unit ID --number … --issued D … [--file F]", "record that a document proves a control that cannot be measured", runAttest},
 		{"suspension", "list|add|withdraw LEAF …", "announced suspensions, force majeure, power cuts: left out of the figures when announced in time", runSuspension},
 		{"recovery-key", "[--data DIR]", "make the district's recovery key and print it, once: to be locked away", runRecoveryKey},

@@ -15,6 +15,7 @@ import (
 	"egovmon/agent/check/kinds"
 	"egovmon/agent/daemon"
 	"egovmon/agent/plan"
+	"egovmon/collector/alert"
 	"egovmon/collector/history"
 	"egovmon/collector/history/index"
 	"egovmon/collector/profile"
@@ -91,6 +92,10 @@ func (m *metrics) state() exporter.CollectorState {
 		for _, n := range c.alerts.Counts() {
 			s.Notifications = append(s.Notifications, exporter.Notification{Channel: n.Channel, Result: n.Result, N: n.N})
 		}
+	}
+	if c.watcher != nil {
+		w := c.watcher.Status()
+		s.Watcher = &exporter.Watcher{Confirmed: w.State == alert.WatcherConfirmed, Last: w.Last, Calls: w.Counts}
 	}
 	if d := m.own.get(); d != nil {
 		if machine, ok := p.CollectorMachine(now); ok {

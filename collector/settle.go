@@ -101,7 +101,7 @@ func (c *center) unlessOvertaken(err error) error {
 func (c *center) logNotices() []board.Name {
 	seen, over := c.store.Overtaken()
 	if !over {
-		return archiveNotices(c.intake.Archive())
+		return append(archiveNotices(c.intake.Archive()), c.watcherNotices()...)
 	}
 	size := c.store.Size()
 	return []board.Name{{VI: words.Say(words.VI, "notice.overtaken", size, seen.N), EN: words.Say(words.EN, "notice.overtaken", size, seen.N)}}

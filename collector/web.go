@@ -80,6 +80,10 @@ func (m rightful) HandleFunc(pattern string, f http.HandlerFunc) {
 	switch _, path, _ := strings.Cut(pattern, " "); path {
 	case pathLink, pathUsers, pathRecovery:
 		s = access.ScopeUsers
+	case pathWatcher:
+		if strings.HasPrefix(pattern, http.MethodPost) {
+			s = access.ScopeUsers
+		}
 	case pathToken, pathRevoke:
 		s = access.ScopeEnrol
 	case pathAttest, pathSuspensions:
@@ -122,6 +126,8 @@ func (c *center) local(mux rightful, acc *access.Access) {
 		answer(w, c.lives(words.ParseLang(r.FormValue("lang")), ""), nil)
 	})
 	mux.HandleFunc("GET "+pathLocalIncidents+"/{id}/form", func(w http.ResponseWriter, r *http.Request) { c.formHandler(w, r, r.PathValue("id")) })
+	mux.HandleFunc("GET "+pathWatcher, func(w http.ResponseWriter, _ *http.Request) { answer(w, c.watcher.Status(), nil) })
+	mux.HandleFunc("POST "+pathWatcher, c.watcherHandler)
 	mux.HandleFunc("GET "+pathFleet, func(w http.ResponseWriter, _ *http.Request) { answer(w, c.fleet(), nil) })
 	mux.HandleFunc("POST "+pathAvailability, func(w http.ResponseWriter, r *http.Request) {
 		var req figuresRequest

@@ -58,6 +58,7 @@ func collectorAt(at time.Time) exporter.CollectorState {
 			Phases: check.Phases{{Name: "dns", Took: time.Millisecond}, {Name: "connect", Took: time.Second}}}
 	}
 	return exporter.CollectorState{
+		Watcher:       &exporter.Watcher{Confirmed: true, Last: at, Calls: map[string]uint64{"ok": uint64(n / 30)}},
 		Notifications: []exporter.Notification{{Channel: "webhook", Result: "ok", N: uint64(n / 30)}},
 		Build:         exporter.Build{Version: "1.2.3", Revision: "abc", Go: "go1.26.7"},
 		Agents: []exporter.FleetAgent{

@@ -23,7 +23,7 @@ func system() board {
 			query: fmt.Sprintf("label_values(%s, machine)", exporter.AgentLastContact)}},
 		rows: []row{
 			{panels: systemStats()},
-			{title: text{"Tác tử", "Agents"}, panels: []panel{contact(), machines(), rejected(), notified()}},
+			{title: text{"Tác tử", "Agents"}, panels: []panel{contact(), machines(), rejected(), notified(), watched(), watcherHeard()}},
 			{title: text{"Việc của từng tác tử", "Work of each agent"}, collapsed: true, panels: agentPanels()},
 			{title: text{"Nhật ký và kho số liệu", "Log and series"}, panels: storePanels()},
 			{title: text{"Máy chủ", "Server"}, collapsed: true, panels: serverPanels()},
@@ -81,6 +81,19 @@ func notified() panel {
 		text{"Lượt gửi cảnh báo cho người phụ trách, theo kênh và kết quả. Chỉ có error mà không có ok là không ai nhận được.",
 			"Attempts to tell people of incidents, by channel and result. Only error without ok means that nobody is told."},
 		query{expr: fmt.Sprintf("sum by (channel, result) (rate(%s%s)) * 3600", exporter.Notifications, maxGap), legend: "{{channel}} · {{result}}", empty: true})
+}
+
+func watched() panel {
+	return lines(12, 8, "none", text{"Gọi người canh ở ngoài, mỗi giờ", "Calls of the watcher outside, per hour"},
+		text{"Nơi ở ngoài báo động khi không nghe thấy máy chủ thu thập. blind là không gọi vì chính máy chủ không nhìn thấy gì. Trống là chưa khai.",
+			"A place outside alarms when it does not hear the collector. blind was not called, since the collector itself saw nothing. Empty when none is named."},
+		query{expr: fmt.Sprintf("sum by (result) (rate(%s%s)) * 3600", exporter.WatcherCalls, maxGap), legend: "{{result}}", empty: true})
+}
+
+func watcherHeard() panel {
+	return lines(12, 8, "s", text{"Người canh ở ngoài nghe lần cuối", "The watcher outside heard last"},
+		text{"Thời gian từ lần gọi tới gần nhất; chỉ tính nơi đã có người xác nhận nhận được báo động thử.", "Time since the latest call that arrived, of a watcher whose test a person has confirmed."},
+		query{expr: fmt.Sprintf("(time() - max(%s)) and on () max(%s) == 1", exporter.WatcherLast, exporter.WatcherConfirmed), legend: "", empty: true})
 }
 
 func rejected() panel {

@@ -26,8 +26,16 @@ type CollectorState struct {
 	ArchiveFailing time.Time // since when nothing that agents send can be archived; zero while it can
 
 	Notifications []Notification // attempts to tell people, since the start
+	Watcher       *Watcher       // nil leaves its families out
 
 	BuiltIn *BuiltIn // the collector's own agent; nil for none
+}
+
+// A Watcher is how it stands with the watcher outside.
+type Watcher struct {
+	Confirmed bool              // a person confirmed that it alarms somebody
+	Last      time.Time         // when it was last told that the collector sees; zero for never
+	Calls     map[string]uint64 // by result
 }
 
 // A Notification is how many attempts to tell people by a channel came to a result.
@@ -108,6 +116,13 @@ func gatherCollector(st CollectorState, c collect) []*dto.MetricFamily {
 	}
 	for _, n := range st.Notifications {
 		s.add(Notifications, float64(n.N), s.with(nil, LabelChannel, n.Channel, LabelResult, n.Result)...)
+	}
+	if w := st.Watcher; w != nil {
+		s.add(WatcherConfirmed, truth(w.Confirmed))
+		s.instant(WatcherLast, w.Last)
+		for _, result := range sortedKeys(w.Calls) {
+			s.add(WatcherCalls, float64(w.Calls[result]), s.label(LabelResult, result))
+		}
 	}
 	s.add(BoardNotConfigured, float64(st.NotConfigured))
 	if st.LogLeaves > 0 {

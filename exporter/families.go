@@ -122,6 +122,9 @@ var families = []Family{
 	{SpoolSpared, CounterType, "", "Records that were written without their detail or phases, because the disk was full.", agentLabels()},
 	{CertNotAfter, GaugeType, "seconds", "When a certificate that the target showed ends, in Unix seconds; also when it already has.", checkLabels(LabelPosition)},
 	{ChainValid, GaugeType, "", "1 when the target's certificates lead to a trusted root and are within their dates, else 0.", checkLabels()},
+	{WatcherCalls, CounterType, "", "Calls of the watcher outside, by what came of them; blind ones were not made, because the collector saw nothing.", []string{LabelResult}},
+	{WatcherConfirmed, GaugeType, "", "1 when a person confirmed within a year that the watcher outside alarms somebody, else 0; also 0 when none is named.", nil},
+	{WatcherLast, GaugeType, "seconds", "When the watcher outside was last told that the collector sees, in Unix seconds.", nil},
 	{WorkingTime, GaugeType, "", "1 within the working time of a calendar, else 0.", []string{LabelCalendar}},
 }
 

@@ -55,6 +55,7 @@ func sampleAgent() AgentState {
 func sampleCollector() CollectorState {
 	agent := sampleAgent()
 	return CollectorState{
+		Watcher:       &Watcher{Confirmed: true, Last: at(-40), Calls: map[string]uint64{"ok": 9, "error": 1, "blind": 2}},
 		Notifications: []Notification{{"mail", "error", 1}, {"mail", "ok", 2}, {"webhook", "ok", 3}},
 		Build:         Build{Version: "1.2.3", Revision: "abc", Go: "go1.26.7"},
 		Agents: []FleetAgent{

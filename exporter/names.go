@@ -55,6 +55,9 @@ const (
 	ServiceObjective   = "egovmon_service_objective_ratio"
 	WorkingTime        = "egovmon_working_time"
 	Notifications      = "egovmon_notifications_total"
+	WatcherCalls       = "egovmon_watcher_calls_total"
+	WatcherConfirmed   = "egovmon_watcher_confirmed"
+	WatcherLast        = "egovmon_watcher_last_success_timestamp_seconds"
 	SeriesActive       = "egovmon_series_active" // by the series' store itself
 	BoardNotConfigured = "egovmon_services_not_configured"
 )

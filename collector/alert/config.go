@@ -28,6 +28,8 @@ type Config struct {
 	Alertmanager *AlertmanagerConfig `yaml:"alertmanager"`
 	// Siren runs a program on this machine for what is critical.
 	Siren *SirenConfig `yaml:"siren"`
+	// Watcher is told, as long as the collector sees, that it does; see [Watcher].
+	Watcher *WatcherConfig `yaml:"watcher"`
 	// Test is when every address gets a message that the channel works: a weekday and a time, or never. Default
 	// "mon 08:10".
 	Test string `yaml:"test"`
@@ -132,6 +134,9 @@ func (c *Config) Check() error {
 		if err := g.fill(); err != nil {
 			errs = append(errs, fmt.Errorf("alert: %s: %w", name, err))
 		}
+	}
+	if c.Watcher != nil {
+		errs = append(errs, c.Watcher.check())
 	}
 	if c.Zalo != nil && c.Zalo.Depends == nil {
 		c.Zalo.Depends = []string{"inet", "dns_local"}
