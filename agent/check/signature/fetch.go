@@ -27,10 +27,14 @@ const (
 func fetchOptions() []check.Option {
 	return []check.Option{
 		reach.FamilyOption(),
-		{Name: "user_agent", Type: check.TypeString, Default: "egovmon", Help: "How the check names itself; add a contact so that the operator knows whom to ask."},
+		userAgent(),
 		{Name: "tls_roots", Type: check.TypeString, Help: "A PEM file of the roots that an https:// server is verified with, in place of the system's."},
 		slowOption(),
 	}
+}
+
+func userAgent() check.Option {
+	return check.Option{Name: "user_agent", Type: check.TypeString, Default: "egovmon", Help: "How the check names itself; add a contact so that the operator knows whom to ask."}
 }
 
 // fetchFacts are the numbers of every fetch.

@@ -218,6 +218,7 @@ func TestKindsAreWhole(t *testing.T) {
 		"  - {id: a.crl, kind: crl, every: 300s, with: {url: 'http://ca.gov.vn/pki/pub/crl/cp.crl', issuer: /b.pem, serials: ['5401:0A3F']}}\n" +
 		"  - {id: a.tsa, kind: tsa, every: 300s, with: {url: 'http://tsa.ca.gov.vn', roots: /r.pem, max_skew: 10s}}\n" +
 		"  - {id: a.ctl, kind: trustlist, every: 300s, with: {url: 'http://ca.gov.vn/pki/pub/ctl/gca.ctl'}}\n" +
+		"  - {id: a.certs, kind: certs, every: 3600s, with: {files: [/c], units: ['UBND xã An Thanh'], roots: /r.pem, hosts: [ocsp.ca.gov.vn]}}\n" +
 		"  - {id: a.sign, kind: signservice, every: 60s}\n"
 	if _, err := plan.Parse([]byte(text), Kinds()); err != nil {
 		t.Errorf("the plan was refused:\n%v", err)
