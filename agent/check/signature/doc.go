@@ -13,5 +13,5 @@ import "egovmon/agent/check"
 
 // Kinds lists the kinds of this family.
 func Kinds() check.Table {
-	return check.Table{ocspKind(), crlKind(), tsaKind(), trustlistKind(), certsKind(), signserviceKind(), signKind()}
+	return check.Table{ocspKind(), crlKind(), tsaKind(), trustlistKind(), certsKind(), signserviceKind(), signKind(), mobilepkiKind()}
 }

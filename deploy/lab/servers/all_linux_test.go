@@ -57,6 +57,13 @@ func startAll(ctx context.Context, dir string, log io.Writer) (int, error) {
 		func(p Place) error { _, err := StartSNMP(ctx, p, SNMPConfig{Community: "public"}); return err },
 		func(p Place) error { _, err := StartPrinter(ctx, p, PrinterConfig{}); return err },
 		func(p Place) error { _, err := StartSignService(ctx, p, SignServiceConfig{}); return err },
+		func(p Place) error {
+			server, err := pki.Server([]string{"mpki.test"}, p.IP)
+			if err == nil {
+				_, err = StartMobilePKI(ctx, p, MobilePKIConfig{PKI: pki, Server: server})
+			}
+			return err
+		},
 		func(p Place) error { _, err := StartVictoria(ctx, p); return err },
 		func(p Place) error {
 			_, err := StartAlertmanager(ctx, p, AlertmanagerConfig{Hook: "http://127.0.0.1:1", SMTP: "127.0.0.1:1", Wait: time.Second})

@@ -3,6 +3,7 @@ package servers
 import (
 	"context"
 	"fmt"
+	"log"
 	"net"
 	"net/http"
 	"sync"
@@ -17,6 +18,7 @@ type httpd struct {
 	ctx     context.Context
 	listen  func() (net.Listener, error)
 	handler http.Handler
+	errors  *log.Logger // nil for the standard one
 
 	mu      sync.Mutex
 	server  *http.Server // nil while it is dead
@@ -53,7 +55,7 @@ func (s *httpd) Dead(dead bool) error {
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Handler: http.MaxBytesHandler(s.handler, maxBody), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second,
+	server := &http.Server{Handler: http.MaxBytesHandler(s.handler, maxBody), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, ErrorLog: s.errors,
 		BaseContext: func(net.Listener) context.Context { return s.ctx }}
 	s.server = server
 	s.served.Go(func() { _ = server.Serve(l) })

@@ -3,6 +3,8 @@ package servers
 import (
 	"bytes"
 	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/binary"
 	"encoding/hex"
 	"io"
@@ -120,6 +122,32 @@ func TestSignService(t *testing.T) {
 	// The key and its answer are the example of RFC 6455, section 1.3.
 	if !strings.HasPrefix(answer, "HTTP/1.1 101 ") || !strings.Contains(answer, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n") || !strings.HasSuffix(answer, "\x88\x02\x03\xf0") || s.Asked() != 1 {
 		t.Errorf("asked %d, answer %q", s.Asked(), answer)
+	}
+}
+
+func TestMobilePKI(t *testing.T) {
+	p := localhost(t)
+	pki := newPKI(t, p)
+	server := must[*ServerIdentity](t)(pki.Server([]string{"mpki.test"}, p.IP))
+	client := must[*Identity](t)(pki.G1.Issue("ap", &x509.Certificate{Subject: pkix.Name{CommonName: "ap"}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}))
+	s := must[*MobilePKI](t)(StartMobilePKI(t.Context(), p, MobilePKIConfig{PKI: pki, Server: server, AP: "ap", Pass: "x"}))
+	defer s.Stop()
+	service := func(reason check.Reason) look {
+		return look{kind: "mobilepki", with: check.Options{"url": s.URL(p.IP.String()), "roots": pki.Roots, "client_cert": client.CertFile, "client_key": client.KeyFile}, reason: reason}
+	}
+	walk(t, []step{
+		{"on", nil, service(check.OK)},
+		{"ending", func() error { return s.Use(Ending) }, service(check.CertExpiring)},
+		{"off", func() error { return s.Dead(true) }, service(check.ConnectRefused)},
+		{"on again", func() error { return s.Dead(false) }, service(check.CertExpiring)},
+	})
+	// Whoever asks it to sign is counted, and not let in.
+	pair := must[tls.Certificate](t)(tls.LoadX509KeyPair(client.CertFile, client.KeyFile))
+	c := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{Certificates: []tls.Certificate{pair}, InsecureSkipVerify: true}, DisableKeepAlives: true}}
+	resp := must[*http.Response](t)(c.Post(s.URL(p.IP.String()), "text/xml", strings.NewReader("<Envelope><Body><MSS_Signature/></Body></Envelope>")))
+	defer resp.Body.Close()
+	if text := string(must[[]byte](t)(io.ReadAll(resp.Body))); !strings.Contains(text, "_104<") || s.Asked() != 1 {
+		t.Errorf("asked %d times, answer %.200q", s.Asked(), text)
 	}
 }
 
