@@ -59,7 +59,7 @@ func (l *lockout) recall() {
 		return
 	}
 	var r refusal
-	if json.Unmarshal(l.notes.Note(refusedNote), &r) == nil && len(r.Mark) == markBytes && len(r.Said) <= maxSaid {
+	if json.Unmarshal(l.notes.Note(refusedNote), &r) == nil && len(r.Said) <= maxSaid {
 		l.refused = r
 	}
 }

@@ -78,9 +78,13 @@ func TestLockoutRemembers(t *testing.T) {
 	if sum := sha256.Sum256([]byte("y")); bytes.Contains(kept, []byte(base64.StdEncoding.EncodeToString(sum[:])[:6])) || len(kept) > 200 {
 		t.Errorf("what is kept tells of the password: %.300s", kept)
 	}
-	for _, text := range []string{"{", "{}", `{"since":"2026-11-23T03:00:00Z"}`, `{"since":"2026-11-23T03:00:00Z","mark":"AAA="}`, `{"since":"2026-11-23T03:00:00Z","said":"` + strings.Repeat("x", 99) + `","mark":"AAA="}`} {
+	if begin("mail.test:993 me").holds("y", at) == nil {
+		t.Error("it is not remembered")
+	}
+	long := strings.Replace(string(kept), `"said":": 535"`, `"said":"`+strings.Repeat("x", 2*maxSaid)+`"`, 1)
+	for _, text := range []string{"{", "{}", `{"since":"2026-11-23T03:00:00Z"}`, `{"since":"2026-11-23T03:00:00Z","mark":""}`, long} {
 		again.notes.Keep(refusedNote, []byte(text))
-		if bad := begin("mail.test:993 me").holds("z", at); bad != nil {
+		if bad := begin("mail.test:993 me").holds("y", at); bad != nil {
 			t.Errorf("%.60s: %v", text, bad)
 		}
 	}

@@ -183,14 +183,14 @@ func TestLoopRemembers(t *testing.T) {
 	if got := strings.Join(c.chosen(), " "); got != "me c a" {
 		t.Errorf("the next letter goes to %s", got)
 	}
-	for _, text := range []string{"{", `{"copies":-9}`, `{"turn":-9}`, `{"last":"x"}`} {
+	for _, text := range []string{"{", `{"day":"` + at.Format("2006-01-02") + `T00:00:00Z","copies":-9}`, `{"turn":-8}`, `{"last":"x"}`} {
 		kept.Keep(postingNote, []byte(text))
 		if c = begin(); !c.due(at) || c.copies != 0 || len(c.chosen()) != 3 {
 			t.Errorf("%s: %d copies", text, c.copies)
 		}
 	}
 	// The most that may be remembered is that the day is used up, by a clock that was ahead too.
-	kept.Keep(postingNote, []byte(`{"day":"2099-01-01T00:00:00Z","copies":99999999,"last":"2099-01-01T00:00:00Z","turn":99999999}`))
+	kept.Keep(postingNote, []byte(`{"day":"2099-01-01T00:00:00Z","copies":99999999,"last":"2099-01-01T00:00:00Z","turn":9223372036854775807}`))
 	if c = begin(); !c.due(at) || len(c.chosen()) != 3 {
 		t.Error("a clock that was ahead keeps letters back")
 	}

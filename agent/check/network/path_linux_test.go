@@ -3,6 +3,7 @@ package network
 import (
 	"encoding/binary"
 	"fmt"
+	"net/netip"
 	"os"
 	"strconv"
 	"strings"
@@ -281,21 +282,31 @@ func TestPathSparesTheLine(t *testing.T) {
 func TestPathIsNotFooledByStrangers(t *testing.T) {
 	t.Parallel()
 	w := chain(t)
-	for _, more := range []string{"protocol: icmp", "protocol: udp", "protocol: tcp"} {
+	for _, tc := range []struct {
+		more string
+		v6   bool
+	}{{"protocol: icmp", false}, {"protocol: udp", false}, {"protocol: tcp", false}, {"protocol: icmp", true}, {"protocol: udp", true}, {"protocol: tcp", true}} {
+		more, host := tc.more, webAddr
+		family, proto, table, forge := unix.AF_INET, unix.IPPROTO_ICMP, "udp", forgeries
+		var to unix.Sockaddr = &unix.SockaddrInet4{Addr: [4]byte{10, 0, 1, 2}}
+		if tc.v6 {
+			host, family, proto, table, forge = "2001:db8:4::1", unix.AF_INET6, unix.IPPROTO_ICMPV6, "udp6", forgeries6
+			to = &unix.SockaddrInet6{Addr: netip.MustParseAddr("2001:db8:1::2").As16()}
+		}
 		var stop atomic.Bool
 		var port atomic.Int32
 		var fd int
 		done := make(chan int, 1)
 		w.Do("gw", func() (err error) {
-			fd, err = unix.Socket(unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_ICMP)
+			fd, err = unix.Socket(family, unix.SOCK_RAW, proto)
 			return err
 		})
 		go func() {
 			defer unix.Close(fd)
 			sent := 0
 			for i := 0; !stop.Load(); i++ {
-				for _, m := range forgeries(uint16(i), uint16(port.Load())) {
-					if unix.Sendto(fd, m, 0, &unix.SockaddrInet4{Addr: [4]byte{10, 0, 1, 2}}) == nil {
+				for _, m := range forge(uint16(i), uint16(port.Load())) {
+					if unix.Sendto(fd, m, 0, to) == nil {
 						sent++
 					}
 				}
@@ -308,7 +319,7 @@ func TestPathIsNotFooledByStrangers(t *testing.T) {
 			defer close(spied)
 			w.Do("pc", func() error {
 				for !stop.Load() {
-					if p := udpPort(); p != 0 {
+					if p := udpPort(table); p != 0 {
 						port.Store(int32(p))
 					}
 					time.Sleep(5 * time.Millisecond)
@@ -316,11 +327,11 @@ func TestPathIsNotFooledByStrangers(t *testing.T) {
 				return nil
 			})
 		}()
-		r := w.Check("pc", checktest.Run{Plan: pathPlan(webAddr, more)})[0]
+		r := w.Check("pc", checktest.Run{Plan: pathPlan(host, more)})[0]
 		stop.Store(true)
 		<-spied
 		if n := <-done; n < 100 {
-			t.Errorf("%s: only %d forged messages", more, n)
+			t.Errorf("%s to %s: only %d forged messages", more, host, n)
 		}
 		if strings.Contains(more, "udp") && port.Load() == 0 {
 			t.Error("the strangers have not found the port")
@@ -335,9 +346,9 @@ func TestPathIsNotFooledByStrangers(t *testing.T) {
 	}
 }
 
-// udpPort returns a local port of UDP in the thread's network; 0 for none.
-func udpPort() uint64 {
-	text, err := os.ReadFile("/proc/thread-self/net/udp")
+// udpPort returns a local port of a table of UDP in the thread's network; 0 for none.
+func udpPort(table string) uint64 {
+	text, err := os.ReadFile("/proc/thread-self/net/" + table)
 	if err != nil {
 		return 0
 	}
@@ -353,6 +364,32 @@ func udpPort() uint64 {
 		}
 	}
 	return 0
+}
+
+// forgeries6 are the same over IPv6: RFC 4443, section 3.
+func forgeries6(guess, port uint16) [][]byte {
+	quote := func(proto byte, transport []byte) []byte {
+		ip := make([]byte, 40, 80)
+		ip[0], ip[6], ip[7] = 0x60, proto, 1
+		binary.BigEndian.PutUint16(ip[4:], uint16(len(transport)))
+		from, to := netip.MustParseAddr("2001:db8:1::2").As16(), netip.MustParseAddr("2001:db8:4::1").As16()
+		copy(ip[8:], from[:])
+		copy(ip[24:], to[:])
+		return append(ip, transport...)
+	}
+	udp := binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(nil, port), probePort+guess%8)
+	udp = append(binary.BigEndian.AppendUint32(udp, 0x00100000), "no token of ours"...)
+	tcp := binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(nil, 32768+guess), 443)
+	tcp = append(binary.BigEndian.AppendUint32(tcp, 12345), make([]byte, 12)...)
+	echo := binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16([]byte{echoRequest6, 0, 0, 0}, guess), guess%8)
+	echo = append(echo, "no token of ours"...)
+	var all [][]byte
+	for _, q := range [][]byte{quote(17, udp), quote(6, tcp), quote(58, echo)} {
+		for _, m := range [][3]uint16{{1, 3, 0}, {2, 0, 1280}, {3, 0, 0}, {1, 4, 0}} {
+			all = append(all, append([]byte{byte(m[0]), byte(m[1]), 0, 0, 0, 0, byte(m[2] >> 8), byte(m[2])}, q...)) // the kernel writes the checksum
+		}
+	}
+	return all
 }
 
 // forgeries are ICMP messages that quote packets which the check has not sent: the right addresses, a guessed id, and the

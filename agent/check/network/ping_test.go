@@ -154,8 +154,10 @@ func TestPingSilence(t *testing.T) {
 func ignoreEchoes(t *testing.T) {
 	t.Helper()
 	// What stands under /proc/sys/net belongs to the network of the thread that opens it.
-	if err := os.WriteFile("/proc/sys/net/ipv4/icmp_echo_ignore_all", []byte("1"), 0); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"ipv4/icmp_echo_ignore_all", "ipv6/icmp/echo_ignore_all"} {
+		if err := os.WriteFile("/proc/sys/net/"+name, []byte("1"), 0); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -183,7 +185,7 @@ func TestPingForeignReplies(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			inNetwork(t, nil, func() {
 				ignoreEchoes(t)
-				stop := respond(t, tc.reply)
+				stop := respond(t, false, tc.reply)
 				defer stop()
 				o := pingOptions("127.0.0.1", check.Options{"mode": modeICMPOnly, "loss_warn": tc.lossWarn, "interval": 10 * time.Millisecond})
 				limit := 5 * time.Second
@@ -201,60 +203,82 @@ func TestPingForeignReplies(t *testing.T) {
 // TestPingForeignErrors has somebody say, before each reply, that packets cannot arrive: a raw socket hears that of packets
 // which others on this machine have sent to the same target.
 func TestPingForeignErrors(t *testing.T) {
-	says := func(kind, code byte, packet []byte) []byte {
-		q := slices.Clone(packet)
-		q[0] = echoRequest4
-		ip := []byte{0x45, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0, 0, 127, 0, 0, 1, 127, 0, 0, 1}
-		binary.BigEndian.PutUint16(ip[2:], uint16(20+len(q)))
-		binary.BigEndian.PutUint16(ip[10:], checksum(ip))
-		return slices.Concat([]byte{kind, code, 0, 0, 0, 0, 0, 0}, ip, q)
-	}
-	const timeExceeded, unreachable, hostUnreachable = 11, 3, 1
-	for _, tc := range []struct {
-		name     string
-		reply    func(seq uint16, packet []byte) [][]byte
-		want     check.Reason
-		received float64
-	}{
-		{"of another's packet, whose hop limit has ended", func(_ uint16, p []byte) [][]byte {
-			return [][]byte{says(timeExceeded, 0, altered(p, 4, 1)[0]), p}
-		}, check.OK, 4},
-		{"of another's packet, that there is no way", func(_ uint16, p []byte) [][]byte {
-			return [][]byte{says(unreachable, hostUnreachable, altered(p, 5, 1)[0]), p}
-		}, check.OK, 4},
-		{"with another token", func(_ uint16, p []byte) [][]byte {
-			return [][]byte{says(unreachable, hostUnreachable, altered(p, 8, 1)[0]), p}
-		}, check.OK, 4},
-		{"of a packet that is never sent", func(_ uint16, p []byte) [][]byte {
-			return [][]byte{says(unreachable, hostUnreachable, altered(p, 7, 100)[0]), p}
-		}, check.OK, 4},
-		{"of the first packet, which is answered all the same, over and over", func(_ uint16, p []byte) [][]byte {
-			first := slices.Clone(p)
-			first[7] = 0
-			m := says(unreachable, hostUnreachable, first)
-			return [][]byte{m, m, p}
-		}, check.OK, 4},
-		{"of ours", func(_ uint16, p []byte) [][]byte { return [][]byte{says(unreachable, hostUnreachable, p)} }, check.ConnectUnreachable, 0},
-		{"of ours, as much of it as must be told", func(_ uint16, p []byte) [][]byte {
-			return [][]byte{says(unreachable, hostUnreachable, p[:8])}
-		}, check.ConnectUnreachable, 0},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			inNetwork(t, nil, func() {
-				ignoreEchoes(t)
-				stop := respond(t, tc.reply)
-				defer stop()
-				begin := time.Now()
-				r := runFor(t, pingKind(), pingOptions("127.0.0.1", check.Options{"mode": modeICMPOnly, "interval": 10 * time.Millisecond}), check.Env{}, 20*time.Second)
-				want(t, r, tc.want)
-				wantFact(t, r, "icmp_mode_code", modeRaw)
-				wantFact(t, r, "received_count", tc.received)
-				if took := time.Since(begin); took > 15*time.Second {
-					t.Errorf("waited %s for what is known", took)
-				}
+	for _, v6 := range []bool{false, true} {
+		const timeExceeded, unreachable = false, true
+		says := func(no bool, packet []byte) []byte { return quoting(v6, no, packet) }
+		for _, tc := range []struct {
+			name     string
+			reply    func(seq uint16, packet []byte) [][]byte
+			want     check.Reason
+			received float64
+		}{
+			{"of another's packet, whose hop limit has ended", func(_ uint16, p []byte) [][]byte {
+				return [][]byte{says(timeExceeded, altered(p, 4, 1)[0]), p}
+			}, check.OK, 4},
+			{"of another's packet, that there is no way", func(_ uint16, p []byte) [][]byte {
+				return [][]byte{says(unreachable, altered(p, 5, 1)[0]), p}
+			}, check.OK, 4},
+			{"with another token", func(_ uint16, p []byte) [][]byte {
+				return [][]byte{says(unreachable, altered(p, 8, 1)[0]), p}
+			}, check.OK, 4},
+			{"of a packet that is never sent", func(_ uint16, p []byte) [][]byte {
+				return [][]byte{says(unreachable, altered(p, 7, 100)[0]), p}
+			}, check.OK, 4},
+			{"of the first packet, which is answered all the same, over and over", func(_ uint16, p []byte) [][]byte {
+				first := slices.Clone(p)
+				first[7] = 0
+				m := says(unreachable, first)
+				return [][]byte{m, m, p}
+			}, check.OK, 4},
+			{"of ours", func(_ uint16, p []byte) [][]byte { return [][]byte{says(unreachable, p)} }, check.ConnectUnreachable, 0},
+			{"of ours, as much of it as must be told", func(_ uint16, p []byte) [][]byte {
+				return [][]byte{says(unreachable, p[:8])}
+			}, check.ConnectUnreachable, 0},
+		} {
+			t.Run(map[bool]string{false: "IPv4, ", true: "IPv6, "}[v6]+tc.name, func(t *testing.T) {
+				inNetwork(t, nil, func() {
+					ignoreEchoes(t)
+					stop := respond(t, v6, tc.reply)
+					defer stop()
+					begin := time.Now()
+					host := map[bool]string{false: "127.0.0.1", true: "::1"}[v6]
+					r := runFor(t, pingKind(), pingOptions(host, check.Options{"mode": modeICMPOnly, "interval": 10 * time.Millisecond}), check.Env{}, 20*time.Second)
+					want(t, r, tc.want)
+					wantFact(t, r, "icmp_mode_code", modeRaw)
+					wantFact(t, r, "received_count", tc.received)
+					if took := time.Since(begin); took > 15*time.Second {
+						t.Errorf("waited %s for what is known", took)
+					}
+				})
 			})
-		})
+		}
 	}
+}
+
+// quoting is a message that quotes an echo request, made of its reply, between the addresses of loopback: that its hop
+// limit has ended on the way, or that there is no way.
+func quoting(v6, noWay bool, packet []byte) []byte {
+	q := slices.Clone(packet)
+	if v6 {
+		q[0] = echoRequest6
+		ip := make([]byte, 40)
+		ip[0], ip[6], ip[7], ip[23], ip[39] = 0x60, syscall.IPPROTO_ICMPV6, 1, 1, 1
+		binary.BigEndian.PutUint16(ip[4:], uint16(len(q)))
+		head := []byte{3, 0, 0, 0, 0, 0, 0, 0} // RFC 4443, sections 3.1 and 3.3
+		if noWay {
+			head[0], head[1] = 1, 3
+		}
+		return slices.Concat(head, ip, q)
+	}
+	q[0] = echoRequest4
+	ip := []byte{0x45, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0, 0, 127, 0, 0, 1, 127, 0, 0, 1}
+	binary.BigEndian.PutUint16(ip[2:], uint16(20+len(q)))
+	binary.BigEndian.PutUint16(ip[10:], checksum(ip))
+	head := []byte{11, 0, 0, 0, 0, 0, 0, 0} // RFC 792
+	if noWay {
+		head[0], head[1] = 3, 1
+	}
+	return slices.Concat(head, ip, q)
 }
 
 func everySecond(seq uint16, p []byte) [][]byte {
@@ -272,9 +296,15 @@ func altered(p []byte, at int, add byte) [][]byte {
 }
 
 // respond answers echo requests on loopback in the network of this thread until it is stopped.
-func respond(t *testing.T, reply func(seq uint16, packet []byte) [][]byte) (stop func()) {
+func respond(t *testing.T, v6 bool, reply func(seq uint16, packet []byte) [][]byte) (stop func()) {
 	t.Helper()
-	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_RAW|syscall.SOCK_CLOEXEC, syscall.IPPROTO_ICMP)
+	family, proto, request, response := syscall.AF_INET, syscall.IPPROTO_ICMP, byte(echoRequest4), byte(echoReply4)
+	var to syscall.Sockaddr = &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}
+	if v6 {
+		family, proto, request, response = syscall.AF_INET6, syscall.IPPROTO_ICMPV6, echoRequest6, echoReply6
+		to = &syscall.SockaddrInet6{Addr: netip.IPv6Loopback().As16()}
+	}
+	fd, err := syscall.Socket(family, syscall.SOCK_RAW|syscall.SOCK_CLOEXEC, proto)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -296,16 +326,20 @@ func respond(t *testing.T, reply func(seq uint16, packet []byte) [][]byte) (stop
 			if err != nil {
 				continue
 			}
-			message, _, ok := stripIPv4(buf[:n])
-			if !ok || len(message) < icmpHeader || message[0] != echoRequest4 {
+			message, ok := buf[:n], true
+			if !v6 {
+				message, _, ok = stripIPv4(message)
+			}
+			if !ok || len(message) < icmpHeader || message[0] != request {
 				continue
 			}
 			answer := append([]byte(nil), message...)
-			answer[0] = echoReply4
+			answer[0] = response
 			for _, p := range reply(binary.BigEndian.Uint16(answer[6:]), answer) {
-				p[2], p[3] = 0, 0
-				binary.BigEndian.PutUint16(p[2:], checksum(p))
-				if err := syscall.Sendto(fd, p, 0, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+				if p[2], p[3] = 0, 0; !v6 { // of ICMPv6 the kernel writes it
+					binary.BigEndian.PutUint16(p[2:], checksum(p))
+				}
+				if err := syscall.Sendto(fd, p, 0, to); err != nil {
 					t.Error(err)
 				}
 			}

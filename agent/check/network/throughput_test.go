@@ -177,13 +177,13 @@ func TestThroughputRemembers(t *testing.T) {
 	at = at.AddDate(0, 0, 1)
 	stuck := file(t, 1<<20, &sent, make(chan struct{}))
 	ctx, cancel := context.WithCancel(t.Context())
-	f := checktest.NewFunc(t, throughputKind(), check.Options{"url": stuck + "/file", "enabled": true, "max_bytes": int64(100_000), "daily_bytes": int64(150_000)}, check.Env{Now: func() time.Time { return at }, Notes: kept})
+	f := checktest.NewFunc(t, throughputKind(), check.Options{"url": stuck + "/file", "enabled": true, "max_bytes": int64(100_000), "daily_bytes": int64(199_999)}, check.Env{Now: func() time.Time { return at }, Notes: kept})
 	done := make(chan struct{})
 	go func() { defer close(done); f(ctx) }()
 	for end := time.Now().Add(time.Minute); !strings.Contains(string(kept.Note(consumptionNote)), at.Format(time.DateOnly)) && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)
 	}
-	during := run(check.Options{"daily_bytes": int64(150_000)}) // as after a kill
+	during := run(check.Options{"daily_bytes": int64(199_999)}) // as after a kill
 	cancel()
 	<-done
 	want(t, during, check.NotConfigured)
@@ -200,6 +200,8 @@ func TestThroughputRemembers(t *testing.T) {
 			t.Errorf("%s: %s (%s), want %s", tc.note, r.Reason, r.Detail, tc.want)
 		}
 	}
+	kept.Keep(consumptionNote, []byte(`{"day":"`+midnight(at).Format(time.RFC3339)+`","used":-1000000}`))
+	wantFact(t, run(nil), "today_bytes", 100_000)
 	// A clock that was ahead does not take the days up to then.
 	at = at.AddDate(0, 0, 1)
 	want(t, run(nil), check.OK)
