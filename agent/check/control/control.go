@@ -17,6 +17,7 @@ import (
 const (
 	antiMalware    = "m01"
 	signatureAge   = "m02"
+	malwareAgent   = "m03"
 	hostFirewall   = "m04"
 	patchAge       = "m05"
 	systemSupport  = "m06"
@@ -24,13 +25,21 @@ const (
 	oldServices    = "m08"
 	remoteControl  = "m09"
 	administrators = "m10"
+	idleAccounts   = "m11"
 	passwordRules  = "m12"
+	lockOut        = "m13"
+	autoRun        = "m14"
 	diskEncryption = "m15"
 	timeSync       = "m16"
 	securityLog    = "m17"
+	logForwarder   = "m18"
+	centreReach    = "m19"
 	backupAge      = "m20"
 	hostsFile      = "m21"
 	addedTrust     = "m22"
+	badSoftware    = "m23"
+	upkeepPower    = "m26"
+	portalRules    = "m27"
 )
 
 // A measure reads what one control needs and judges it.
@@ -44,12 +53,15 @@ func controlKind() check.Kind {
 		Options: options(),
 		Facts:   facts(),
 		Phases:  []string{"total"},
+		Target:  targets,
 		New: func(o check.Options, env check.Env) (check.Func, error) {
 			now := env.Now
 			if now == nil {
 				now = time.Now
 			}
-			return newControl(o, local(), now)
+			sys := local()
+			sys.network = from(env.Source)
+			return newControl(o, sys, now)
 		},
 	}
 }
@@ -61,6 +73,7 @@ func allTitles() []title {
 	return []title{
 		{antiMalware, "protection against malware"},
 		{signatureAge, "age of its signatures"},
+		{malwareAgent, "agent that reports malware to a centre"},
 		{hostFirewall, "host firewall"},
 		{patchAge, "age of the last patch"},
 		{systemSupport, "support of the operating system"},
@@ -68,13 +81,21 @@ func allTitles() []title {
 		{oldServices, "Telnet, FTP, SMBv1, LLMNR"},
 		{remoteControl, "control from elsewhere"},
 		{administrators, "administrators"},
+		{idleAccounts, "accounts that nobody uses"},
 		{passwordRules, "length and age of passwords"},
+		{lockOut, "lock of accounts and screens"},
+		{autoRun, "autorun of USB disks"},
 		{diskEncryption, "disk encryption"},
 		{timeSync, "time synchronisation"},
 		{securityLog, "reach of the log"},
+		{logForwarder, "forwarding of the log"},
+		{centreReach, "centre of monitoring within reach"},
 		{backupAge, "age and place of the backup"},
 		{hostsFile, "hosts file and resolvers"},
 		{addedTrust, "added root certificates and proxies"},
+		{badSoftware, "unwanted software"},
+		{upkeepPower, "errors of disks, UPS, ends without a shutdown"},
+		{portalRules, "TLS, HSTS, HTTPS and IPv6 of the portal"},
 	}
 }
 

@@ -68,6 +68,10 @@ func TestThisMachine(t *testing.T) {
 			o["allowed_ports"] = []string{"1-65535"}
 		case backupAge:
 			o["path"] = t.TempDir()
+		case centreReach:
+			o["addresses"] = []string{"127.0.0.1:1"}
+		case portalRules:
+			o["url"] = "https://127.0.0.1:1/"
 		}
 		f, err := controlKind().New(o, check.Env{})
 		if err != nil {
@@ -113,7 +117,7 @@ func TestOptions(t *testing.T) {
 		with check.Options
 		want string
 	}{
-		{"no control", check.Options{"id": "m99"}, `option "id": "m99" is no control that can be measured: write one of m01, m02, m04`},
+		{"no control", check.Options{"id": "m99"}, `option "id": "m99" is no control that can be measured: write one of m01, m02, m03, m04`},
 		{"of another control", check.Options{"id": "m04", "path": "/srv"}, `option "path" is not for m04, but for m20`},
 		{"ages", check.Options{"id": "m05", "max_age": 48 * time.Hour, "fail_age": time.Hour}, `option "fail_age"`},
 		{"port 0", check.Options{"id": "m07", "allowed_ports": []string{"0"}}, `option "allowed_ports": "0" is no port`},
@@ -169,6 +173,10 @@ func TestNoReader(t *testing.T) {
 			o["allowed_ports"] = []string{}
 		case backupAge:
 			o["path"] = "/srv"
+		case centreReach:
+			o["addresses"] = []string{"127.0.0.1:1"}
+		case portalRules:
+			o["url"] = "https://127.0.0.1:1/"
 		}
 		if r := judged(t, system{}, o); r.Reason != check.NotSupported {
 			t.Errorf("%s without a reader: %s %q", id, r.Reason, r.Detail)
@@ -176,6 +184,11 @@ func TestNoReader(t *testing.T) {
 	}
 	if r := judged(t, system{}, check.Options{"id": "m07"}); r.Reason != check.NotConfigured {
 		t.Errorf("ports without a list: %s", r.Reason)
+	}
+	for _, id := range []string{"m19", "m27"} {
+		if r := judged(t, system{}, check.Options{"id": id}); r.Reason != check.NotConfigured {
+			t.Errorf("%s without a target: %s", id, r.Reason)
+		}
 	}
 	if r := judged(t, system{}, check.Options{"id": "m20"}); r.Reason != check.NotConfigured {
 		t.Errorf("backup without a path: %s", r.Reason)

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/netip"
+	"net/url"
 	"path"
 	"slices"
 	"strconv"
@@ -29,6 +30,13 @@ const (
 	logsMinAge      = 30 * day
 	passwordMaxAge  = 62 * day
 	passwordLetters = 14
+
+	idleMaxAge   = 45 * day
+	sentMaxAge   = 15 * time.Minute
+	upkeepMaxAge = 31 * day
+	screenIdle   = 15 * time.Minute
+	passwordTry  = 10
+	certWarn     = 21 * day
 )
 
 // Values of the option proof.
@@ -43,7 +51,7 @@ func options() []check.Option {
 		{Name: "id", Type: check.TypeString, Required: true, Enum: ids(), Help: "The control, as the catalogue of the law set calls it."},
 		{Name: "proof", Type: check.TypeString, Enum: []string{proofConfiguration, proofRules},
 			Help: "For m04: whether a firewall that is configured and started with the system is enough where the rules in force may not be read (configuration, the default), or only the rules themselves are (rules)."},
-		{Name: "max_age", Type: check.TypeDuration, Min: 60, Max: century, Help: "For m02, m05, m12, m16 and m20: the oldest that the signatures (default 72h), the last patch (default 744h), an administrator's password (default 1488h), the last setting of the clock where it is known (default 192h) or the newest backup (default 24h) may be."},
+		{Name: "max_age", Type: check.TypeDuration, Min: 60, Max: century, Help: "For m02, m05, m11, m12, m16, m18, m20 and m26: the oldest that the signatures (default 72h), the last patch (default 744h), the last use of an account (default 1080h), an administrator's password (default 1488h), the last setting of the clock where it is known (default 192h), what a forwarder sent last (default 15m) or the newest backup (default 24h) may be; for m26 how far back ends of the system count (default 744h)."},
 		{Name: "fail_age", Type: check.TypeDuration, Min: 60, Max: century, Help: "For m02, m05 and m20: between max_age and this the control is met in part; default max_age, and 168h for m02."},
 		{Name: "allowed_ports", Type: check.TypeStrings, Max: 256,
 			Help: `For m07: what may listen on addresses other than loopback: 22, 53/udp, 5000-5010/tcp; a number alone is TCP and UDP. Required; [] for none.`},
@@ -57,16 +65,22 @@ func options() []check.Option {
 		{Name: "domains", Type: check.TypeStrings, Max: 64, Help: "For m21: names that the hosts file must not set, with everything below them; default gov.vn."},
 		{Name: "allowed_hosts", Type: check.TypeStrings, Max: 256, Help: "For m21: names below domains that it may set, each alone or with its address: mc.tuky.gov.vn or mc.tuky.gov.vn=10.1.2.3."},
 		{Name: "sha256", Type: check.TypeString, Help: "For m21: the SHA-256 of the hosts file as it should be, in hex."},
-		{Name: "programs", Type: check.TypeStrings, Max: 64, Help: "For m01 on Linux: names of further processes that guard the machine against malware, as the kernel keeps them (15 letters)."},
+		{Name: "programs", Type: check.TypeStrings, Max: 64, Help: "For m01, m03 and m18: names of further processes (as the kernel of Linux keeps them, 15 letters) or services of Windows that guard the machine, report malware or forward the log."},
 		{Name: "os_ends", Type: check.TypeStrings, Max: 256, Help: "For m06: the last day on which each operating system is supported: debian 12=2028-06-30, windows 19045=2025-10-14, or narrower with its edition."},
-		{Name: "warn_days", Type: check.TypeInt, Min: 0, Max: 3650, Unit: "days", Help: "For m06: the control is met in part when support ends within this time; default 90."},
+		{Name: "warn_days", Type: check.TypeInt, Min: 0, Max: 3650, Unit: "days", Help: "For m06 and m27: the control is met in part when support (default 90) or the certificate (default 21) ends within this time."},
 		{Name: "allowed_remote", Type: check.TypeStrings, Max: 64, Help: "For m09: programs that may control this machine from elsewhere: processes on Linux, services on Windows, rdp for Remote Desktop."},
 		{Name: "ssh_password", Type: check.TypeBool, Help: "For m09 on Linux: whether SSH may let people in by password alone; default false. root never."},
-		{Name: "required", Type: check.TypeBool, Help: "For m15: whether the system's disk must be encrypted; default false, which reports."},
+		{Name: "required", Type: check.TypeBool, Help: "For m03 and m15: whether the agent must run, or the system's disk must be encrypted; default false, which reports."},
 		{Name: "min_age", Type: check.TypeDuration, Min: 3600, Max: century, Help: "For m17: how far back the log must reach; default 720h, and 2160h suits systems of level 3."},
 		{Name: "allowed_roots", Type: check.TypeStrings, Max: 64, Help: "For m22: SHA-256 of root certificates that may be added to this machine, in hex."},
 		{Name: "allowed_proxies", Type: check.TypeStrings, Max: 64, Help: "For m22: hosts of proxies that all programs of this machine may be told to use."},
 		{Name: "min_length", Type: check.TypeInt, Min: 1, Max: 128, Unit: "letters", Help: "For m12: the shortest password that may be taken; default 14, and 8 where another proof of who someone is comes on top."},
+		{Name: "addresses", Type: check.TypeAddrs, Min: 1, Max: 16, Help: "For m03, m18 and m19: the centres that the agent or the forwarder is connected to by TCP (address and port in numbers), or that must answer (host:port)."},
+		{Name: "max_tries", Type: check.TypeInt, Min: 1, Max: 1000, Unit: "wrong passwords", Help: "For m13: the most that are taken before an account is locked; default 10."},
+		{Name: "max_idle", Type: check.TypeDuration, Min: 1, Max: 86400, Help: "For m13: the longest that a screen may be left alone before it locks itself; default 15m."},
+		{Name: "forbidden", Type: check.TypeStrings, Max: 256, Help: "For m23: patterns of further programs that may not be installed, such as utorrent*; in lower case, by package on Linux and by name in the list of programs on Windows."},
+		{Name: "url", Type: check.TypeURL, Help: "For m27: the portal's address, https://host/. Required."},
+		{Name: "roots", Type: check.TypeString, Help: "For m27: a PEM file of the roots to trust in place of the system's."},
 		{Name: "resolvers", Type: check.TypeStrings, Max: 64, Help: "For m21: the addresses of the resolvers that this machine may use; without it they are only counted."},
 	}
 }
@@ -77,17 +91,27 @@ func users(option string) []string {
 	case "proof":
 		return []string{hostFirewall}
 	case "max_age":
-		return []string{signatureAge, patchAge, passwordRules, timeSync, backupAge}
+		return []string{signatureAge, patchAge, idleAccounts, passwordRules, timeSync, logForwarder, backupAge, upkeepPower}
 	case "fail_age":
 		return []string{signatureAge, patchAge, backupAge}
 	case "programs":
-		return []string{antiMalware}
-	case "os_ends", "warn_days":
+		return []string{antiMalware, malwareAgent, logForwarder}
+	case "os_ends":
 		return []string{systemSupport}
+	case "warn_days":
+		return []string{systemSupport, portalRules}
+	case "addresses":
+		return []string{malwareAgent, logForwarder, centreReach}
+	case "max_tries", "max_idle":
+		return []string{lockOut}
+	case "forbidden":
+		return []string{badSoftware}
+	case "url", "roots":
+		return []string{portalRules}
 	case "allowed_remote", "ssh_password":
 		return []string{remoteControl}
 	case "required":
-		return []string{diskEncryption}
+		return []string{malwareAgent, diskEncryption}
 	case "allowed_roots", "allowed_proxies":
 		return []string{addedTrust}
 	case "min_length":
@@ -145,6 +169,14 @@ type limits struct {
 	minLength   int
 	roots       []string // SHA-256 in hex
 	proxies     []string // hosts in lower case
+
+	centres   []netip.AddrPort // of m03 and m18
+	addresses []string         // of m19, host:port
+	maxTries  int
+	maxIdle   time.Duration
+	forbidden []string // patterns in lower case
+	portal    *url.URL // nil when the plan says nothing
+	rootsFile string
 }
 
 // An allowedHost may stand in the hosts file. Without an address any will do.
@@ -168,11 +200,23 @@ func readLimits(o check.Options, id string) (limits, error) {
 	if err := l.readUpkeep(o); err != nil {
 		return limits{}, err
 	}
+	if err := l.readCentres(o, id); err != nil {
+		return limits{}, err
+	}
+	if id == portalRules && !o.Has("warn_days") {
+		l.warn = certWarn
+	}
 	switch id {
 	case signatureAge:
 		l.maxAge = patternsMaxAge
 	case passwordRules:
 		l.maxAge = passwordMaxAge
+	case idleAccounts:
+		l.maxAge = idleMaxAge
+	case logForwarder:
+		l.maxAge = sentMaxAge
+	case upkeepPower:
+		l.maxAge = upkeepMaxAge
 	case timeSync:
 		l.maxAge = clockMaxAge
 	case backupAge:
@@ -227,8 +271,17 @@ func (l *limits) readUpkeep(o check.Options) error {
 	for _, s := range o.Strings("allowed_remote") {
 		l.remote = append(l.remote, strings.ToLower(strings.TrimSpace(s)))
 	}
-	if err := l.readTrust(o); err != nil {
-		return err
+	l.maxTries, l.maxIdle = passwordTry, screenIdle
+	if o.Has("max_tries") {
+		l.maxTries = int(o.Int("max_tries"))
+	}
+	if o.Has("max_idle") {
+		l.maxIdle = o.Duration("max_idle")
+	}
+	for _, read := range []func(check.Options) error{l.readTrust, l.readForbidden, l.readPortal} {
+		if err := read(o); err != nil {
+			return err
+		}
 	}
 	return l.readEnds(o)
 }

@@ -32,6 +32,15 @@ type system struct {
 	logs         func(ctx context.Context) (logs, error)
 	trust        func(ctx context.Context) (trust, error)
 	passwords    func(ctx context.Context) (passwords, error)
+
+	edr        func(ctx context.Context, l limits) (reporters, error)
+	forwarders func(ctx context.Context, l limits) (reporters, error)
+	idlers     func(ctx context.Context, now time.Time) (idlers, error)
+	locking    func(ctx context.Context) (locking, error)
+	autorun    func(ctx context.Context) (autorun, error)
+	software   func(ctx context.Context) (software, error)
+	upkeep     func(ctx context.Context) (upkeep, error)
+	network    network
 }
 
 // measure binds a control to its reader, its limits and its judgement.
@@ -85,6 +94,41 @@ func (s system) measureUpkeep(id string, l limits, now func() time.Time) measure
 		return reading(s.passwords, s.passwords != nil, func(v passwords) check.Result { return judgePasswords(v, l, now()) })
 	case addedTrust:
 		return reading(s.trust, s.trust != nil, func(v trust) check.Result { return judgeTrust(v, l) })
+	}
+	return s.measureMore(id, l, now)
+}
+
+// measureMore is measure for the controls of what reports to elsewhere, of who may use the machine, and of the portal.
+func (s system) measureMore(id string, l limits, now func() time.Time) measure {
+	switch id {
+	case malwareAgent:
+		return reading(func(ctx context.Context) (reporters, error) { return s.edr(ctx, l) }, s.edr != nil,
+			func(v reporters) check.Result { return judgeEDR(v, l) })
+	case logForwarder:
+		return reading(func(ctx context.Context) (reporters, error) { return s.forwarders(ctx, l) }, s.forwarders != nil,
+			func(v reporters) check.Result { return judgeForwarding(v, l, now()) })
+	case idleAccounts:
+		return reading(func(ctx context.Context) (idlers, error) { return s.idlers(ctx, now()) }, s.idlers != nil,
+			func(v idlers) check.Result { return judgeIdle(v, l, now()) })
+	case lockOut:
+		return reading(s.locking, s.locking != nil, func(v locking) check.Result { return judgeLocking(v, l) })
+	case autoRun:
+		return reading(s.autorun, s.autorun != nil, judgeAutorun)
+	case badSoftware:
+		return reading(s.software, s.software != nil, func(v software) check.Result { return judgeSoftware(v, l) })
+	case upkeepPower:
+		return reading(s.upkeep, s.upkeep != nil, func(v upkeep) check.Result { return judgeUpkeep(v, l, now()) })
+	case centreReach:
+		if len(l.addresses) == 0 {
+			return fixed(check.NotConfigured, `option "addresses": write the centres of monitoring, host:port each`)
+		}
+		return reading(func(ctx context.Context) ([]check.Reason, error) { return s.network.reach(ctx, l.addresses) }, s.network.dial != nil, judgeCentres)
+	case portalRules:
+		if l.portal == nil {
+			return fixed(check.NotConfigured, `option "url": write the portal's address, https://host/`)
+		}
+		return reading(func(ctx context.Context) (portal, error) { return s.network.portal(ctx, l, now()) }, s.network.dial != nil,
+			func(v portal) check.Result { return judgePortal(v, l, now()) })
 	}
 	return fixed(check.Internal, "control "+id+" has no reader")
 }

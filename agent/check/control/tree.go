@@ -29,6 +29,7 @@ func (t tree) system() system {
 		backups: t.backups, hosts: t.hosts, resolvers: t.resolvers,
 		protection: t.protection, patterns: t.patterns, release: t.release, oldProtocols: t.oldProtocols, remotes: t.remotes,
 		encryption: t.encryption, logs: t.logs, trust: t.trust, passwords: t.passwords,
+		edr: t.edr, forwarders: t.forwarders, idlers: t.idlers, locking: t.locking, autorun: t.autorun, software: t.software, upkeep: t.upkeep,
 	}
 }
 
