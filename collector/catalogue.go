@@ -57,14 +57,32 @@ func serviceTerms(p *profile.Profile, svc *profile.Service, at, end time.Time) h
 		ID: svc.ID, Valid: history.Span{From: at.Unix(), To: end.Unix()}, Deciding: svc.Deciding(),
 		Quorum: history.Quorum{Units: q.Units, Carriers: q.Carriers},
 	}
+	s.Derived, s.Attested = exprOf(svc.Rule()), svc.Attested()
 	for _, w := range p.Watchers(svc.ID, at) {
 		s.Watchers = append(s.Watchers, history.Watcher{Machine: w.Machine, Unit: w.Unit, Carrier: w.Carrier, NotConfigured: w.NotConfigured})
 	}
 	return s
 }
 
+// exprOf is a rule of the profile as accounts follow it.
+func exprOf(r *profile.Rule) *history.Expr {
+	if r == nil {
+		return nil
+	}
+	e := &history.Expr{Need: r.Need}
+	for _, x := range r.Of {
+		o := history.Operand{Service: x.Service, Expr: exprOf(x.Rule)}
+		if x.Check != "" {
+			o.Check = x.Service + "." + x.Check
+		}
+		e.Of = append(e.Of, o)
+	}
+	return e
+}
+
 func sameTerms(a, b history.Service) bool {
-	return a.Valid.To == b.Valid.From && a.Quorum == b.Quorum && slices.Equal(a.Deciding, b.Deciding) && reflect.DeepEqual(a.Watchers, b.Watchers)
+	return a.Valid.To == b.Valid.From && a.Quorum == b.Quorum && slices.Equal(a.Deciding, b.Deciding) && a.Attested == b.Attested && reflect.DeepEqual(a.Derived, b.Derived) &&
+		reflect.DeepEqual(a.Watchers, b.Watchers)
 }
 
 // addHours gives a service its service hours, and those of units that have their own.

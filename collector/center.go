@@ -70,6 +70,7 @@ type center struct {
 
 	layers    layers
 	notices   suspended
+	confirmed confirmed
 	incidents *incident.Manager
 	alerts    *alert.Sender
 	watcher   *alert.Watcher

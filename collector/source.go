@@ -15,6 +15,7 @@ import (
 	"egovmon/collector/alert"
 	"egovmon/collector/attest"
 	"egovmon/collector/board"
+	"egovmon/collector/confirm"
 	"egovmon/collector/history"
 	"egovmon/collector/history/index"
 	"egovmon/collector/incident"
@@ -104,8 +105,12 @@ func (s *source) View(ctx context.Context) (board.View, error) {
 func (s *source) standing(p *profile.Profile, now time.Time) (history.Catalogue, []board.NotConfigured) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	said, err := s.c.confirmations()
+	if err != nil {
+		s.c.log.Error("confirmations cannot be read", "err", err)
+	}
 	if s.of == p && now.Sub(s.terms).Abs() < termsFor {
-		return s.cat, s.missing
+		return confirm.Apply(s.cat, said), s.missing
 	}
 	s.cat, s.of, s.terms = catalogue(p, now.Add(-viewBack-time.Hour), now.Add(2*termsFor)), p, now
 	s.missing = nil
@@ -114,7 +119,7 @@ func (s *source) standing(p *profile.Profile, now time.Time) (history.Catalogue,
 			s.missing = append(s.missing, n)
 		}
 	}
-	return s.cat, s.missing
+	return confirm.Apply(s.cat, said), s.missing
 }
 
 // hold is how long results may be on their way: the longest that any line gathers them, and the push.

@@ -21,6 +21,7 @@ import (
 	"egovmon/agent/words"
 	"egovmon/collector/access"
 	"egovmon/collector/board"
+	"egovmon/collector/confirm"
 	"egovmon/collector/history"
 	"egovmon/collector/profile"
 	"egovmon/collector/suspend"
@@ -58,10 +59,12 @@ func (c *center) held() []suspend.Notice {
 	return list
 }
 
-// catalogue is what the accounts are worked out from: the terms of the profile, and what was announced.
+// catalogue is what the accounts are worked out from: the terms of the profile, what was announced, and what people confirmed.
 func (c *center) catalogue(p *profile.Profile, from, to time.Time) (history.Catalogue, error) {
 	list, err := c.suspensions()
-	return suspend.Apply(catalogue(p, from, to), p, list), err
+	cat := suspend.Apply(catalogue(p, from, to), p, list)
+	said, wrong := c.confirmations()
+	return confirm.Apply(cat, said), errors.Join(err, wrong)
 }
 
 // A suspendRequest is what people do with notices; exactly one of Add and Withdraw is set.

@@ -120,6 +120,8 @@ func (c *center) local(mux rightful, acc *access.Access) {
 	mux.HandleFunc("POST "+pathAttest, c.attestHandler)
 	mux.HandleFunc("POST "+pathSuspensions, c.suspensionsHandler)
 	mux.HandleFunc("GET "+pathSuspensions, c.suspensionsHandler)
+	mux.HandleFunc("POST "+pathConfirm, c.confirmHandler)
+	mux.HandleFunc("GET "+pathConfirm, c.confirmHandler)
 	mux.HandleFunc("POST "+pathReport, c.reportHandler)
 	mux.HandleFunc("GET "+pathAudit, c.auditHandler)
 	mux.HandleFunc("GET "+pathLocalIncidents, func(w http.ResponseWriter, r *http.Request) {

@@ -116,8 +116,8 @@ func (f *Fold) Feed(s evidence.Stored) (changed bool, err error) {
 		return false, fmt.Errorf("attestations: leaf %d, but %d comes next", s.Index, f.next)
 	}
 	f.next++
-	if s.Leaf.Type() != evidence.Attestation {
-		return false, nil
+	if s.Leaf.Type() != evidence.Attestation || s.Leaf.Field("control") == "" && (s.Leaf.Field("service") != "" || s.Leaf.Field("withdraws") != "") {
+		return false, nil // those about services are package confirm's
 	}
 	a, err := Parse(s.Leaf, s.Index)
 	if err != nil {

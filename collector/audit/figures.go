@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"egovmon/collector/confirm"
 	"egovmon/collector/enrol"
 	"egovmon/collector/history"
 	"egovmon/collector/history/index"
@@ -51,6 +52,7 @@ type refigure struct {
 	held  []history.Batch
 	files map[string][]byte // of the profile, by name
 	book  suspend.Book      // of what was announced
+	said  confirm.Book      // of what people confirmed
 }
 
 func newRefigure(ctx context.Context, v *verifier) (*refigure, error) {
@@ -143,6 +145,7 @@ func (f *refigure) compare(ctx context.Context, machines []enrol.Machine, last t
 		return nil
 	}
 	cat := suspend.Apply(v.o.Terms(p, machines, g.From, g.To, g.Counted), p, f.book.All())
+	cat = confirm.Apply(cat, f.said.All())
 	rows, err := f.idx.Availability(ctx, cat, history.Query{From: g.From, To: g.To, Now: g.Counted})
 	if err != nil {
 		return err

@@ -20,6 +20,7 @@ import (
 	"egovmon/agent/check"
 	"egovmon/agent/journal"
 	"egovmon/agent/plan"
+	"egovmon/collector/confirm"
 	"egovmon/collector/enrol"
 	"egovmon/collector/evidence"
 	"egovmon/collector/history"
@@ -107,6 +108,14 @@ type world struct {
 	late     bool                                       // the absent results come days later
 	before   func(w *world)                             // what enters the log before the batches
 	past     int                                        // days before, on which the same journal was written
+	services string                                     // more entries of services.yaml
+}
+
+// files are those of the profile, with the world's own services.
+func (w *world) files() map[string]string {
+	all := files()
+	all["services.yaml"] += w.services
+	return all
 }
 
 func (w *world) append(t evidence.Type, fields map[string]string, blob, body []byte) {
@@ -147,7 +156,7 @@ func (w *world) build(t testing.TB) *world {
 	}
 	t.Cleanup(func() { _ = w.store.Close() })
 	w.append(evidence.Rule, map[string]string{"name": "votes/1"}, nil, nil)
-	for name, text := range files() {
+	for name, text := range w.files() {
 		kind := evidence.Profile
 		if name == "targets.yaml" {
 			kind = evidence.Target
@@ -341,6 +350,12 @@ func termsOf(p *profile.Profile, _ []enrol.Machine, from, to, _ time.Time) histo
 	for _, svc := range p.ServicesAt(from) {
 		q := p.Quorum(svc.ID, from)
 		s := history.Service{ID: svc.ID, Valid: history.Span{From: from.Unix(), To: to.Unix()}, Deciding: svc.Deciding(), Quorum: history.Quorum{Units: q.Units, Carriers: q.Carriers}, Hours: []history.Span{}}
+		if s.Attested = svc.Attested(); svc.Rule() != nil {
+			s.Derived = &history.Expr{Need: svc.Rule().Need}
+			for _, x := range svc.Rule().Of {
+				s.Derived.Of = append(s.Derived.Of, history.Operand{Service: x.Service})
+			}
+		}
 		for _, m := range p.Watchers(svc.ID, from) {
 			s.Watchers = append(s.Watchers, history.Watcher{Machine: m.Machine, Unit: m.Unit, Carrier: m.Carrier})
 		}
@@ -373,7 +388,7 @@ func (w *world) report() report.Model {
 	if err := os.Mkdir(filepath.Join(dir, "calendars"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range maps.All(files()) {
+	for name, text := range maps.All(w.files()) {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -386,7 +401,11 @@ func (w *world) report() report.Model {
 	if err := book.Update(w.store); err != nil {
 		t.Fatal(err)
 	}
-	rows, err := idx.Availability(t.Context(), suspend.Apply(termsOf(p, nil, from, to, to), p, book.All()), history.Query{From: from, To: to, Now: to})
+	var said confirm.Book
+	if err := said.Update(w.store); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := idx.Availability(t.Context(), confirm.Apply(suspend.Apply(termsOf(p, nil, from, to, to), p, book.All()), said.All()), history.Query{From: from, To: to, Now: to})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"egovmon/agent/journal"
 	"egovmon/agent/plan"
 	"egovmon/agent/wire"
+	"egovmon/collector/confirm"
 	"egovmon/collector/enrol"
 	"egovmon/collector/evidence"
 	"egovmon/collector/intake"
@@ -102,12 +103,13 @@ func (s *story) tell(ctx context.Context, e evidence.Stored) error {
 			s.broken = true
 		}
 	}
-	if at, err := time.Parse(time.RFC3339, e.Leaf.Field("entered_at")); e.Leaf.Type() == evidence.Exclusion && err == nil && s.last.Sub(at) > clockSlack {
+	if at, err := time.Parse(time.RFC3339, e.Leaf.Field("entered_at")); (e.Leaf.Type() == evidence.Exclusion || confirm.Is(e.Leaf)) && err == nil && s.last.Sub(at) > clockSlack {
 		s.v.found(Backdated, e.Index, "leaf %d (%s) says that it was entered at %s; a receipt before it in the log is of %s", e.Index, describe(e.Leaf),
 			at.Format(time.RFC3339), s.last.Format(time.RFC3339))
 	}
 	if s.refig != nil && e.Index < s.refig.given.Leaves {
 		s.refig.book.Take(e.Leaf, e.Index)
+		s.refig.said.Take(e.Leaf, e.Index)
 	}
 	if name, ok := s.profileFile(e); ok && s.keep(e, maxFile) {
 		s.refig.files[name] = e.Blob

@@ -20,6 +20,12 @@ type Service struct {
 	Hours     []Span
 	UnitHours map[string][]Span // of units with hours of their own, instead of Hours
 	Excluded  []Exclusion
+
+	// Derived says from which other services this one's state follows; nil for one that is measured.
+	Derived *Expr
+	// Attested is a service that no machine measures: Words, in the order in which they were given, say how it is.
+	Attested bool
+	Words    []Word
 }
 
 // A Quorum is how many units, on how many carriers, must vote before a service has a state. Zero Units stand for

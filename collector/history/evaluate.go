@@ -76,7 +76,7 @@ func (r Row) Calendar(name string) (Counted, bool) {
 // Evaluate returns the rows of a query over what machines measured: by service in the order of the catalogue; first the
 // service as a whole, then its units, then its checks by machine. A service that is not valid in the stretch has none.
 func Evaluate(cat Catalogue, machines map[string]*Machine, q Query) []Row {
-	bench := NewBench(machines, q.Span())
+	bench := NewBench(machines, q.Span()).With(cat)
 	var all []*line
 	at := map[key]*line{}
 	place := map[string]int{} // of a service in the catalogue
@@ -136,7 +136,7 @@ func (b *Bench) lines(svc Service, q Query) []*line {
 			out = append(out, &line{key: key{service: svc.ID, unit: u.ID}, runs: u.Runs})
 		}
 	}
-	if !q.Machines {
+	if !q.Machines || svc.Derived != nil || svc.Attested {
 		return out
 	}
 	seen := map[key]bool{}

@@ -34,6 +34,8 @@ type Bench struct {
 	machines map[string]*Machine
 	proofs   map[proof][]Run
 	span     Span
+
+	catalogue Catalogue // what derived services rest on; see With
 }
 
 type proof struct {
@@ -47,12 +49,25 @@ func NewBench(machines map[string]*Machine, s Span) *Bench {
 	return &Bench{machines: machines, proofs: map[proof][]Run{}, span: s}
 }
 
+// With gives the bench the services that derived ones rest on; without them those are not known.
+func (b *Bench) With(cat Catalogue) *Bench {
+	b.catalogue = cat
+	return b
+}
+
 // Judge returns the state of the service in s, which lies within the bench's stretch. Units stand in the order of the
-// service's watchers.
-func (b *Bench) Judge(svc Service, s Span) Judgement {
+// service's watchers. A service that is derived or attested is judged by what it rests on; no machine votes on it.
+func (b *Bench) Judge(svc Service, s Span) Judgement { return b.judge(svc, s, 0) }
+
+func (b *Bench) judge(svc Service, s Span, depth int) Judgement {
 	s = s.Meet(b.span)
-	if s.Seconds() == 0 {
+	switch {
+	case s.Seconds() == 0:
 		return Judgement{}
+	case svc.Derived != nil:
+		return b.judgeDerived(svc, s, depth)
+	case svc.Attested:
+		return judgeWords(svc, s)
 	}
 	var names []string
 	byUnit := map[string][][]vote{}

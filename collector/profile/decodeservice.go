@@ -20,6 +20,9 @@ func (r *reader) services(top *fields, p *Profile) {
 			continue
 		}
 		s := Service{Record: rec, Name: f.name("name")}
+		if f.keys["available"] != nil {
+			s.Available = f.name("available")
+		}
 		s.Operator = f.matching(f.need("operator", "tinh"), "operator", formWord, hintWord)
 		s.Owner = f.matching(f.need("owner", "VHTT"), "owner", formWord, hintWord)
 		s.Season = f.seasons()

@@ -37,7 +37,7 @@ type Why struct {
 func (w Why) Planned() bool { return w.Because == BecausePlanned }
 
 // The kinds that the collector answers by itself; they are in no agent's plan.
-var atCollector = []string{"attested", "counter", "derived"}
+var atCollector = []string{KindAttested, KindCounter, KindDerived}
 
 // PlanFor derives the plan of a machine at an instant: its text, equal byte for byte for equal input, and for every
 // service of that day why its checks are in it or not. Params are what the program itself fills in, such as
@@ -215,8 +215,8 @@ type Watcher struct {
 	NotConfigured []string
 }
 
-// Watchers returns the machines that are told at t to run at least one deciding check of the service, by machine id. A
-// service that is out of season, or of which every deciding check is chưa cấu hình, is watched by nobody.
+// Watchers returns the machines that are told at t to run at least one deciding check of the service, by machine id; of a
+// service that is derived or attested, those that would. A service that is out of season, or of which every deciding check is chưa cấu hình, is watched by nobody.
 func (p *Profile) Watchers(service string, t time.Time) []Watcher {
 	s, ok := p.Service(service, t)
 	if !ok {
@@ -233,6 +233,8 @@ func (p *Profile) Watchers(service string, t time.Time) []Watcher {
 			case !slices.Contains(deciding, d.Check):
 			case d.Because == BecauseNotConfigured:
 				w.NotConfigured = append(w.NotConfigured, d.Check)
+			case d.Because == BecauseAtCollector && d.check.Kind != KindCounter:
+				planned = true // its unit is one that the service is derived or attested for
 			case d.Planned() && !planned:
 				planned, w.Path = true, d.check.Path
 				if l, ok := p.LineOf(&m, d.check.Path, t); ok {

@@ -108,16 +108,18 @@ const (
 // A Service is something officials or citizens work with, whoever runs it.
 type Service struct {
 	Record
-	Name     Name
-	Operator string
-	Owner    string   // id of an office
-	Season   []Season // the parts of a year in which it matters; none is the whole year
-	Hours    string   // hours of the calendars, or Hours24x7 (the default)
-	Severity Severity
-	Depends  []string // ids of services
-	Quorum   Quorum   // zero where the profile says nothing
-	Watch    Watch
-	Checks   []ServiceCheck
+	Name Name
+	// Available says what people mean by "it works"; the zero Name says nothing.
+	Available Name
+	Operator  string
+	Owner     string   // id of an office
+	Season    []Season // the parts of a year in which it matters; none is the whole year
+	Hours     string   // hours of the calendars, or Hours24x7 (the default)
+	Severity  Severity
+	Depends   []string // ids of services
+	Quorum    Quorum   // zero where the profile says nothing
+	Watch     Watch
+	Checks    []ServiceCheck
 }
 
 // A Season is a part of every year, both ends inclusive; it may run over the year's end.

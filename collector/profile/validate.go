@@ -39,6 +39,7 @@ func (v *validator) all() {
 	v.twice("parameter", records(p.Parameters, func(q Parameter) Record { return q.Record }), true)
 	v.units()
 	v.services()
+	v.rules()
 	v.machines()
 	v.people()
 	v.targets()

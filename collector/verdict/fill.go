@@ -23,6 +23,14 @@ type filler struct {
 // service describes a service by its deciding checks.
 func (f *filler) service(s *profile.Service) Service {
 	out := Service{Depends: s.Depends, Operator: s.Operator}
+	if r := s.Rule(); r != nil {
+		out.Depends = slices.Clone(out.Depends)
+		for _, x := range r.Items() {
+			if !slices.Contains(out.Depends, x.Service) {
+				out.Depends = append(out.Depends, x.Service)
+			}
+		}
+	}
 	var paths []plan.Path
 	local, names, zones := true, []string(nil), []string(nil)
 	for i, c := range s.Checks {

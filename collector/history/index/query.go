@@ -18,16 +18,29 @@ func (x *Index) Availability(ctx context.Context, cat history.Catalogue, q histo
 	return history.Evaluate(cat, machines, q), nil
 }
 
-// watchers lists the machines that a query needs.
+// watchers lists the machines that a query needs: those of the services that it asks for, and all of those that these follow from.
 func watchers(cat history.Catalogue, q history.Query) []string {
 	var names []string
-	seen := map[string]bool{}
+	seen, under := map[string]bool{}, map[string]bool{}
+	for range cat.Services { // one may follow from another that follows from a third
+		before := len(under)
+		for _, svc := range cat.Services {
+			if svc.Derived != nil && (q.Service == "" || q.Service == svc.ID || under[svc.ID]) {
+				for _, id := range svc.Derived.Services() {
+					under[id] = true
+				}
+			}
+		}
+		if len(under) == before {
+			break
+		}
+	}
 	for _, svc := range cat.Services {
-		if q.Service != "" && svc.ID != q.Service {
+		if q.Service != "" && q.Service != svc.ID && !under[svc.ID] {
 			continue
 		}
 		for _, w := range svc.Watchers {
-			if (q.Unit == "" || q.Unit == w.Unit) && !seen[w.Machine] {
+			if (q.Unit == "" || q.Unit == w.Unit || under[svc.ID]) && !seen[w.Machine] {
 				seen[w.Machine] = true
 				names = append(names, w.Machine)
 			}
@@ -116,7 +129,7 @@ func (x *Index) Now(ctx context.Context, cat history.Catalogue, m Moment) ([]Sta
 	if err != nil {
 		return nil, err
 	}
-	bench, now := history.NewBench(machines, s), history.NewBench(strict, history.Span{From: at, To: at + 1})
+	bench, now := history.NewBench(machines, s).With(cat), history.NewBench(strict, history.Span{From: at, To: at + 1}).With(cat)
 	var out []Standing
 	for _, svc := range cat.Services {
 		if svc.Valid.From > at || svc.Valid.To != 0 && svc.Valid.To <= at {
