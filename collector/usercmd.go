@@ -39,14 +39,15 @@ type usersAnswer struct {
 func actOnUsers(ctx context.Context, acc *access.Access, by string, now time.Time, q usersRequest) (a usersAnswer, err error) {
 	role := access.Role(q.Role)
 	off := q.Do == "disable"
+	unit := ""
+	if q.Unit != nil {
+		unit = *q.Unit
+	}
 	switch q.Do {
 	case "list":
 		a.Users, a.Tokens = acc.Users(), acc.Tokens()
 	case "add":
-		u := access.Account{ID: q.ID, Name: q.Name, Role: role}
-		if q.Unit != nil {
-			u.Unit = *q.Unit
-		}
+		u := access.Account{ID: q.ID, Name: q.Name, Role: role, Unit: unit}
 		a.Link, err = acc.AddUser(ctx, by, u)
 	case "role":
 		c := access.Change{Unit: q.Unit}
@@ -64,7 +65,7 @@ func actOnUsers(ctx context.Context, acc *access.Access, by string, now time.Tim
 		var scopes []access.Scope
 		if scopes, err = access.ParseScopes(q.Scopes); err == nil {
 			a.Until = now.Add(q.Life).UTC().Truncate(time.Second)
-			a.Token, err = acc.AddToken(ctx, by, access.Token{Name: q.ID, Scopes: scopes, Ends: a.Until})
+			a.Token, err = acc.AddToken(ctx, by, access.Token{Name: q.ID, Scopes: scopes, Ends: a.Until, Unit: unit})
 		}
 	case "end-token":
 		err = acc.EndToken(ctx, by, q.ID)
@@ -116,14 +117,15 @@ func runUser(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		"  user disable|enable NAME                       no entry for now, and again\n"+
 		"  user reset NAME                                a new link: password forgotten, phone lost\n"+
 		"  user remove NAME                               what the person did stays in the log\n"+
-		"  user token NAME --scopes A,B [--days N]        a token for a program\n"+
+		"  user token NAME --scopes A,B [--days N] [--unit ID]\n"+
+		"                                                 a token for a program\n"+
 		"  user end-token NAME                            ends it at once\n\n"+
 		"Roles: viewer (looks), officer (takes note of incidents, enters documents), auditor (reads everything), operator (the\n"+
 		"office in charge), admin (users too). With --unit, a viewer or officer sees that unit alone. Operators and administrators\n"+
 		"need a one-time code; a password has 8 characters with one and 14 without. Five wrong tries lock for 15 minutes.", stderr)
 	data := fs.String("data", "", "folder `DIR` of the state")
 	role := fs.String("role", "", "viewer, officer, auditor, operator or admin")
-	unit := fs.String("unit", "", "the only unit that the person sees, an `ID` of the profile; - for all")
+	unit := fs.String("unit", "", "the only unit that the person, or the token, sees, an `ID` of the profile; - for all")
 	name := fs.String("name", "", "the person's `NAME`, for people; it is not written into the log")
 	scopes := fs.String("scopes", "", "what a token opens: some of board, metrics, series, log, figures, attest, enrol")
 	days := fs.Int("days", 90, "how long a token is good, at most 366")
@@ -195,7 +197,7 @@ func printUsers(stdout, stderr io.Writer, q usersRequest, a usersAnswer) {
 			for _, y := range x.Scopes {
 				s = append(s, string(y))
 			}
-			fmt.Fprintf(t, "%s@token\t%s\t-\tuntil %s\t\t\n", x.Name, strings.Join(s, ","), when(x.Ends))
+			fmt.Fprintf(t, "%s@token\t%s\t%s\tuntil %s\t\t\n", x.Name, strings.Join(s, ","), cmp.Or(x.Unit, "-"), when(x.Ends))
 		}
 		_ = t.Flush()
 	default:

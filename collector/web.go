@@ -37,7 +37,7 @@ func (c *center) web(acc *access.Access, m *metrics, l net.Listener) (*http.Serv
 	metrics := m.handler()
 	mux := http.NewServeMux()
 	mux.Handle("/", access.Need(access.ScopeBoard, pages))
-	mux.Handle("/api/v1/", access.Need(access.ScopeSeries, c.series.Handler()))
+	mux.Handle("/api/v1/", access.Need(access.ScopeSeries, c.series.HandlerFor(func(ctx context.Context) string { return access.Of(ctx).Unit })))
 	mux.Handle("/metrics", access.Need(access.ScopeMetrics, metrics))
 	mux.Handle("/probe", access.Need(access.ScopeMetrics, metrics))
 	mux.Handle("GET /api/sd", access.Need(access.ScopeMetrics, http.HandlerFunc(m.discover)))

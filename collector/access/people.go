@@ -65,6 +65,7 @@ type Token struct {
 	Name   string
 	Scopes []Scope
 	Ends   time.Time
+	Unit   string // the only unit that it sees; "" is all
 }
 
 // people are the users and tokens of an Access.
@@ -110,6 +111,7 @@ type tokenRecord struct {
 	Scopes []Scope   `json:"scopes"`
 	Ends   time.Time `json:"ends"`
 	Leaf   int64     `json:"leaf"`
+	Unit   string    `json:"unit,omitempty"`
 }
 
 var (
@@ -150,7 +152,7 @@ func (a *Access) Tokens() []Token {
 	defer p.mu.Unlock()
 	out := make([]Token, 0, len(p.tokens))
 	for _, t := range p.tokens {
-		out = append(out, Token{t.Name, slices.Clone(t.Scopes), t.Ends})
+		out = append(out, Token{t.Name, slices.Clone(t.Scopes), t.Ends, t.Unit})
 	}
 	slices.SortFunc(out, func(a, b Token) int { return cmp.Compare(a.Name, b.Name) })
 	return out
@@ -235,12 +237,17 @@ func (a *Access) AddToken(ctx context.Context, by string, t Token) (secret strin
 		return "", fmt.Errorf("token %q: a name has 2 to 32 of a-z, 0-9, dot, hyphen, underscore", t.Name)
 	case len(t.Scopes) == 0:
 		return "", fmt.Errorf("token %s: no scopes: give some of %s", t.Name, join(Scopes()))
+	case t.Unit != "" && !unitName.MatchString(t.Unit):
+		return "", fmt.Errorf("token %s: %.40q is no unit", t.Name, t.Unit)
 	case !t.Ends.After(now), t.Ends.After(now.Add(TokenLife)):
 		return "", fmt.Errorf("token %s: its end must be within a year from now", t.Name)
 	}
 	for _, s := range t.Scopes {
 		if !slices.Contains(Scopes(), s) {
 			return "", fmt.Errorf("token %s: scope %q: write some of %s", t.Name, s, join(Scopes()))
+		}
+		if t.Unit != "" && !ofUnit(s) {
+			return "", fmt.Errorf("token %s: %s shows what is of every unit, and cannot be bound to one", t.Name, s)
 		}
 	}
 	p.writing.Lock()
@@ -254,12 +261,12 @@ func (a *Access) AddToken(ctx context.Context, by string, t Token) (secret strin
 	case n >= maxTokens:
 		return "", fmt.Errorf("there are %d tokens, and no more are kept: end those that nothing uses", n)
 	}
-	leaf, err := p.record(ctx, "token", by, map[string]string{"token": t.Name, "scopes": join(t.Scopes), "until": t.Ends.UTC().Format(leafTime)})
+	leaf, err := p.record(ctx, "token", by, map[string]string{"token": t.Name, "scopes": join(t.Scopes), "until": t.Ends.UTC().Format(leafTime), "unit": t.Unit})
 	if err != nil {
 		return "", err
 	}
 	secret = "egov_" + rand.Text()
-	r := &tokenRecord{t.Name, digestOf(secret), slices.Clone(t.Scopes), t.Ends.UTC(), leaf}
+	r := &tokenRecord{t.Name, digestOf(secret), slices.Clone(t.Scopes), t.Ends.UTC(), leaf, t.Unit}
 	return secret, p.apply(leaf, func() { p.tokens[t.Name] = r })
 }
 
@@ -370,7 +377,7 @@ func (p *people) program(secret string) (Who, bool) {
 	defer p.mu.Unlock()
 	for _, t := range p.tokens {
 		if t.SHA256 == d && p.now().Before(t.Ends) {
-			return newProgram(t.Name+"@token", t.Scopes), true
+			return newProgram(t.Name+"@token", t.Scopes).bound(t.Unit), true
 		}
 	}
 	return Who{}, false

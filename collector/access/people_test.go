@@ -323,10 +323,10 @@ func TestRoles(t *testing.T) {
 		{"quan-tri", RoleAdmin, "", everything},
 		{"van-hanh", RoleOperator, "", "ack attest board enrol figures log metrics series"},
 		{"thanh-tra", RoleAuditor, "", "board figures log metrics series"},
-		{"can-bo", RoleOfficer, "", "ack attest board"},
-		{"can-bo-xa", RoleOfficer, "xa-tu-ky", "ack attest board"},
-		{"xem", RoleViewer, "", "board"},
-		{"xem-xa", RoleViewer, "xa-tu-ky", "board"},
+		{"can-bo", RoleOfficer, "", "ack attest board series"},
+		{"can-bo-xa", RoleOfficer, "xa-tu-ky", "ack attest board series"},
+		{"xem", RoleViewer, "", "board series"},
+		{"xem-xa", RoleViewer, "xa-tu-ky", "board series"},
 	}
 	for _, tt := range tests {
 		c := h.setUp(h.add(tt.id, tt.role, tt.unit), tt.id, tt.role.needsCode())
@@ -693,5 +693,50 @@ func TestHashingIsBounded(t *testing.T) {
 	cancel()
 	if _, err := h.enter(ctx, "lan", "x", ""); err != errBusy {
 		t.Errorf("error %v, want %v", err, errBusy)
+	}
+}
+
+// TestTokenOfAUnit: a program bound to a unit is so after a start, too; an older program does not take it for one that sees all.
+func TestTokenOfAUnit(t *testing.T) {
+	h := newHouse(t)
+	end := h.c.now().Add(time.Hour)
+	version := func() string {
+		b, err := os.ReadFile(filepath.Join(h.dir, peopleFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		line, _, _ := strings.Cut(string(b[bytes.IndexByte(b, '\n')+1:]), "\n")
+		return strings.TrimSpace(line)
+	}
+	if _, err := h.AddToken(t.Context(), Operator, Token{Name: "prom", Scopes: []Scope{ScopeMetrics}, Ends: end}); err != nil || version() != `"version": 1,` {
+		t.Fatalf("%v, %s: what has no such token is written as ever", err, version())
+	}
+	for _, bad := range []Token{{Name: "xa", Scopes: []Scope{ScopeSeries, ScopeMetrics}, Ends: end, Unit: "xa-a"}, {Name: "xa", Scopes: []Scope{ScopeSeries}, Ends: end, Unit: "Xã A"}} {
+		if _, err := h.AddToken(t.Context(), Operator, bad); err == nil {
+			t.Errorf("%+v was made", bad)
+		}
+	}
+	secret, err := h.AddToken(t.Context(), Operator, Token{Name: "xa", Scopes: []Scope{ScopeSeries, ScopeBoard}, Ends: end, Unit: "xa-a"})
+	if err != nil || version() != `"version": 2,` {
+		t.Fatalf("%v, %s", err, version())
+	}
+	for range 2 {
+		w, ok := h.people.program(secret)
+		if !ok || w.Unit != "xa-a" || !w.May(ScopeSeries) || w.May(ScopeMetrics) || w.Person {
+			t.Errorf("%+v, %t", w, ok)
+		}
+		h.reopen()
+	}
+	// A file from which somebody has taken the unit away.
+	b, err := os.ReadFile(filepath.Join(h.dir, peopleFile))
+	if err == nil {
+		err = os.WriteFile(filepath.Join(h.dir, peopleFile), bytes.Replace(b, []byte(`"unit": "xa-a"`), []byte(`"unit": ""`), 1), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.reopen()
+	if w, ok := h.people.program(secret); ok {
+		t.Errorf("a token that was widened by hand opens: %+v", w)
 	}
 }

@@ -17,8 +17,10 @@ import (
 )
 
 const (
-	peopleFile    = "users.json"
-	peopleVersion = 1
+	peopleFile = "users.json"
+	// peopleVersion is 2 since tokens may be bound to a unit: to a program that does not know that they would open more. What
+	// has no such token is still written as version 1.
+	peopleVersion = 2
 	maxPeople     = 1 << 20
 	leafTime      = "2006-01-02T15:04:05.000Z"
 )
@@ -84,12 +86,14 @@ func (p *people) touch(id string, change func(*userRecord)) error {
 }
 
 func (p *people) saveLocked() error {
-	s := storedPeople{Version: peopleVersion, Next: p.next}
+	s := storedPeople{Version: 1, Next: p.next}
 	for _, u := range p.users {
 		s.Users = append(s.Users, u)
 	}
 	for _, t := range p.tokens {
-		s.Tokens = append(s.Tokens, t)
+		if s.Tokens = append(s.Tokens, t); t.Unit != "" {
+			s.Version = peopleVersion
+		}
 	}
 	slices.SortFunc(s.Users, func(a, b *userRecord) int { return strings.Compare(a.ID, b.ID) })
 	slices.SortFunc(s.Tokens, func(a, b *tokenRecord) int { return strings.Compare(a.Name, b.Name) })
@@ -118,8 +122,8 @@ func (p *people) open(log *slog.Logger) error {
 		if err := json.Unmarshal(data, &s); err != nil {
 			return fmt.Errorf("users: %s: %w; move the file away: the log says who there is, and each user then needs a new link (collector user reset)", path, err)
 		}
-		if s.Version != peopleVersion {
-			return fmt.Errorf("users: %s is of version %d, and this program writes %d: a newer one has written it", path, s.Version, peopleVersion)
+		if s.Version < 1 || s.Version > peopleVersion {
+			return fmt.Errorf("users: %s is of version %d, and this program knows up to %d: a newer one has written it", path, s.Version, peopleVersion)
 		}
 		p.take(s, log)
 	}
@@ -162,7 +166,7 @@ func (p *people) take(s storedPeople, log *slog.Logger) {
 			continue
 		}
 		if l, err := p.log.Leaf(t.Leaf); err != nil || l.Type() != evidence.User || l.Field("token") != t.Name || l.Field("scopes") != join(t.Scopes) ||
-			l.Field("until") != t.Ends.UTC().Format(leafTime) {
+			l.Field("until") != t.Ends.UTC().Format(leafTime) || l.Field("unit") != t.Unit {
 			log.Error("a token of users.json is not as the log has it, and opens nothing", "token", t.Name)
 			continue
 		}

@@ -51,9 +51,9 @@ func (r Role) rights() []Scope {
 	reads := []Scope{ScopeBoard, ScopeMetrics, ScopeSeries, ScopeLog, ScopeFigures}
 	switch r {
 	case RoleViewer:
-		return []Scope{ScopeBoard}
+		return []Scope{ScopeBoard, ScopeSeries}
 	case RoleOfficer:
-		return []Scope{ScopeBoard, ScopeAck, ScopeAttest}
+		return []Scope{ScopeBoard, ScopeSeries, ScopeAck, ScopeAttest}
 	case RoleAuditor:
 		return reads
 	case RoleOperator:
@@ -64,8 +64,11 @@ func (r Role) rights() []Scope {
 	return nil
 }
 
-// ofUnit are the scopes that can be bound to a unit. The others show what is of every unit.
-func ofUnit(s Scope) bool { return s == ScopeBoard || s == ScopeAck || s == ScopeAttest }
+// ofUnit are the scopes that can be bound to a unit: those whose pages and answers are narrowed to it. The others show what
+// is of every unit.
+func ofUnit(s Scope) bool {
+	return s == ScopeBoard || s == ScopeSeries || s == ScopeAck || s == ScopeAttest
+}
 
 // ParseRole reads a role.
 func ParseRole(s string) (Role, error) {
@@ -112,9 +115,13 @@ func (w Who) May(s Scope) bool { return slices.Contains(w.scopes, s) }
 
 // newWho is a person of a role.
 func newWho(name string, r Role, unit string) Who {
-	w := Who{Name: name, Unit: unit, Role: r, Person: true, scopes: r.rights()}
-	if unit != "" {
-		w.scopes = slices.DeleteFunc(w.scopes, func(s Scope) bool { return !ofUnit(s) })
+	return Who{Name: name, Role: r, Person: true, scopes: r.rights()}.bound(unit)
+}
+
+// bound is w with a unit that is all it sees, and without the rights that cannot be bound to one.
+func (w Who) bound(unit string) Who {
+	if w.Unit = unit; unit != "" {
+		w.scopes = slices.DeleteFunc(slices.Clone(w.scopes), func(s Scope) bool { return !ofUnit(s) })
 	}
 	return w
 }

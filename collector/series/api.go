@@ -38,12 +38,17 @@ type Metadata struct {
 // and promtool query use, over raw samples and roll-ups. Nothing behind it changes anything; who may ask is the
 // caller's to decide. There are no rules or alerts here, so those lists are empty.
 func (db *DB) Handler() http.Handler {
+	return db.handler(func(next http.Handler) http.Handler { return next })
+}
+
+// handler answers the API; what reads series passes through narrow once its form was read.
+func (db *DB) handler(narrow func(next http.Handler) http.Handler) http.Handler {
 	r := route.New()
 	db.newAPI().Register(r)
 	api := http.StripPrefix("/api/v1", r)
 	mux := http.NewServeMux()
 	turns := make(chan struct{}, db.o.Queries)
-	heavy := db.limited(turns, api)
+	heavy := db.limited(turns, narrow(api))
 	for _, path := range []string{"query", "query_range", "labels", "series", "format_query", "parse_query"} {
 		mux.Handle("GET /api/v1/"+path, heavy)
 		mux.Handle("POST /api/v1/"+path, heavy)
