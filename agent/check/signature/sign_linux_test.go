@@ -1,11 +1,16 @@
 package signature
 
 import (
+	"bytes"
+	"compress/zlib"
 	"context"
+	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -104,7 +109,8 @@ func (l *signLab) secret(name string) (string, error) {
 	return "", os.ErrNotExist
 }
 
-func (l *signLab) run(more check.Options) check.Result {
+// check makes a check with these options.
+func (l *signLab) check(more check.Options) *signCheck {
 	l.t.Helper()
 	c, err := newSignCheck(checktest.WithDefaults(l.t, signKind(), l.options(more)), checktest.WithEnv(check.Env{Check: "ky_so.sign", Now: l.now, Secret: l.secret, ClockProven: l.proven}))
 	if err != nil {
@@ -114,6 +120,12 @@ func (l *signLab) run(more check.Options) check.Result {
 	if l.marks != nil {
 		c.marks = l.marks
 	}
+	return c
+}
+
+func (l *signLab) run(more check.Options) check.Result {
+	l.t.Helper()
+	c := l.check(more)
 	ctx := l.t.Context()
 	if l.dueAt != "" {
 		ctx = dueOnce(ctx, l.dueAt)
@@ -156,15 +168,129 @@ func dueOnce(ctx context.Context, path string) context.Context {
 	return d
 }
 
-func TestSignBasics(t *testing.T) {
+// What is signed verifies in independent programs: poppler's pdfsig, and OpenSSL for the message and the time stamp.
+func TestSignByOthers(t *testing.T) {
 	l := newSignLab(t)
-	dir := t.TempDir()
-	r := l.run(check.Options{"form": "both", "keep": dir})
-	t.Log(r)
-	want(t, r, check.OK, "signed (cades, b-lt)")
-	out, err := exec.Command("pdfsig", "-nocert", filepath.Join(dir, "ky_so.sign.pdf")).CombinedOutput()
-	t.Log(string(out), err)
-	cmd := exec.Command("openssl", "cms", "-verify", "-binary", "-inform", "DER", "-in", filepath.Join(dir, "ky_so.sign.p7s"), "-content", "../../token/document.pdf", "-CAfile", l.pki.Roots, "-out", "/dev/null", "-purpose", "any", "-cades")
-	out, err = cmd.CombinedOutput()
-	t.Log(string(out), err)
+	for _, program := range []string{"pdfsig", "openssl"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Skipf("missing on this machine: %s: run as root: apt-get install -y --no-install-recommends poppler-utils openssl", program)
+		}
+	}
+	tool := func(name string, args ...string) string {
+		t.Helper()
+		out, err := exec.CommandContext(t.Context(), name, args...).CombinedOutput()
+		if err != nil {
+			t.Errorf("%s %s: %v: %.600s", name, args[0], err, out)
+		}
+		return string(out)
+	}
+	for _, level := range []string{levelT, levelLT} {
+		for _, hash := range []string{"sha256", "sha512"} {
+			dir := t.TempDir()
+			r := l.run(check.Options{"form": "both", "keep": dir, "level": level, "hash": hash})
+			want(t, r, check.OK, "(cades, "+level+")")
+			wantFacts(t, r, map[string]float64{"document_bytes": 23966, "cert_not_after_unix": float64(l.officer.Cert.NotAfter.Unix())})
+			pdf, p7s := filepath.Join(dir, "ky_so.sign.pdf"), filepath.Join(dir, "ky_so.sign.p7s")
+			said := tool("pdfsig", "-nocert", pdf)
+			for _, part := range []string{"Signature is Valid", "ETSI.CAdES.detached", "Signer Certificate Common Name: Nguyễn Văn A", "SHA-" + hash[3:]} {
+				if !strings.Contains(said, part) {
+					t.Errorf("%s %s: pdfsig does not say %q: %.900s", level, hash, part, said)
+				}
+			}
+			if whole := strings.Contains(said, "Total document signed"); whole != (level == levelT) {
+				t.Errorf("%s: whole document signed: %v", level, whole)
+			}
+			verify := []string{"cms", "-verify", "-cades", "-binary", "-inform", "DER", "-in", p7s, "-content", "../../token/document.pdf", "-CAfile", l.pki.Roots, "-purpose", "any", "-out", filepath.Join(dir, "out")}
+			if said := tool("openssl", verify...); !strings.Contains(said, "CAdES Verification successful") {
+				t.Errorf("%s %s: openssl: %.300s", level, hash, said)
+			}
+			// The stamp within the message is over the signature's value.
+			text, err := os.ReadFile(p7s)
+			done(t, err)
+			d, err := parseDetached(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			token, err := d.signer.stamped()
+			done(t, err)
+			done(t, os.WriteFile(filepath.Join(dir, "value"), d.signer.signature, 0o600))
+			done(t, os.WriteFile(filepath.Join(dir, "token"), token, 0o600))
+			if said := tool("openssl", "ts", "-verify", "-token_in", "-in", filepath.Join(dir, "token"), "-data", filepath.Join(dir, "value"), "-CAfile", l.pki.Roots); !strings.Contains(said, "Verification: OK") {
+				t.Errorf("%s %s: openssl ts: %.300s", level, hash, said)
+			}
+			// A byte of the document that is changed shows.
+			text, err = os.ReadFile(pdf)
+			done(t, err)
+			text[len(text)/8] ^= 1
+			spoilt := filepath.Join(dir, "spoilt.pdf")
+			done(t, os.WriteFile(spoilt, text, 0o600))
+			if out, _ := exec.CommandContext(t.Context(), "pdfsig", "-nocert", spoilt).CombinedOutput(); strings.Contains(string(out), "Signature is Valid") {
+				t.Error("pdfsig takes a changed document")
+			}
+			// Signed once, a document can be signed again, and both hold.
+			again := l.run(check.Options{"document": pdf, "keep": t.TempDir(), "level": level, "hash": hash})
+			want(t, again, check.OK, "")
+		}
+	}
+}
+
+// A document may be of either kind: with tables of cross-references, and with streams of them and of objects.
+func TestSignTwice(t *testing.T) {
+	l := newSignLab(t)
+	if _, err := exec.LookPath("pdfsig"); err != nil {
+		t.Skip("missing on this machine: pdfsig: run as root: apt-get install -y --no-install-recommends poppler-utils")
+	}
+	for _, first := range []string{"", streamed(t)} {
+		dir := t.TempDir()
+		o := check.Options{"keep": dir, "document": first}
+		if first == "" {
+			o["document"] = nil
+		}
+		want(t, l.run(o), check.OK, "")
+		once := filepath.Join(t.TempDir(), "once.pdf")
+		done(t, os.Rename(filepath.Join(dir, "ky_so.sign.pdf"), once))
+		want(t, l.run(check.Options{"keep": dir, "document": once}), check.OK, "")
+		out, err := exec.CommandContext(t.Context(), "pdfsig", "-nocert", filepath.Join(dir, "ky_so.sign.pdf")).CombinedOutput()
+		if err != nil || strings.Count(string(out), "Signature is Valid") != 2 {
+			t.Errorf("%v: %.1500s", err, out)
+		}
+	}
+}
+
+// streamed writes a document with streams of cross-references and of objects.
+func streamed(t *testing.T) string {
+	t.Helper()
+	var packed bytes.Buffer
+	z := zlib.NewWriter(&packed)
+	objects := []string{"<</Type/Catalog/Pages 2 0 R>>", "<</Type/Pages/Kids[3 0 R]/Count 1>>", "<</Type/Page/Parent 2 0 R/MediaBox[0 0 200 200]/Resources<<>>>>"}
+	var head, body string
+	for i, o := range objects {
+		head += fmt.Sprintf("%d %d ", i+1, len(body))
+		body += o + " "
+	}
+	_, _ = io.WriteString(z, head+body)
+	done(t, z.Close())
+	text := "%PDF-1.5\n"
+	at := len(text)
+	text += fmt.Sprintf("4 0 obj\n<</Type/ObjStm/N 3/First %d/Filter/FlateDecode/Length %d>>stream\n%s\nendstream\nendobj\n", len(head), packed.Len(), packed.String())
+	xref := len(text)
+	rows := []byte{0, 0, 0, 0, 2, 0, 4, 0, 2, 0, 4, 1, 2, 0, 4, 2, 1, byte(at >> 8), byte(at), 0, 1, byte(xref >> 8), byte(xref), 0}
+	// Each row less the one above it, as PNG's predictor 2 has it.
+	var rowsPNG []byte
+	for i := 0; i < len(rows); i += 4 {
+		rowsPNG = append(rowsPNG, 2)
+		for j := i; j < i+4; j++ {
+			var above byte
+			if j >= 4 {
+				above = rows[j-4]
+			}
+			rowsPNG = append(rowsPNG, rows[j]-above)
+		}
+	}
+	packed.Reset()
+	z = zlib.NewWriter(&packed)
+	_, _ = z.Write(rowsPNG)
+	done(t, z.Close())
+	text += fmt.Sprintf("5 0 obj\n<</Type/XRef/Size 6/W[1 2 1]/Root 1 0 R/Filter/FlateDecode/DecodeParms<</Predictor 12/Columns 4>>/Length %d>>stream\n%s\nendstream\nendobj\nstartxref\n%d\n%%%%EOF\n", packed.Len(), packed.String(), xref)
+	return write(t, "streamed.pdf", []byte(text))
 }

@@ -32,6 +32,9 @@ func (a *act) evidence(ctx context.Context) *fault {
 	if a.c.o.String("level") != levelLT {
 		return nil
 	}
+	if own := a.chain[0]; len(own.OCSPServer)+len(own.CRLDistributionPoints) == 0 {
+		return because(check.Misconfigured, "the signer's certificate names nowhere to ask whether it was revoked: write level: %s", levelT)
+	}
 	begin := time.Now()
 	defer func() { a.time("revocation", begin) }()
 	a.revoked.lists = map[string][]byte{}
@@ -49,15 +52,13 @@ func (a *act) evidence(ctx context.Context) *fault {
 			bad := a.ask(ctx, c, issuer)
 			switch {
 			case bad == nil:
-			case bad.reason == check.RevocationStale:
+			case bad.reason == check.RevocationStale && a.revoked.stale == nil:
 				a.revoked.stale = bad.of(of.what)
+			case bad.reason == check.RevocationStale:
 			default:
 				return bad.of(of.what)
 			}
 		}
-	}
-	if len(a.revoked.ocsps)+len(a.revoked.crls) == 0 {
-		return because(check.Misconfigured, "no certificate names where to ask whether it was revoked: write level: %s", levelT)
 	}
 	a.facts.Add("revocation_count", float64(len(a.revoked.ocsps)+len(a.revoked.crls)))
 	a.facts.Add("revocation_bytes", float64(a.revoked.bytes()))
