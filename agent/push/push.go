@@ -61,6 +61,9 @@ type Options struct {
 	// JournalKey is that of the batches which are sealed now. What another key has signed and the collector refuses, as
 	// after a machine has enrolled again, is recorded anew and signed with this one. Optional.
 	JournalKey note.Verifier
+	// CosignKey cosigns checkpoints, when the collector asks for it and they continue what was seen; a private key as
+	// wire.SignerKey writes it. Optional.
+	CosignKey string
 	// Fork ends the journal, which the collector holds another continuation of, and begins a new one.
 	Fork func(now time.Time) error
 	// Redated is told that the present journal was ended, and goes on in another one, as records of a wrong clock were
@@ -94,6 +97,7 @@ type Stats struct {
 	Replayed    uint64            // old checkpoints that were given again, of a log that lacks nothing
 	Leaves      int64             // of the log, as the last checkpoint that verified says; 0 for none
 	Seen        time.Time         // when that one came; zero for one that an earlier run kept
+	Cosigned    int64             // leaves of the last checkpoint that was cosigned here; 0 for none
 }
 
 // A Pusher sends the batches of one journal and fetches the plans of one machine. Make it with New.
@@ -116,6 +120,10 @@ type Pusher struct {
 	signed       []byte        // that one
 	latest       tlog.Tree     // of the last signed checkpoint whose proof has not been asked for
 	latestSigned []byte
+
+	cosigned  tlog.Tree // of the last checkpoint that was cosigned, of the log that is followed
+	askedSign string    // the checkpoint that was asked for last and could not be cosigned or brought
+	signAgain time.Time // before which that one is not tried again
 
 	shown     tlog.Tree // what the collector was shown that does not continue it
 	showAgain time.Time
@@ -143,6 +151,9 @@ func New(o Options) (*Pusher, error) {
 		return nil, fmt.Errorf("push: %w", err)
 	}
 	if err := p.loadCheckpoint(); err != nil {
+		return nil, fmt.Errorf("push: %w", err)
+	}
+	if err := p.loadCosigned(); err != nil {
 		return nil, fmt.Errorf("push: %w", err)
 	}
 	p.owing = len(p.successions) > 0 // perhaps: those that the collector knows change nothing

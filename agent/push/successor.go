@@ -171,7 +171,7 @@ func (p *Pusher) follows(key note.Verifier, s wire.Succession, notes []string) e
 	p.log.Warn("the district's log was succeeded: what the collector lacks is sent again", "old", old, "seen", p.tree.N, "restored", s.Tree.N,
 		"new", s.New, "why", s.Why)
 	p.successions, p.logKey, p.signed, p.owing = all, key, nil, true
-	p.tree, p.latest, p.latestSigned = tlog.Tree{}, tlog.Tree{}, nil
+	p.tree, p.latest, p.latestSigned, p.cosigned = tlog.Tree{}, tlog.Tree{}, nil, tlog.Tree{}
 	p.mu.Lock()
 	p.stats.Leaves = 0
 	p.mu.Unlock()

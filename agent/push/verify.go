@@ -50,6 +50,9 @@ func (p *Pusher) follow(ctx context.Context, re reply, proved bool) error {
 			p.learnRecovery(ctx)
 		}
 	}
+	if err := p.cosign(ctx, re.answer.Cosign); err != nil {
+		return err
+	}
 	etag := strings.Trim(re.answer.Plan, `"`)
 	hash, version := p.o.Plans.InForce()
 	if etag == "" || etag == hash || etag == p.refused && p.now().Before(p.retry) {

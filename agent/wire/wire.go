@@ -66,4 +66,6 @@ type Answer struct {
 	Plan       string `json:"plan"`            // ETag of the plan that is in force for this machine
 	Time       string `json:"time"`            // RFC 3339, milliseconds
 	Error      string `json:"error,omitempty"` // what was refused, where, and what to do
+	// Cosign is a checkpoint that this machine is named to cosign and has not yet, a signed note; most often "".
+	Cosign string `json:"cosign,omitempty"`
 }
