@@ -21,6 +21,7 @@ import (
 	"egovmon/agent/durable"
 	"egovmon/collector/alert"
 	"egovmon/collector/board"
+	"egovmon/collector/cosign"
 	"egovmon/collector/enrol"
 	"egovmon/collector/evidence"
 	"egovmon/collector/fleet"
@@ -41,6 +42,7 @@ const (
 	intakeDir   = "intake"
 	seriesDir   = "series"
 	agentDir    = "agent"
+	cosignDir   = "cosign"
 	indexFile   = "history.db"
 )
 
@@ -60,6 +62,7 @@ type center struct {
 	store    *evidence.Store
 	registry *enrol.Registrar
 	intake   *intake.Server
+	cosigned *cosign.Gatherer
 	index    *index.Index
 	series   *series.DB
 	live     *board.Live
@@ -161,7 +164,11 @@ func (c *center) openStores(ctx context.Context) (err error) {
 	if c.cursor, err = openCursor(filepath.Join(c.dir, seriesDir, "cursor")); err != nil {
 		return err
 	}
-	c.intake, err = intake.Open(ctx, intake.Options{Dir: filepath.Join(c.dir, intakeDir), Evidence: c.store, Registrar: c.registry,
+	if c.cosigned, err = cosign.Open(cosign.Options{Dir: filepath.Join(c.dir, cosignDir), Log: c.store, Machines: c.cosigners, Now: c.now, Logger: c.log}); err != nil {
+		return err
+	}
+	c.intake, err = intake.Open(ctx, intake.Options{Cosigning: c.cosigned,
+		Dir: filepath.Join(c.dir, intakeDir), Evidence: c.store, Registrar: c.registry,
 		Kinds: kinds.Table(), PlanSigner: c.keys.PlanSigner, Now: c.now, Logger: c.log,
 		Consumers: []intake.Consumer{
 			{Name: "history", Next: next, Accept: c.toHistory},

@@ -78,7 +78,7 @@ type rightful struct{ *http.ServeMux }
 func (m rightful) HandleFunc(pattern string, f http.HandlerFunc) {
 	s := access.ScopeFigures
 	switch _, path, _ := strings.Cut(pattern, " "); path {
-	case pathLink, pathUsers, pathRecovery:
+	case pathLink, pathUsers, pathRecovery, pathWitnesses:
 		s = access.ScopeUsers
 	case pathWatcher:
 		if strings.HasPrefix(pattern, http.MethodPost) {
@@ -122,6 +122,7 @@ func (c *center) local(mux rightful, acc *access.Access) {
 	mux.HandleFunc("GET "+pathSuspensions, c.suspensionsHandler)
 	mux.HandleFunc("POST "+pathConfirm, c.confirmHandler)
 	mux.HandleFunc("GET "+pathConfirm, c.confirmHandler)
+	mux.HandleFunc("POST "+pathWitnesses, c.witnessesHandler)
 	mux.HandleFunc("POST "+pathReport, c.reportHandler)
 	mux.HandleFunc("GET "+pathAudit, c.auditHandler)
 	mux.HandleFunc("GET "+pathLocalIncidents, func(w http.ResponseWriter, r *http.Request) {

@@ -655,6 +655,14 @@ var phrases = sync.OnceValue(func() map[string][2]string {
 		"report.log.checkpoint":    {"Điểm kiểm tra có chữ ký", "Signed checkpoint"},
 		"report.missing":           {"Năm chưa có lịch đầy đủ", "Years without a complete calendar"},
 
+		// collector witness
+		"witness.signed":  {"Đã đồng ký điểm kiểm tra gồm %s mục lúc %s.", "Cosigned the checkpoint of %s entries at %s."},
+		"witness.split":   {"Không ký thêm gì cho nhật ký này nữa. Hãy giao tệp split và tệp last trong thư mục này cho thanh tra; muốn ký lại, phải có người quyết định và lập thư mục mới.", "Nothing more is signed of this log. Hand the files split and last in this folder to the inspectorate; to sign again takes a person's decision and a new folder."},
+		"witness.round":   {"Điểm kiểm tra đang lấy chữ ký: %s mục, từ %s; %d/%d đã ký.", "Checkpoint being cosigned: %s entries, since %s; %d of %d have signed."},
+		"witness.waiting": {"chưa ký", "not yet"},
+		"witness.did":     {"đã ký lúc %s", "signed at %s"},
+		"witness.ended":   {"không còn được nhận", "not accepted any more"},
+
 		// collector audit
 		"audit.log":       {"Nhật ký %s: %s mục, mã băm gốc %s", "Log %s: %s entries, root hash %s"},
 		"audit.period":    {"Kỳ kiểm tra: từ %s đến trước %s", "Period: from %s until before %s"},

@@ -45,11 +45,13 @@ const (
 	User            Type = "user"            // a user or a role was added, changed or removed
 	Tombstone       Type = "tombstone"       // stored bodies that were removed, by what right
 	Report          Type = "report"          // an issued report; blob: the document
+	Cosigned        Type = "cosigned"        // what others have seen of this log; blob: its checkpoint, with their cosignatures
+	Stamp           Type = "stamp"           // when a checkpoint of this log existed; blob: an RFC 3161 time stamp over it
 )
 
 var types = []Type{
 	Plan, Profile, Calendar, Target, Rule, Dictionary, Batch, Exclusion, Correction, AgentKey, WitnessKey,
-	LogKey, Revocation, Attestation, Exception, Incident, Acknowledgement, User, Tombstone, Report,
+	LogKey, Revocation, Attestation, Exception, Incident, Acknowledgement, User, Tombstone, Report, Cosigned, Stamp,
 }
 
 // MaxLeaf is the most bytes a leaf may have.

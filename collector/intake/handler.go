@@ -59,6 +59,7 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET "+wire.PathRecovery, s.known(s.recovery))
 	mux.HandleFunc("GET "+wire.PathSuccessor, s.known(s.successor))
 	mux.HandleFunc("POST "+wire.PathGoodbye, s.known(s.goodbye))
+	s.witnessed(mux)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), wire.TimeoutOfCall)
 		defer cancel()
@@ -181,6 +182,7 @@ func (s *Server) prove(h http.Header, leaf int64) error {
 	return nil
 }
 
+// checkpointSize reads the size from a checkpoint that this collector signed.
 func checkpointSize(signed []byte) (int64, error) {
 	text, _, _ := strings.Cut(string(signed), "\n\n")
 	_, tree, err := wire.ParseCheckpoint(text + "\n")

@@ -50,7 +50,7 @@ func (l Limits) complete() Limits {
 	}
 }
 
-// Options say what a Server works with. All but Consumers, Limits and Logger is needed.
+// Options say what a Server works with. All but Consumers, Limits, Cosigning and Logger is needed.
 type Options struct {
 	Dir        string // its folder, for what saves reading the whole log at a start
 	Evidence   *evidence.Store
@@ -60,6 +60,7 @@ type Options struct {
 	Now        func() time.Time
 	Consumers  []Consumer
 	Limits     Limits
+	Cosigning  Cosigning // nil where nothing is cosigned
 	Logger     *slog.Logger
 }
 
@@ -191,6 +192,9 @@ func (s *Server) wake() {
 func (s *Server) answer(id, journal, problem string) wire.Answer {
 	a := wire.Answer{Checkpoint: string(s.opts.Evidence.Checkpoint()), Time: wire.FormatTime(s.opts.Now()), Error: problem}
 	s.with(id, func(m *machine) { a.Head, a.Plan = m.heads.held(journal), m.plan.SHA256 })
+	if s.opts.Cosigning != nil {
+		a.Cosign = s.opts.Cosigning.Asked(id)
+	}
 	return a
 }
 

@@ -158,6 +158,11 @@ func (p *Profile) MachinesOf(unit string, t time.Time) []Machine {
 	return slices.DeleteFunc(p.MachinesAt(t), func(m Machine) bool { return m.Unit != unit })
 }
 
+// WitnessesAt lists the machines that cosign the log's checkpoints at t, in the order of the profile.
+func (p *Profile) WitnessesAt(t time.Time) []Machine {
+	return slices.DeleteFunc(p.MachinesAt(t), func(m Machine) bool { return !slices.Contains(m.Duties, DutyWitness) })
+}
+
 // CollectorMachine returns the machine that the collector itself runs on at t: the first of that role, by id.
 func (p *Profile) CollectorMachine(t time.Time) (Machine, bool) {
 	for _, m := range p.MachinesAt(t) {

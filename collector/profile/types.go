@@ -194,6 +194,10 @@ const (
 	RoleWorkstation = "workstation" // on while its user works
 	RoleServer      = "server"
 	RoleCollector   = "collector" // the machine that the collector itself runs on
+
+	// DutyWitness is the duty of the machines that cosign the log's checkpoints; at most MostWitnesses at a time.
+	DutyWitness   = "witness"
+	MostWitnesses = 7
 )
 
 // A Machine is one computer that carries an agent, for as long as it stood in a unit.

@@ -41,10 +41,26 @@ func (v *validator) all() {
 	v.services()
 	v.rules()
 	v.machines()
+	v.witnesses()
 	v.people()
 	v.targets()
 	v.parameters()
 	v.years()
+}
+
+// witnesses reports when more machines cosign on one day than may, and the collector's own, whose word adds nothing.
+func (v *validator) witnesses() {
+	for _, m := range v.p.Machines {
+		if !slices.Contains(m.Duties, DutyWitness) {
+			continue
+		}
+		if m.Role == RoleCollector {
+			v.wrong(m.Record, 0, "name machines that are not in the hands of who runs the collector", "machine %q: the duty %q on the collector's own machine proves nothing", m.ID, DutyWitness)
+		}
+		if n := len(v.p.WitnessesAt(m.Valid.From.Start())); n > MostWitnesses {
+			v.wrong(m.Record, 0, "leave the duty to 3 to 7 of them", "machine %q: on %s %d machines have the duty %q, at most %d can", m.ID, m.Valid.From, n, DutyWitness, MostWitnesses)
+		}
+	}
 }
 
 // overlapping reports rules of notice that hold on the same day: only one can.
