@@ -38,6 +38,7 @@ require (
 require (
 	github.com/andybalholm/cascadia v1.3.5 // indirect
 	github.com/boombuler/barcode v1.0.1-0.20190219062509-6c824513bacc // indirect
+	github.com/emersion/go-msgauth v0.7.0
 	github.com/pquerna/otp v1.5.0 // indirect
 	go.bug.st/serial v1.8.0 // indirect
 )

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/mail"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -56,8 +57,20 @@ type MailConfig struct {
 	PasswordFile string `yaml:"password_file"`
 	// From is the sender's address.
 	From string `yaml:"from"`
+	// DKIM signs letters here, for relays that do not. Left out, they are not signed.
+	DKIM *DKIMConfig `yaml:"dkim"`
 	// Depends lists the services without which mail does not arrive. Default mail, dns_local, inet.
 	Depends []string `yaml:"depends"`
+}
+
+// A DKIMConfig is how letters are signed (RFC 6376).
+type DKIMConfig struct {
+	// Domain is the one that signs. Default that of the sender's address, with which it must agree for DMARC.
+	Domain string `yaml:"domain"`
+	// Selector names the public key in DNS: SELECTOR._domainkey.DOMAIN.
+	Selector string `yaml:"selector"`
+	// KeyFile is the private key, PEM: PKCS #8 or PKCS #1, RSA of at least 1024 bits or Ed25519.
+	KeyFile string `yaml:"key_file"`
 }
 
 // A WebhookConfig is how webhooks are called.
@@ -158,6 +171,9 @@ func parseTest(s string) (day time.Weekday, after time.Duration, err error) {
 	return day, time.Duration(t.Hour())*time.Hour + time.Duration(t.Minute())*time.Minute, nil
 }
 
+// dnsName is a name of a host or domain.
+var dnsName = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9])?$`)
+
 func (m *MailConfig) check() error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("alert: mail: "+format, args...)) }
@@ -184,6 +200,14 @@ func (m *MailConfig) check() error {
 	}
 	if _, err := mail.ParseAddress(m.From); err != nil {
 		bad("from: %q is no address: %v", m.From, err)
+	}
+	if d := m.DKIM; d != nil {
+		if a, err := mail.ParseAddress(m.From); d.Domain == "" && err == nil {
+			_, d.Domain, _ = strings.Cut(a.Address, "@")
+		}
+		if !dnsName.MatchString(d.Domain) || !dnsName.MatchString(d.Selector) || d.KeyFile == "" {
+			bad("dkim: domain %.80q, selector %.80q, key_file %.80q: all three are needed, as in DNS", d.Domain, d.Selector, d.KeyFile)
+		}
 	}
 	if m.Depends == nil {
 		m.Depends = []string{"mail", "dns_local", "inet"}

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/emersion/go-msgauth/dkim"
 	gomail "github.com/wneessen/go-mail"
 )
 
@@ -32,6 +33,7 @@ type mailer struct {
 	roots  *x509.CertPool // nil for the system's
 	from   *mail.Address
 	within time.Duration
+	dkim   *dkim.SignOptions // nil signs nothing
 }
 
 func newMailer(c MailConfig) (*mailer, error) {
@@ -42,6 +44,11 @@ func newMailer(c MailConfig) (*mailer, error) {
 	m := &mailer{config: c, from: from, within: mailTimeout}
 	if m.roots, err = rootsOf(c.CAFile); err != nil {
 		return nil, fmt.Errorf("alert: mail: %w", err)
+	}
+	if c.DKIM != nil {
+		if m.dkim, err = signing(c.DKIM); err != nil {
+			return nil, fmt.Errorf("alert: mail: dkim: %w", err)
+		}
 	}
 	if c.PasswordFile != "" {
 		if _, err := readSecret(c.PasswordFile); err != nil {
@@ -103,6 +110,11 @@ func (m *mailer) letter(to string, c Content) (*gomail.Msg, error) {
 		letter.SetImportance(gomail.ImportanceHigh)
 	}
 	letter.SetBodyString(gomail.TypeTextPlain, c.Text)
+	if m.dkim != nil {
+		if err := signLetter(letter, m.dkim); err != nil {
+			return nil, fmt.Errorf("dkim: %w", err)
+		}
+	}
 	return letter, nil
 }
 
