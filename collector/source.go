@@ -307,7 +307,44 @@ func service(p *profile.Profile, svc *profile.Service, at time.Time) board.Servi
 			s.Attested = false
 		}
 	}
+	s.Available = board.Name{VI: svc.Available.VI, EN: svc.Available.EN}
+	if c := svc.AtCollector(); c != nil && c.Kind != profile.KindCounter {
+		s.How = c.Kind
+	}
+	if r := svc.Rule(); r != nil {
+		s.Attested = false
+		s.Rule = board.Name{VI: ruleText(words.VI, p, r, at), EN: ruleText(words.EN, p, r, at)}
+	}
 	return s
+}
+
+// ruleText words a rule, with the names of services.
+func ruleText(l words.Lang, p *profile.Profile, r *profile.Rule, at time.Time) string {
+	var items []string
+	for _, x := range r.Of {
+		if x.Rule != nil {
+			items = append(items, "("+ruleText(l, p, x.Rule, at)+")")
+			continue
+		}
+		name := x.Service
+		if s, ok := p.Service(x.Service, at); ok {
+			if name = s.Name.VI; l == words.EN {
+				name = s.Name.EN
+			}
+		}
+		if x.Check != "" {
+			name += " · " + x.Check
+		}
+		items = append(items, name)
+	}
+	list := strings.Join(items, "; ")
+	switch r.Need {
+	case len(r.Of):
+		return words.Say(l, "rule.all", list)
+	case 1:
+		return words.Say(l, "rule.any", list)
+	}
+	return words.Say(l, "rule.some", r.Need, list)
 }
 
 // notConfigured lists the checks that some unit cannot run, and the parameters that keep it from that.

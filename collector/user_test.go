@@ -61,7 +61,7 @@ func TestUserCommand(t *testing.T) {
 func TestRights(t *testing.T) {
 	mux := http.NewServeMux()
 	r := rightful{mux}
-	for _, p := range []string{pathLink, pathUsers, pathRecovery, pathToken, pathRevoke, pathAttest, pathSuspensions, pathReport, pathPlan, pathAvailability} {
+	for _, p := range []string{pathLink, pathUsers, pathRecovery, pathToken, pathRevoke, pathAttest, pathSuspensions, pathConfirm, pathReport, pathPlan, pathAvailability} {
 		r.HandleFunc("POST "+p, func(w http.ResponseWriter, _ *http.Request) { _ = json.NewEncoder(w).Encode("done") })
 	}
 	ask := func(path string) int {
@@ -71,7 +71,7 @@ func TestRights(t *testing.T) {
 		mux.ServeHTTP(w, q.WithContext(access.WithUser(t.Context(), "lan@web")))
 		return w.Code
 	}
-	for path, want := range map[string]int{pathLink: 403, pathUsers: 403, pathRecovery: 403, pathToken: 200, pathRevoke: 200, pathAttest: 200, pathSuspensions: 200, pathReport: 200, pathPlan: 200} {
+	for path, want := range map[string]int{pathLink: 403, pathUsers: 403, pathRecovery: 403, pathToken: 200, pathRevoke: 200, pathAttest: 200, pathSuspensions: 200, pathConfirm: 200, pathReport: 200, pathPlan: 200} {
 		if got := ask(path); got != want {
 			t.Errorf("%s: status %d, want %d", path, got, want)
 		}

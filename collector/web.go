@@ -86,7 +86,7 @@ func (m rightful) HandleFunc(pattern string, f http.HandlerFunc) {
 		}
 	case pathToken, pathRevoke:
 		s = access.ScopeEnrol
-	case pathAttest, pathSuspensions:
+	case pathAttest, pathSuspensions, pathConfirm:
 		s = access.ScopeAttest
 	}
 	m.Handle(pattern, access.Need(s, f))

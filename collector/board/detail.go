@@ -13,6 +13,7 @@ import (
 // A servicePage shows one service in every unit that measures it.
 type servicePage struct {
 	Name, Owner, Operator string
+	Available, Rule       string // "" where nothing is said
 	Whole                 cell
 	WholeText             words.Text
 	Units                 []unitRow
@@ -39,7 +40,7 @@ func newServicePage(l words.Lang, v View, id string) (servicePage, bool) {
 		return servicePage{}, false
 	}
 	s, g := v.Services[i], newGrid(l, v)
-	p := servicePage{Name: or(s.Name.in(l), s.ID), Owner: s.Owner.in(l), Operator: s.Operator.in(l), Whole: g.cell(s, "")}
+	p := servicePage{Name: s.title(l), Owner: s.Owner.in(l), Operator: s.Operator.in(l), Available: s.Available.in(l), Rule: s.Rule.in(l), Whole: g.cell(s, "")}
 	if p.Whole.Reason != "" {
 		p.WholeText = g.text(g.cells[cellKey{id, ""}])
 	}

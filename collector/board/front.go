@@ -252,7 +252,7 @@ func newFront(l words.Lang, v View, mayAck bool) frontPage {
 	count := map[check.State]int{}
 	lacks := p.unconfigured(l, v, g)
 	for _, s := range v.Services {
-		name := or(s.Name.in(l), s.ID)
+		name := s.title(l)
 		switch {
 		case g.inView[s.ID]:
 			r := g.row(s, p.Units)
@@ -315,7 +315,7 @@ func tallies(l words.Lang, count map[check.State]int) []tally {
 func (t tally) Class() string { return t.State.String() }
 
 func (g grid) row(s Service, units []Unit) row {
-	r := row{ID: s.ID, Name: or(s.Name.in(g.l), s.ID), Owner: s.Owner.in(g.l), Whole: g.cell(s, "")}
+	r := row{ID: s.ID, Name: s.title(g.l), Owner: s.Owner.in(g.l), Whole: g.cell(s, "")}
 	count := map[check.State]int{}
 	for _, u := range units {
 		c := g.cell(s, u.ID)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"egovmon/agent/check"
+	"egovmon/agent/words"
 )
 
 // A Source says what there is to show. It may be asked from several goroutines, and must not keep what it returned.
@@ -80,9 +81,31 @@ type Service struct {
 	Name     Name   `json:"name"`
 	Owner    Name   `json:"owner"`    // the office that answers for it
 	Operator Name   `json:"operator"` // who runs it
+	// Available is what people mean by "it works"; the zero Name says nothing.
+	Available Name `json:"available,omitzero"`
+	// How its state is known where machines do not measure it: derived (from others) or attested (by documents); else "".
+	How string `json:"how,omitempty"`
+	// Rule says in words from what a derived one follows.
+	Rule Name `json:"rule,omitzero"`
 	// Attested: no check can tell whether it works (không đo được); a document must.
 	Attested bool `json:"attested,omitempty"`
 }
+
+// title is the service's name, with the word for how its state is known where nobody measures it.
+func (s Service) title(l words.Lang) string {
+	name := or(s.Name.in(l), s.ID)
+	switch s.How {
+	case HowDerived, HowAttested:
+		return words.Say(l, "service.how", name, words.Say(l, "service.how."+s.How))
+	}
+	return name
+}
+
+// How the state of a service is known that machines do not measure.
+const (
+	HowDerived  = "derived"  // suy ra
+	HowAttested = "attested" // xác nhận
+)
 
 // A Unit is one office, commune or town.
 type Unit struct {
@@ -123,7 +146,7 @@ func (c Cell) MarshalJSON() ([]byte, error) {
 
 // measured reports whether somebody measures it, or did.
 func (c Cell) measured() bool {
-	return c.State.Known() || !c.Last.IsZero() || len(c.Checks) > 0 && c.Reason != check.NotConfigured
+	return c.State.Known() || !c.Last.IsZero() || c.Reason == check.EvidenceExpired || len(c.Checks) > 0 && c.Reason != check.NotConfigured
 }
 
 // A CheckRef names one check of one machine.

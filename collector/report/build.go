@@ -10,6 +10,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"egovmon/agent/wire"
+	"egovmon/agent/words"
 	"egovmon/collector/evidence"
 	"egovmon/collector/history"
 	"egovmon/collector/profile"
@@ -76,6 +77,9 @@ func row(p *profile.Profile, r history.Row, first, last time.Time) Row {
 	for _, t := range []time.Time{last, first} {
 		if svc, ok := p.Service(r.Service, t); ok && svc.Name.VI != "" {
 			out.Name = svc.Name.VI
+			if c := svc.AtCollector(); c != nil && c.Kind != profile.KindCounter {
+				out.Name = words.Say(words.VI, "service.how", out.Name, words.Say(words.VI, "service.how."+c.Kind))
+			}
 			break
 		}
 	}
