@@ -411,6 +411,11 @@ func waitFor(fail func(format string, args ...any), c *control.Client, what stri
 //	await series SERVER EXPR                waits until Prometheus or VictoriaMetrics has a series, in a lab that has them ([series])
 //	expect open N                           demands that N incidents are open
 //	expect told N                           demands that the office was told N times since the script began
+//	await once N                            waits until N incidents of the script have ended, each of which the office was told of by one message when it
+//	                                        began and one when it ended
+//	expect owners N                         demands that the open incidents have causes of N owners, each its own
+//	expect letters N SERVICE                demands that N letters about incidents of a service were handed to the mail server, or tried
+//	await letter SERVICE EVENT              waits until a letter about an event of such an incident is delivered
 //
 // At the end of a script every fault is off, and the next one begins when all is well again.
 func TestScripts(t *testing.T) {
@@ -476,7 +481,7 @@ func TestScripts(t *testing.T) {
 				"expect": func(ts *testscript.TestScript, _ bool, args []string) {
 					n, err := strconv.Atoi(args[1])
 					ts.Check(err)
-					if got := count(ts, c, args[0]); got != n {
+					if got := count(ts, c, append(args, "")); got != n {
 						ts.Fatalf("%s: %d, want %d", args[0], got, n)
 					}
 				},
@@ -522,6 +527,14 @@ func playWait(ts *testscript.TestScript, c *control.Client, args []string) {
 		return
 	}
 	args = append(args, "", "")
+	if args[0] == "letter" {
+		waitFor(ts.Fatalf, c, strings.Join(args, " "), func(stage.Board) bool { return slices.Contains(letters(ts, args[1], args[2]), true) })
+		return
+	}
+	if args[0] == "once" {
+		waitFor(ts.Fatalf, c, strings.Join(args, " "), func(stage.Board) bool { return fmt.Sprint(once(ts, c)) == args[1] })
+		return
+	}
 	if args[0] == "check" {
 		var last stage.Seen
 		var err error
@@ -544,12 +557,22 @@ func playWait(ts *testscript.TestScript, c *control.Client, args []string) {
 	})
 }
 
-// count says how many incidents are open, or how often the office was told since the script began.
-func count(ts *testscript.TestScript, c *control.Client, what string) (n int) {
-	if what == "open" {
+// count says how many incidents are open, how often the office was told since the script began, and so on.
+func count(ts *testscript.TestScript, c *control.Client, args []string) (n int) {
+	switch what := args[0]; what {
+	case "open", "owners":
 		b, err := c.Board(context.Background())
 		ts.Check(err)
+		owners := map[string]bool{}
+		for _, i := range openOf(b) {
+			owners[i.Cause.Owner] = true
+		}
+		if what == "owners" {
+			return len(owners)
+		}
 		return len(openOf(b))
+	case "letters":
+		return len(letters(ts, args[2], ""))
 	}
 	from, _ := ts.Value(startKey{}).(int)
 	lines, err := c.Lines(context.Background(), from)
@@ -560,4 +583,54 @@ func count(ts *testscript.TestScript, c *control.Client, what string) (n int) {
 		}
 	}
 	return n
+}
+
+// once counts the incidents that have ended since the script began, and of which the office was told when they began and when
+// they ended. It fails when the office was told of something twice.
+func once(ts *testscript.TestScript, c *control.Client) (n int) {
+	from, _ := ts.Value(startKey{}).(int)
+	lines, err := c.Lines(context.Background(), from)
+	ts.Check(err)
+	told := map[string]int{}
+	for _, l := range lines {
+		if l.What == "told" {
+			told[l.Incident+" "+l.Event]++
+		}
+	}
+	for what, times := range told {
+		if times > 1 {
+			ts.Fatalf("the office was told %d times: %s", times, what)
+		}
+	}
+	for _, l := range lines {
+		if l.What == "closed" && told[l.Incident+" opened"] == 1 && told[l.Incident+" closed"] == 1 {
+			n++
+		}
+	}
+	return n
+}
+
+// letters lists the letters about a service's incidents, and about an event of theirs unless that is "": those in the outbox,
+// delivered or not.
+func letters(ts *testscript.TestScript, service, event string) (delivered []bool) {
+	outbox := filepath.Join(ts.Getenv("LAB"), "collector", "alerts")
+	files, err := os.ReadDir(outbox)
+	ts.Check(err)
+	for _, f := range files {
+		var r struct {
+			Address struct{ Channel string }
+			Covers  []struct{ Incident, Event string }
+			Sent    time.Time
+		}
+		b, err := os.ReadFile(filepath.Join(outbox, f.Name()))
+		if err != nil || json.Unmarshal(b, &r) != nil || r.Address.Channel != "mail" {
+			continue
+		}
+		for _, c := range r.Covers {
+			if strings.HasSuffix(c.Incident, "-service-"+service) && (event == "" || c.Event == event) {
+				delivered = append(delivered, !r.Sent.IsZero())
+			}
+		}
+	}
+	return delivered
 }

@@ -98,6 +98,7 @@ type Endpoints struct {
 	Signature                                    Signature
 	Disks                                        map[string]string // by unit: the disk of the machine
 	Webhook                                      string            // where the office is told
+	Letters                                      string            // the mailbox where it is told besides; "" for none
 }
 
 // The names of secrets.

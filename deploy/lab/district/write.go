@@ -81,13 +81,16 @@ func (w *writer) offices() string {
 		{"don_vi", "Đơn vị sử dụng", "The unit itself"}, {"huyen", "Đơn vị vận hành giám sát", "Operator of this monitoring"},
 		{"tinh", "Sở Khoa học và Công nghệ", "Department of Science and Technology"}, {"vpcp", "Văn phòng Chính phủ", "Government Office"},
 		{"bcy", "Ban Cơ yếu Chính phủ", "Government Cipher Committee"}, {"cuc_bdtw", "Cục Bưu điện Trung ương", "Central Post Office"},
-		{"nha_mang", "Nhà cung cấp dịch vụ Internet", "Internet provider"},
+		{"nha_mang", "Nhà cung cấp dịch vụ Internet", "Internet provider"}, {"nha_cung_cap", "Đơn vị vận hành cổng thông tin điện tử", "Operator of the portal"},
 	} {
 		fmt.Fprintf(&b, "  - {id: %s, name: {vi: %q, en: %q}, %s}\n", o[0], o[1], o[2], record)
 	}
 	contacts := ""
 	if w.e.Webhook != "" {
 		contacts = fmt.Sprintf("{kind: webhook, value: %q, %s}", w.e.Webhook, record)
+	}
+	if w.e.Letters != "" {
+		contacts += fmt.Sprintf(", {kind: mail, value: %q, %s}", w.e.Letters, record)
 	}
 	b.WriteString("\noffices:\n")
 	fmt.Fprintf(&b, "  - {id: VHTT, name: {vi: \"Phòng Văn hóa và Thông tin\", en: \"Culture and Information Office\"}, unit: %s, contacts: [%s], %s}\n", Home, contacts, record)
@@ -172,7 +175,7 @@ func (w *writer) all() []service {
 	if e.Resolver != "" {
 		names = []string{"dns_local"}
 	}
-	add(e.Portal.URL != "", service{"cong_h", "Cổng TTĐT huyện", "District portal", "tinh", unit, names, []string{w.web("http", e.Portal, `, contains: ["Tứ Kỳ"]`)}})
+	add(e.Portal.URL != "", service{"cong_h", "Cổng TTĐT huyện", "District portal", "nha_cung_cap", unit, names, []string{w.web("http", e.Portal, `, contains: ["Tứ Kỳ"]`)}})
 	add(len(e.Communes) > 0, service{"cong_x", "Trang TTĐT xã", "Commune websites", "tinh", unit, names,
 		[]string{w.web("http", Web{URL: "${cong_x.url}", Name: e.communeName()}, "")}})
 	add(e.Province.URL != "", service{"dvc_t", "Cổng Dịch vụ công của tỉnh", "Provincial service portal", "tinh", unit, names, w.portal(e.Province)})

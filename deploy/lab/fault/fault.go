@@ -68,12 +68,12 @@ func All() []Fault {
 	names := []string{"dns_local", "cong_h", "cong_x", "dvc_t", "dvc_q", "thanhtoan", "tthc"}
 	whole := append(slices.Clone(names), "mail", "thu_tinh") // letters go by name, too
 	fs := []Fault{
-		web("portal-stopped", "cong_h", "Cổng TTĐT huyện: tiến trình dừng", "district portal: process stopped", Portal, "tinh"),
-		web("portal-maintenance", "cong_h", "Cổng TTĐT huyện: hiện \"đang bảo trì\", mã 200", "district portal: \"under maintenance\" with status 200", Portal, "tinh"),
-		web("portal-defaced", "cong_h", "Cổng TTĐT huyện: bị thay nội dung", "district portal: defaced", Portal, "tinh"),
-		web("portal-cert-expired", "cong_h", "Cổng TTĐT huyện: chứng thư hết hạn", "district portal: certificate expired", Certificate, "tinh"),
-		web("portal-cert-name", "cong_h", "Cổng TTĐT huyện: chứng thư của tên khác", "district portal: certificate of another name", Certificate, "tinh"),
-		web("portal-cert-chain", "cong_h", "Cổng TTĐT huyện: thiếu chứng thư trung gian", "district portal: chain without the intermediate", Certificate, "tinh"),
+		web("portal-stopped", "cong_h", "Cổng TTĐT huyện: tiến trình dừng", "district portal: process stopped", Portal, "nha_cung_cap"),
+		web("portal-maintenance", "cong_h", "Cổng TTĐT huyện: hiện \"đang bảo trì\", mã 200", "district portal: \"under maintenance\" with status 200", Portal, "nha_cung_cap"),
+		web("portal-defaced", "cong_h", "Cổng TTĐT huyện: bị thay nội dung", "district portal: defaced", Portal, "nha_cung_cap"),
+		web("portal-cert-expired", "cong_h", "Cổng TTĐT huyện: chứng thư hết hạn", "district portal: certificate expired", Certificate, "nha_cung_cap"),
+		web("portal-cert-name", "cong_h", "Cổng TTĐT huyện: chứng thư của tên khác", "district portal: certificate of another name", Certificate, "nha_cung_cap"),
+		web("portal-cert-chain", "cong_h", "Cổng TTĐT huyện: thiếu chứng thư trung gian", "district portal: chain without the intermediate", Certificate, "nha_cung_cap"),
 		web("backend-down", "cong_x", "Máy chủ chung của các trang TTĐT xã dừng", "the communes' shared web backend is down", Backend, "tinh"),
 		web("national-portal-down", "dvc_q", "Cổng Dịch vụ công quốc gia: tiến trình dừng", "national service portal: process stopped", Portal, "vpcp"),
 		web("lookup-fails", "tthc", "Một cửa: đăng nhập được, tra cứu hồ sơ lỗi", "one-stop shop: log-in works, look-up fails", Portal, "tinh"),

@@ -63,6 +63,7 @@ func (s *Stage) openMail(a *actors) error {
 		s.stops = append(s.stops, (*w.to).Stop)
 	}
 	s.ends.Mail = district.Mail{SMTP: mailName + ":587", IMAP: mailName + ":993", Domain: zoneDistrict, ServerName: mailName}
+	s.ends.Letters = mailBox
 	s.ends.Post = district.Mail{SMTP: postName + ":25", Domain: zoneProvince, ServerName: postName}
 	return nil
 }

@@ -246,19 +246,17 @@ func (o *office) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var call struct {
 		Title string `json:"title"`
 		Items []struct {
-			Event   string `json:"event"`
-			Service string `json:"service"`
-			Unit    string `json:"unit"`
-			Reason  string `json:"reason"`
+			Incident string `json:"incident"`
+			Event    string `json:"event"`
 		} `json:"items"`
 	}
 	if json.Unmarshal(b, &call) != nil {
 		http.Error(w, "this is no call of the collector", http.StatusBadRequest)
 		return
 	}
-	var events strings.Builder
+	var events, incidents []string
 	for _, i := range call.Items {
-		events.WriteString(i.Event + " ")
+		events, incidents = append(events, i.Event), append(incidents, i.Incident)
 	}
-	o.script.write(Line{What: "told", Detail: call.Title, Event: events.String()})
+	o.script.write(Line{What: "told", Detail: call.Title, Event: strings.Join(events, " "), Incident: strings.Join(incidents, " ")})
 }

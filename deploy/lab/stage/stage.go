@@ -308,7 +308,11 @@ func (s *Stage) writeProfile() error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	return durable.Replace(filepath.Join(dir, "collector.yaml"), fmt.Appendf(nil, "names: %s\nnode_metrics: false\nalert: {webhook: {}}\nincidents: {flap_window: 30s, silence: 10s}\n%s", names, s.series.remoteWrite()))
+	channels := "webhook: {}"
+	if s.ends.Letters != "" { // the office has its mailbox at the server whose faults it is told of
+		channels += fmt.Sprintf(", mail: {host: %q, port: 25, ca_file: %q, from: %q}", mailName, s.ends.Roots, "giam-sat@"+zoneDistrict)
+	}
+	return durable.Replace(filepath.Join(dir, "collector.yaml"), fmt.Appendf(nil, "names: %s\nnode_metrics: false\nalert: {%s}\nincidents: {flap_window: 30s, silence: 10s}\n%s", names, channels, s.series.remoteWrite()))
 }
 
 // Fault brings a fault about or takes it away. unit is the id of a commune, "" for the first one; it is ignored where the

@@ -23,7 +23,7 @@ const TranscriptFile = "transcript.ndjson"
 //	opened         an incident: Incident, Kind, Service, Unit, Through, State, Reason
 //	acknowledged   by User
 //	closed
-//	told           the office got a message: Detail is its title, Event what it tells
+//	told           the office got a message: Detail is its title, Event what it tells, Incident of which
 //	alert          Alertmanager told of one of Prometheus' alerts: Detail is its name, State firing or resolved, Service, Unit
 //	program-ended  a program of the lab ended by itself
 //	down           the lab goes
