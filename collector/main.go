@@ -49,6 +49,7 @@ func commands() []command {
 		{"fleet", "[--json]", "expected against deployed (Nomad) against reporting machines", runFleet},
 		{"incidents", "[--json] [--form first|closing --id ID]", "incidents, how long people took, which reports are due; drafts of those", runIncidents},
 		{"watcher", "status|test|confirm CODE --by NAME", "the watcher outside, who alarms somebody when this collector falls silent", runWatcher},
+		{"alertmanager", "[--year 2026] [--hours NAME] [--profile DIR]", "routes and working hours for an Alertmanager, from the profile's offices and calendars", runAlertmanager},
 		{"attest", "--control ID --unit ID --number … --issued D … [--file F]", "record that a document proves a control that cannot be measured", runAttest},
 		{"suspension", "list|add|withdraw LEAF …", "announced suspensions, force majeure, power cuts: left out of the figures when announced in time", runSuspension},
 		{"confirm", "list|add|withdraw LEAF …", "what documents say of services that nothing can measure, and until when it counts", runConfirm},
