@@ -80,7 +80,8 @@ func TestBuiltinMachineStaysLocal(t *testing.T) {
 			got[c.ID] = c.Path
 		}
 		want := map[string]plan.Path{"thu_thap.tcp": plan.LAN, "pc.host": plan.LAN, "lan.gateway": plan.LAN,
-			"pc.m01": plan.LAN, "pc.m02": plan.LAN, "pc.m04": plan.LAN, "pc.m05": plan.LAN, "pc.m06": plan.LAN, "pc.m08": plan.LAN, "pc.m09": plan.LAN,
+			"pc.m01": plan.LAN, "pc.m02": plan.LAN, "pc.m03": plan.LAN, "pc.m11": plan.LAN, "pc.m13": plan.LAN, "pc.m14": plan.LAN, "pc.m18": plan.LAN,
+			"pc.m23": plan.LAN, "pc.m26": plan.LAN, "pc.kiem_ke": plan.LAN, "pc.m04": plan.LAN, "pc.m05": plan.LAN, "pc.m06": plan.LAN, "pc.m08": plan.LAN, "pc.m09": plan.LAN,
 			"pc.m10": plan.LAN, "pc.m12": plan.LAN, "pc.m15": plan.LAN, "pc.m16": plan.LAN, "pc.m17": plan.LAN, "pc.m21": plan.LAN, "pc.m22": plan.LAN}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", when, diff)
