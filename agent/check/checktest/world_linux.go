@@ -121,6 +121,12 @@ func (w *World) Nft(site, rules string) {
 	}
 }
 
+// Shape lets an interface of a site send no more than a rate, as tc writes it (4mbit).
+func (w *World) Shape(site, iface, rate string) {
+	w.t.Helper()
+	w.command(site, "tc", "qdisc", "add", "dev", iface, "root", "tbf", "rate", rate, "burst", "32kb", "latency", "400ms")
+}
+
 // Counted returns the packets that the named counter of table inet t has seen.
 func (w *World) Counted(site, counter string) int {
 	w.t.Helper()

@@ -2,6 +2,7 @@ package network
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"io"
@@ -22,6 +23,10 @@ type getter struct {
 	header http.Header
 	config *tls.Config // of https
 	most   int64       // bytes read of the answer, head and all
+
+	method string    // "" is GET
+	body   io.Reader // sent in chunks; nil for none
+	buffer int       // bytes that the system may hold of what is sent; 0 leaves it to the system
 }
 
 // A got is an answer, or how far the question came.
@@ -29,6 +34,7 @@ type got struct {
 	step   check.Step // of the error
 	err    error      // why there is no answer
 	full   bool       // there is none since its head was too large
+	early  bool       // the answer came before all was sent
 	dialed reach.Dialed
 	family float64
 	first  time.Duration  // from the request to the head of the answer
@@ -50,6 +56,9 @@ func (g getter) get(ctx context.Context) got {
 	}
 	a.conn, a.family = conn, reach.IPFamily(conn)
 	reach.Bind(ctx, conn)
+	if tcp, ok := conn.(*net.TCPConn); ok && g.buffer > 0 {
+		_ = tcp.SetWriteBuffer(g.buffer)
+	}
 	if g.url.Scheme == "https" {
 		secure := tls.Client(conn, g.config)
 		if err := secure.HandshakeContext(ctx); err != nil {
@@ -58,16 +67,41 @@ func (g getter) get(ctx context.Context) got {
 		}
 		conn = secure
 	}
-	req := (&http.Request{Method: http.MethodGet, URL: g.url, Host: g.url.Host, Header: g.header, Close: true}).WithContext(ctx)
+	req := (&http.Request{Method: cmp.Or(g.method, http.MethodGet), URL: g.url, Host: g.url.Host, Header: g.header, Close: true}).WithContext(ctx)
+	if g.body != nil {
+		req.Body, req.ContentLength = io.NopCloser(g.body), -1
+	}
 	begin := time.Now()
 	a.step = check.StepExchange
-	if a.err = req.Write(conn); a.err != nil {
+	out := &faultWriter{w: conn}
+	unsent := req.Write(out)
+	if out.err != nil {
+		unsent = out.err
+	}
+	if unsent != nil && g.body == nil {
+		a.err = unsent
 		return a
 	}
 	bounded := &io.LimitedReader{R: conn, N: g.most}
 	a.resp, a.err = web.ReadHead(bufio.NewReader(bounded), req)
-	a.first, a.full = time.Since(begin), a.err != nil && bounded.N <= 0
+	if a.err != nil && unsent != nil { // a server may say no before it has all
+		a.err = unsent
+	}
+	a.first, a.full, a.early = time.Since(begin), a.err != nil && bounded.N <= 0, a.err == nil && unsent != nil
 	return a
+}
+
+// A faultWriter keeps the error of a write, which net/http hides where a request has a body.
+type faultWriter struct {
+	w   io.Writer
+	err error
+}
+
+// Write implements io.Writer.
+func (w *faultWriter) Write(b []byte) (int, error) {
+	n, err := w.w.Write(b)
+	w.err = err
+	return n, err
 }
 
 // close ends the connection at once: what is still on its way is not wanted.

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,14 +29,18 @@ func throughputKind() check.Kind {
 	return check.Kind{
 		Name:    "throughput",
 		Family:  "network",
-		Summary: "Fetches a bounded part of a file and says how fast it came; off unless the plan says otherwise, as it takes the line from those who work.",
+		Summary: "Fetches a bounded part of a file, and sends as much if told to, and says how fast that went; off unless the plan says otherwise, as it takes the line from those who work.",
 		Options: []check.Option{
 			{Name: "enabled", Type: check.TypeBool, Default: "false", Help: "Whether anything is fetched at all; while this is false the result is not_configured and the line is left alone."},
 			{Name: "url", Type: check.TypeURL, Required: true, Help: "A file of at least max_bytes on a server that may be used so, over http or https; redirections are not followed."},
 			{Name: "max_bytes", Type: check.TypeBytes, Default: "1MiB", Min: leastMeasured, Max: 64 << 20, Unit: "bytes", Help: "The most that is fetched in a run."},
-			{Name: "max_time", Type: check.TypeDuration, Default: "5s", Min: 0.5, Max: 60, Help: "The longest that a run fetches; what has come by then is measured."},
+			{Name: "max_time", Type: check.TypeDuration, Default: "5s", Min: 0.5, Max: 60, Help: "The longest that a run fetches, and that it sends; what has come by then is measured."},
 			{Name: "daily_bytes", Type: check.TypeBytes, Default: "20MiB", Min: leastMeasured, Max: 4 << 30, Unit: "bytes",
-				Help: "The most that is fetched in a day of Vietnam's time; a run for which too little is left of it fetches nothing and is not_configured."},
+				Help: "The most that is fetched and sent in a day of Vietnam's time; a run for which too little is left of it does nothing and is not_configured. The count outlives a start of the agent."},
+			{Name: "upload_url", Type: check.TypeURL, Help: "Where random data is sent, over http or https, to the same place each time: on a server that may be used so. Without it nothing is sent."},
+			{Name: "upload_method", Type: check.TypeString, Default: http.MethodPut, Enum: []string{http.MethodPut, http.MethodPost}, Help: "How it is sent."},
+			{Name: "upload_bytes", Type: check.TypeBytes, Default: "1MiB", Min: leastMeasured, Max: 64 << 20, Unit: "bytes", Help: "The most that is sent in a run."},
+			{Name: "min_up_mbps", Type: check.TypeFloat, Min: 0.001, Max: 1e5, Unit: "Mbit/s", Help: "The state is degraded when the data goes more slowly; without it nothing is too slow."},
 			{Name: "hours", Type: check.TypeStrings, Max: 8, Help: `The hours in which the line may be used so, in Vietnam's time, e.g. ["11:45-13:15", "18:00-06:00"]; outside of them a run fetches nothing and is not_configured. Without it all day.`},
 			{Name: "min_mbps", Type: check.TypeFloat, Min: 0.001, Max: 1e5, Unit: "Mbit/s", Help: "The state is degraded when the file comes more slowly; without it nothing is too slow."},
 			{Name: "roots", Type: check.TypeString, Help: "A PEM file of the roots to trust in place of the system's."},
@@ -44,17 +49,23 @@ func throughputKind() check.Kind {
 		Facts: []check.FactDef{
 			{Name: "received_bytes", Help: "bytes of the file that came", Max: 64 << 20},
 			{Name: "down_bits_per_s", Help: "bits a second of the transfer, from the first byte of the file on", Max: 1e12},
-			{Name: "today_bytes", Help: "bytes that this check has fetched today", Max: 4<<30 + 64<<20},
+			{Name: "sent_bytes", Help: "bytes that were sent", Max: 64 << 20},
+			{Name: "up_bits_per_s", Help: "bits a second of what was sent, from its first byte to the answer", Max: 1e12},
+			{Name: "today_bytes", Help: "bytes that this check has fetched and sent today", Max: 4<<30 + 128<<20},
 			{Name: "status_code", Help: "status of the answer", Min: 100, Max: 999},
+			{Name: "upload_status_code", Help: "status of the answer to what was sent", Min: 100, Max: 999},
 			reach.FamilyFact(),
 		},
-		Phases: []string{"dns", "connect", "first_byte", "transfer", "total"},
+		Phases: []string{"dns", "connect", "first_byte", "transfer", "upload", "total"},
 		Line:   true,
 		Target: func(o check.Options) []string {
-			if u, err := url.Parse(o.String("url")); err == nil && u.Hostname() != "" {
-				return []string{u.Hostname()}
+			var hosts []string
+			for _, name := range []string{"url", "upload_url"} {
+				if u, err := url.Parse(o.String(name)); err == nil && u.Hostname() != "" && !slices.Contains(hosts, u.Hostname()) {
+					hosts = append(hosts, u.Hostname())
+				}
 			}
-			return nil
+			return hosts
 		},
 		New: newThroughput,
 	}
@@ -69,6 +80,7 @@ type throughput struct {
 	daily   int64
 	hours   []span
 	least   float64 // bits a second
+	up      *upload // nil when nothing is sent
 	policy  reach.Policy
 	dialer  reach.Dialer
 	now     func() time.Time
@@ -130,12 +142,9 @@ func parseSpan(text string) (span, error) {
 }
 
 func newThroughput(o check.Options, env check.Env) (check.Func, error) {
-	u, err := web.ParseURL(o.String("url"))
+	u, err := openURL(o, "url")
 	if err != nil {
-		return nil, fmt.Errorf("option %q: %w", "url", err)
-	}
-	if u.User != nil {
-		return nil, fmt.Errorf("option %q: user and password have no place in it: take a file that all may fetch", "url")
+		return nil, err
 	}
 	c := &throughput{
 		enabled: o.Bool("enabled"), url: u, bytes: o.Int("max_bytes"), time: o.Duration("max_time"), daily: o.Int("daily_bytes"), least: o.Float("min_mbps") * 1e6,
@@ -144,11 +153,14 @@ func newThroughput(o check.Options, env check.Env) (check.Func, error) {
 	if c.now == nil {
 		c.now = time.Now
 	}
-	if c.bytes > c.daily {
-		return nil, fmt.Errorf("option %q: %d bytes a day are fewer than the %d of one run: raise daily_bytes or lower max_bytes", "daily_bytes", c.daily, c.bytes)
+	if c.up, err = newUpload(o, c.time); err != nil {
+		return nil, err
 	}
-	if env.Timeout > 0 && c.time+spareTime > env.Timeout {
-		return nil, fmt.Errorf("option %q: %s and the time to connect do not fit the timeout %s: raise the timeout or lower max_time", "max_time", c.time, env.Timeout)
+	if c.most() > c.daily {
+		return nil, fmt.Errorf("option %q: %d bytes a day are fewer than the %d of one run: raise daily_bytes or lower max_bytes and upload_bytes", "daily_bytes", c.daily, c.most())
+	}
+	if ways := c.ways(); env.Timeout > 0 && ways*(c.time+spareTime) > env.Timeout {
+		return nil, fmt.Errorf("option %q: %s and the time to connect, %d times, do not fit the timeout %s: raise the timeout or lower max_time", "max_time", c.time, ways, env.Timeout)
 	}
 	for _, h := range o.Strings("hours") {
 		s, err := parseSpan(h)
@@ -163,23 +175,59 @@ func newThroughput(o check.Options, env check.Env) (check.Func, error) {
 	return c.check, nil
 }
 
+// openURL reads a URL that needs no password.
+func openURL(o check.Options, name string) (*url.URL, error) {
+	u, err := web.ParseURL(o.String(name))
+	if err != nil {
+		return nil, fmt.Errorf("option %q: %w", name, err)
+	}
+	if u.User != nil {
+		return nil, fmt.Errorf("option %q: user and password have no place in it: take what all may use", name)
+	}
+	return u, nil
+}
+
+// most is what a run can take of the day.
+func (c *throughput) most() int64 {
+	if c.up == nil {
+		return c.bytes
+	}
+	return c.bytes + c.up.bytes
+}
+
+// ways is in how many directions a run measures.
+func (c *throughput) ways() time.Duration {
+	if c.up == nil {
+		return 1
+	}
+	return 2
+}
+
 func (c *throughput) check(ctx context.Context) check.Result {
 	begin := time.Now()
 	r, may := c.may(c.now())
 	if may {
-		c.keep(c.used + c.bytes) // whatever happens in between
+		c.keep(c.used + c.most()) // whatever happens in between
 		t := c.fetch(ctx)
 		c.used += t.bytes
+		bad := t.judge(ctx, c.least)
+		var s shipment
+		if c.up != nil && (bad == nil || bad.Reason.State() == check.Degraded) {
+			s = c.ship(ctx)
+			c.used += s.bytes
+			bad = bothWays(bad, s.judge(ctx, c.up.least))
+		}
 		c.keep(c.used)
-		r = t.judge(ctx, c.least).Result()
+		r = bad.Result()
 		t.report(&r)
+		s.report(&r)
 	}
 	r.Facts.Add("today_bytes", float64(c.used))
 	r.Phases.Add("total", time.Since(begin))
 	return r
 }
 
-// may says whether the line may be used now, or why not. The whole of max_bytes must be left of the day, so that no run
+// may says whether the line may be used now, or why not. The whole of what a run can take must be left of the day, so that no run
 // is cut short by what others have used.
 func (c *throughput) may(now time.Time) (check.Result, bool) {
 	// A clock that goes back does not give the day anew.
@@ -199,7 +247,7 @@ func (c *throughput) may(now time.Time) (check.Result, bool) {
 		return check.Because(check.NotConfigured, "measuring the throughput is off: write `enabled: true` where the line may be used for it"), false
 	case !inside:
 		return check.Because(check.NotConfigured, "not measured at %s: the line is left to those who work", local.Format("15:04")), false
-	case c.used+c.bytes > c.daily:
+	case c.used+c.most() > c.daily:
 		return check.Because(check.NotConfigured, "not measured: %d of the %d bytes of today are used", c.used, c.daily), false
 	}
 	return check.Result{}, true

@@ -227,6 +227,10 @@ func TestThroughputOptions(t *testing.T) {
 		{check.Options{"url": "http://u:p@file.test/"}, check.Env{}, `"url"`},
 		{check.Options{"url": url, "max_bytes": int64(2 << 20), "daily_bytes": int64(1 << 20)}, check.Env{}, `"daily_bytes"`},
 		{check.Options{"url": url, "max_time": 10 * time.Second}, check.Env{Timeout: 10 * time.Second}, `"max_time"`},
+		{check.Options{"url": url, "upload_url": "ftp://file.test/"}, check.Env{}, `"upload_url"`},
+		{check.Options{"url": url, "upload_url": "http://u:p@file.test/"}, check.Env{}, `"upload_url"`},
+		{check.Options{"url": url, "upload_url": url, "max_bytes": int64(1 << 20), "upload_bytes": int64(1 << 20), "daily_bytes": int64(2<<20 - 1)}, check.Env{}, `"daily_bytes"`},
+		{check.Options{"url": url, "upload_url": url, "max_time": 6 * time.Second}, check.Env{Timeout: 10 * time.Second}, `"max_time"`},
 		{check.Options{"url": url, "hours": []string{"7-9"}}, check.Env{}, `"hours"`},
 		{check.Options{"url": url, "hours": []string{"07:00-07:00"}}, check.Env{}, `"hours"`},
 	} {
@@ -234,6 +238,9 @@ func TestThroughputOptions(t *testing.T) {
 		if _, err := newThroughput(o, tc.env); err == nil || !strings.Contains(err.Error(), "option "+tc.want) {
 			t.Errorf("%v: %v, want an error that names %s", tc.o, err, tc.want)
 		}
+	}
+	if got := throughputKind().Target(check.Options{"url": url, "upload_url": "https://up.test/in"}); strings.Join(got, " ") != "file.test up.test" {
+		t.Errorf("targets %v", got)
 	}
 	if got := throughputKind().Target(check.Options{"url": url}); len(got) != 1 || got[0] != "file.test" {
 		t.Errorf("targets %v", got)
