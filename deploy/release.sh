@@ -41,6 +41,12 @@ for target in linux/amd64 linux/arm64 windows/amd64; do
     CGO_ENABLED=0 GOOS=$os GOARCH=$arch GOFLAGS=-mod=readonly go build -trimpath -buildvcs=false \
       -ldflags "-s -w -X egovmon/exporter.version=$VERSION -X egovmon/exporter.built=$built" -o "$dir/$file" "./$program"
   done
+  # The agent's helper for signing, which must stand beside it.
+  file=egovmon-token
+  if [ "$os" = windows ]; then
+    file=$file.exe
+  fi
+  CGO_ENABLED=0 GOOS=$os GOARCH=$arch GOFLAGS=-mod=readonly go build -trimpath -buildvcs=false -ldflags "-s -w" -o "$dir/$file" ./agent/token
 done
 
 for arch in amd64 arm64; do
@@ -55,7 +61,7 @@ cp deploy/windows/install.ps1 deploy/guide.vi.md deploy/guide.en.md LICENSE "$ou
 chmod 644 "$out"/windows-amd64/*
 find "$out/windows-amd64" -exec touch -d "@$SOURCE_DATE_EPOCH" {} +
 rm -f "$zip"
-(cd "$out/windows-amd64" && zip -q -X -9 "$zip" LICENSE egovmon-agent.exe guide.en.md guide.vi.md install.ps1)
+(cd "$out/windows-amd64" && zip -q -X -9 "$zip" LICENSE egovmon-agent.exe egovmon-token.exe guide.en.md guide.vi.md install.ps1)
 
 (cd "$out" && find . -type f ! -name SHA256SUMS -printf '%P\n' | sort | xargs -d '\n' sha256sum >SHA256SUMS)
 echo "$out"

@@ -30,7 +30,7 @@ type nfpmFile struct {
 // What the packages take exists, and goes where the units look for it.
 func TestPackages(t *testing.T) {
 	for file, want := range map[string][]string{
-		"agent":     {AgentProgram, "/lib/systemd/system/" + AgentName + ".service", "/usr/share/doc/egovmon-agent/guide.vi.md"},
+		"agent":     {AgentProgram, "/usr/bin/egovmon-token", "/lib/systemd/system/" + AgentName + ".service", "/usr/share/doc/egovmon-agent/guide.vi.md"},
 		"collector": {CollectorProgram, "/lib/systemd/system/" + CollectorName + ".service", "/etc/egovmon/collector.yaml", "/usr/share/egovmon/profiles/tu-ky-2023"},
 	} {
 		text, err := os.ReadFile(filepath.Join(top, "deploy", "nfpm-"+file+".yaml"))

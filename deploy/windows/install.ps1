@@ -23,6 +23,11 @@ if ($service -and $service.Status -ne 'Stopped') {
 }
 New-Item -ItemType Directory -Force -Path (Split-Path $program) | Out-Null
 Copy-Item -Force -Path $source -Destination $program
+# Its helper for signing, which must stand beside it.
+$token = Join-Path $PSScriptRoot 'egovmon-token.exe'
+if (Test-Path $token) {
+    Copy-Item -Force -Path $token -Destination (Split-Path $program)
+}
 
 # The data: the system, administrators and the service's account (LocalService), nobody else; keys lie there.
 New-Item -ItemType Directory -Force -Path $data | Out-Null
