@@ -1,6 +1,7 @@
 package portal
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -30,6 +31,9 @@ type fetch struct {
 	last    answer
 	at      *url.URL // where the last answer came from
 	seen    web.Elements
+	view    view
+	to      *url.URL // where a redirection that was not followed leads
+	kept    []byte   // in UTF-8, where the check keeps it
 }
 
 // An answer is the last one that was read.
@@ -54,6 +58,7 @@ func (f *fetch) follow(ctx context.Context) *fault {
 			return bad
 		}
 		if bad := f.mayGo(u, next); bad != nil {
+			f.to = next
 			return bad
 		}
 		if method == http.MethodOptions && f.last.status == http.StatusSeeOther {
@@ -121,6 +126,12 @@ func (f *fetch) exchange(ctx context.Context, u *url.URL, method string) (next *
 	if bad != nil {
 		return nil, bad
 	}
+	if speaks2(talk) {
+		return f.receive2(ctx, talk, req)
+	}
+	if f.c.more.protocol == protocol2 && u.Scheme == "https" {
+		return nil, &fault{check.Protocol, "the server does not speak HTTP/2"}
+	}
 	if bad := f.send(talk, req, via); bad != nil {
 		return nil, bad
 	}
@@ -168,7 +179,11 @@ func (f *fetch) connect(ctx context.Context, u, via *url.URL) (net.Conn, *fault)
 	if via != nil {
 		to = via
 	}
-	conn, dialed, err := f.c.dialer.Dial(ctx, web.HostPort(to))
+	address := web.HostPort(to)
+	if via == nil && sameHost(u, f.c.url) {
+		address = f.c.hostPort(address)
+	}
+	conn, dialed, err := f.c.dialer.Dial(ctx, address)
 	f.spans.dialed(dialed)
 	if err != nil {
 		return nil, &fault{check.Classify(check.StepConnect, err), err.Error()}
@@ -258,6 +273,12 @@ func (f *fetch) receive(conn net.Conn, req *http.Request) (*url.URL, *fault) {
 	if err != nil {
 		return nil, wire.fault("waiting for the answer", err)
 	}
+	return f.answered(resp, req)
+}
+
+// answered judges an answer whose head has come, and reads the rest of it from the scratch's wire.
+func (f *fetch) answered(resp *http.Response, req *http.Request) (*url.URL, *fault) {
+	wire := &f.scratch.wire
 	f.last.status, f.last.version = resp.StatusCode, 10*resp.ProtoMajor+resp.ProtoMinor
 	if next, bad := f.redirection(req.URL, resp); next != nil || bad != nil {
 		return next, bad
@@ -268,7 +289,7 @@ func (f *fetch) receive(conn net.Conn, req *http.Request) (*url.URL, *fault) {
 	if bad := f.c.page.head(resp.Header); bad != nil {
 		return nil, bad
 	}
-	begin = time.Now()
+	begin := time.Now()
 	// What comes over the wire is bounded too: chunks and compressed blocks can be empty.
 	wire.left = 2*f.c.maxBytes + maxHead
 	body, bad := f.body(resp, wire)
@@ -280,7 +301,14 @@ func (f *fetch) receive(conn net.Conn, req *http.Request) (*url.URL, *fault) {
 		f.jar.SetCookies(req.URL, resp.Cookies())
 		f.seen = web.Parse(web.Decode(body, resp.Header.Get("Content-Type")))
 	}
-	return nil, f.c.page.judge(body, resp.Header.Get("Content-Type"))
+	if f.c.keep {
+		f.kept = web.Decode(bytes.Clone(body), resp.Header.Get("Content-Type"))
+	}
+	if bad := f.c.page.judge(body, resp.Header.Get("Content-Type")); bad != nil {
+		return nil, bad
+	}
+	f.view = f.c.view(body, resp.Header)
+	return nil, nil
 }
 
 // redirection returns where the answer leads, nil when it is to be judged itself.
@@ -309,7 +337,7 @@ func (f *fetch) redirection(from *url.URL, resp *http.Response) (*url.URL, *faul
 
 // status judges the status of the answer.
 func (f *fetch) status(resp *http.Response, wire *wireReader) *fault {
-	if slices.Contains(f.c.status, int64(resp.StatusCode)) {
+	if f.c.anyStatus || slices.Contains(f.c.status, int64(resp.StatusCode)) {
 		return nil
 	}
 	detail := fmt.Sprintf("status %d, want %s", resp.StatusCode, wanted(f.c.status))
@@ -328,6 +356,12 @@ func (f *fetch) status(resp *http.Response, wire *wireReader) *fault {
 		wire.left = maxHead
 		if mark := firewall(resp, f.scratch); mark != "" {
 			return &fault{check.Blocked, detail + ": a page of " + mark}
+		}
+		if !f.c.page.signs {
+			break
+		}
+		if bad := closed(web.Decode(f.scratch.text.Bytes(), resp.Header.Get("Content-Type"))); bad != nil {
+			detail += ": " + bad.detail
 		}
 	}
 	return &fault{check.HTTPStatus, detail}

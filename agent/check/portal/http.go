@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"regexp"
 	"slices"
@@ -27,20 +28,23 @@ func httpKind() check.Kind {
 		Name:    "http",
 		Family:  "portal",
 		Summary: "One page over a fresh connection: status, redirections, headers, content, size, certificate and the time of each phase.",
-		Options: slices.Concat(httpOptions(), reach.TLSOptions()),
+		Options: slices.Concat(httpOptions(), moreOptions(), reach.TLSOptions()),
 		Facts: slices.Concat([]check.FactDef{
 			{Name: "status_code", Help: "status of the last answer", Min: 100, Max: 999},
 			{Name: "body_bytes", Help: "size of the body after decompression", Max: maxMaxBytes},
 			{Name: "redirects_count", Help: "redirections followed", Max: maxRedirects},
-			{Name: "http_version_code", Help: "the protocol version times ten: 10 or 11", Min: 10, Max: 11},
+			{Name: "http_version_code", Help: "the protocol version times ten: 10, 11, 20 or 30", Min: 10, Max: 30},
 			reach.FamilyFact(),
 			reach.AddressFact(),
-		}, reach.TLSFacts()),
+		}, moreFacts(), reach.TLSFacts()),
 		Phases: append(names[:], "total"),
 		Target: httpTarget,
 		New: func(o check.Options, env check.Env) (check.Func, error) {
 			c, err := newHTTP(o, env)
 			if err != nil {
+				return nil, err
+			}
+			if err := c.beyond(o, env); err != nil {
 				return nil, err
 			}
 			c.pool = pool
@@ -120,6 +124,10 @@ type httpCheck struct {
 	pool      *sync.Pool
 	sso       string // a host that a redirection may lead to, "" for none
 	elements  bool   // the forms and images of the page are kept
+	keep      bool   // the page is kept
+	anyStatus bool   // every status is right
+	more      more
+	at        netip.Addr // the address of url's host to connect to; the zero Addr leaves that to the system
 }
 
 func newHTTP(o check.Options, env check.Env) (*httpCheck, error) {
@@ -242,17 +250,31 @@ func (c *httpCheck) run(ctx context.Context) check.Result {
 	begin := time.Now()
 	s, _ := c.pool.Get().(*scratch)
 	f := fetch{c: c, scratch: s}
-	bad := f.follow(ctx).unlessCalledOff(ctx)
+	var bad, worn, seen *fault
+	if c.more.addresses == addressesAll || c.more.addresses == addressesFamilies {
+		f, bad, worn = c.everywhere(ctx, s)
+	} else {
+		bad = f.follow(ctx)
+	}
+	bad = bad.unlessCalledOff(ctx)
 	total := time.Since(begin)
+	if bad == nil {
+		seen = c.further(ctx, &f)
+	}
 	s.release()
 	c.pool.Put(s)
-	if bad == nil {
-		bad = faultOf(c.policy.Degraded(&f.peer))
+	for _, next := range []*fault{faultOf(c.policy.Degraded(&f.peer)), worn, seen} {
+		if bad == nil {
+			bad = next
+		}
 	}
 	if bad == nil && c.slow > 0 && total > c.slow {
 		bad = &fault{check.Slow, fmt.Sprintf("%s, the limit is %s", total.Round(time.Millisecond), c.slow)}
 	}
 	r := bad.result()
+	if bad == nil && c.more.show {
+		r.Detail = f.view.sketch.String()
+	}
 	f.peer.Facts(&f.facts)
 	r.Phases, r.Facts = f.spans.phases(total), f.facts
 	return r

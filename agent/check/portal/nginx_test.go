@@ -25,14 +25,18 @@ type want struct {
 func (w want) of(t *testing.T, f check.Func) {
 	t.Helper()
 	for range 2 { // nothing may be left over from the run before
-		r := f(t.Context())
-		if r.Reason != w.reason || !strings.Contains(r.Detail, w.detail) {
-			t.Errorf("got %s %q, want %s %q", r.Reason, r.Detail, w.reason, w.detail)
-		}
-		for name, want := range w.facts {
-			if got, ok := r.Facts.Get(name); !ok || got != want {
-				t.Errorf("%s = %v %v, want %v", name, got, ok, want)
-			}
+		w.check(t, f(t.Context()))
+	}
+}
+
+func (w want) check(t *testing.T, r check.Result) {
+	t.Helper()
+	if r.Reason != w.reason || !strings.Contains(r.Detail, w.detail) {
+		t.Errorf("got %s %q, want %s %q", r.Reason, r.Detail, w.reason, w.detail)
+	}
+	for name, want := range w.facts {
+		if got, ok := r.Facts.Get(name); !ok || got != want {
+			t.Errorf("%s = %v %v, want %v", name, got, ok, want)
 		}
 	}
 }
