@@ -193,7 +193,7 @@ func (d *Daemon) newPusher() (*push.Pusher, error) {
 	}
 	return push.New(push.Options{
 		JournalKey: journalKey, CosignKey: d.id.CosignKey,
-		Collector:  d.id.Collector, Client: d.client, Machine: d.id.Machine, Journal: d.journal, LogKey: logKey, PlanKey: planKey,
+		Collector: d.id.Collector, Client: d.client, Machine: d.id.Machine, Journal: d.journal, LogKey: logKey, PlanKey: planKey,
 		Plans: d, SignedPlans: d.sink.followed, Fork: d.sink.Fork, Redated: d.sched.Rerun, Dir: d.o.Dir, Now: d.o.Now, Log: d.log,
 	})
 }

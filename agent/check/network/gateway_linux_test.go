@@ -73,3 +73,35 @@ func TestGatewaysOfManyKinds(t *testing.T) {
 		})
 	}
 }
+
+// What a plan says of a gateway is done.
+func TestGatewayOptions(t *testing.T) {
+	t.Parallel()
+	w := checktest.NewWorld(t)
+	w.Site("pc", false)
+	w.Site("gw", false)
+	w.Join("pc", []string{"10.0.0.2/24", "2001:db8::2/64"}, "gw", []string{"10.0.0.1/24", "2001:db8::1/64"})
+	w.IP("pc", "route add default via 10.0.0.1", "route add default via 2001:db8::1")
+	w.Nft("gw", "table inet t {\nchain c {\ntype filter hook input priority 0\nicmp type echo-request numgen inc mod 2 0 drop\n}\n}") // every second one
+	for _, tc := range []struct {
+		name, with    string
+		want          check.Reason
+		sent, version float64
+	}{
+		{"count", "count: 2", check.PacketLoss, 2, 4},
+		{"more is lost than is allowed", "count: 4, loss_warn: 0.4", check.PacketLoss, 4, 4},
+		{"less is lost than is allowed", "count: 4, loss_warn: 0.6", check.OK, 4, 4},
+		{"ip4", "family: ip4, loss_warn: 0.6, count: 2", check.OK, 2, 4},
+		{"ip6", "family: ip6", check.OK, 3, 6},
+		{"host", `host: "2001:db8::1"`, check.OK, 3, 6},
+		{"slow", `family: ip6, slow: 60s`, check.OK, 3, 6},
+	} {
+		r := w.Check("pc", checktest.Run{Plan: "{id: g, kind: gateway, every: 5m, timeout: 60s, path: lan, with: {" + tc.with + "}}"})[0]
+		declared(t, gatewayKind(), r)
+		if r.Reason != tc.want {
+			t.Errorf("%s: %s (%s), want %s", tc.name, r.Reason, r.Detail, tc.want)
+		}
+		wantFact(t, r, "sent_count", tc.sent)
+		wantFact(t, r, "ip_version_code", tc.version)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
 	"net"
 	"net/netip"
@@ -205,6 +206,55 @@ func TestLineRemembers(t *testing.T) {
 	c = begin()
 	c.source = netip.MustParseAddr("192.0.2.7")
 	wantFact(t, judged(), "over_days_count", 0)
+}
+
+// Capacity and limits as a plan writes them, judged by the day before, and the use of loopback as the kernel counts it.
+func TestLineCapacity(t *testing.T) {
+	at := monday.Add(10 * time.Hour)
+	kept := notes.New(filepath.Join(t.TempDir(), notes.Folder), time.Now, slog.New(slog.DiscardHandler)).Of("a.line", "line")
+	before := func(day int, down, up float64) usedDay {
+		return usedDay{date: monday.AddDate(0, 0, day), count: 288, p95: [2]float64{down, up}}
+	}
+	run := func(o check.Options) check.Result {
+		t.Helper()
+		kept.Keep(usageNote, keepUsage([]usedDay{before(-2, 0.95e6, 0), before(-1, 0.95e6, 0.5e6)}, ""))
+		all := check.Options{"anchors": []string{listen(t)}}
+		maps.Copy(all, o)
+		begin := at
+		f := checktest.NewFunc(t, lineKind(), all, check.Env{Now: func() time.Time { return at }, Notes: kept})
+		f(t.Context())
+		at = at.Add(5 * time.Minute)
+		r := f(t.Context())
+		at = begin
+		return r
+	}
+	for _, tc := range []struct {
+		name string
+		o    check.Options
+		want check.Reason
+		days float64
+	}{
+		{"full", check.Options{"down_mbps": 1.0, "days": int64(2)}, check.LowResource, 2},
+		{"not for so long", check.Options{"down_mbps": 1.0, "days": int64(3)}, check.OK, 2},
+		{"a week by the law", check.Options{"down_mbps": 1.0}, check.OK, 2},
+		{"within the limit of the plan", check.Options{"down_mbps": 1.0, "days": int64(1), "limit": 0.96}, check.OK, 0},
+		{"a larger line", check.Options{"down_mbps": 2.0, "days": int64(1)}, check.OK, 0},
+		{"upwards there is room", check.Options{"up_mbps": 1.0, "days": int64(1)}, check.OK, 0},
+		{"upwards there is none", check.Options{"up_mbps": 0.5, "days": int64(1)}, check.LowResource, 1},
+	} {
+		r := run(tc.o)
+		if r.Reason != tc.want {
+			t.Errorf("%s: %s (%s), want %s", tc.name, r.Reason, r.Detail, tc.want)
+		}
+		wantFact(t, r, "over_days_count", tc.days)
+		for option, dir := range map[string]string{"down_mbps": "down", "up_mbps": "up"} {
+			bytes, _ := r.Facts.Get(dir + "_bytes")
+			share, ok := r.Facts.Get(dir + "_ratio")
+			if ok != tc.o.Has(option) || ok && math.Abs(share-bytes*8/300/(tc.o.Float(option)*1e6)) > 1e-9 || bytes <= 0 {
+				t.Errorf("%s: %v bytes %s in five minutes are a share of %v, %v", tc.name, bytes, dir, share, ok)
+			}
+		}
+	}
 }
 
 // What another interface has counted is no use of this one.
