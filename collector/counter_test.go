@@ -61,7 +61,7 @@ func TestCounterBehindNginx(t *testing.T) {
 		{"one refuses the probe", good + "/busy/login", good + "/", board.CounterUnclear, nil, []string{"tthc"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			states := map[string]check.State{"power": check.Up, "lan": check.Up, "inet": check.Up, "kyso_usb": check.Up,
+			states := map[string]check.State{"power": check.Up, "lan": check.Up, "ket_noi": check.Up, "kyso_usb": check.Up, "kyso_may": check.Up, "may_in": check.Up,
 				"tthc":  oneRun(t, "loginpage", "https://"+tt.tthc, a.Roots()),
 				"dvc_q": oneRun(t, "http", "https://"+tt.dvc, a.Roots())}
 			var standings []index.Standing

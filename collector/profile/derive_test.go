@@ -14,6 +14,7 @@ import (
 	"egovmon/agent/check"
 	"egovmon/agent/check/kinds"
 	"egovmon/agent/plan"
+	"egovmon/deploy/profiles"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden plans in testdata")
@@ -107,7 +108,23 @@ func TestSamplePlansParse(t *testing.T) {
 
 // Once an operator has filled in everything, every check of the sample is one that an agent takes.
 func TestSampleFilledInParses(t *testing.T) {
-	p := sample(t)
+	for name, days := range map[string][]string{profiles.Default: {"2023-06-01", "2026-06-01"}, "hai-phong-2025": {"2025-07-01", "2026-06-01", "2026-07-01"}} {
+		t.Run(name, func(t *testing.T) {
+			fsys, err := profiles.Embedded(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, err := Load(fsys)
+			if err != nil {
+				t.Fatal(err)
+			}
+			filledInParses(t, p, days)
+		})
+	}
+}
+
+func filledInParses(t *testing.T, p *Profile, days []string) {
+	t.Helper()
 	given := map[string]string{}
 	for _, q := range p.Parameters {
 		switch _, end, _ := strings.Cut(q.ID, "."); end {
@@ -124,17 +141,23 @@ func TestSampleFilledInParses(t *testing.T) {
 			given[q.ID] = "00:1b:a9:00:00:01 3c:52:82:00:00:02"
 		case "anchor.1", "anchor.2":
 			given[q.ID] = ". IN DS 1 13 2 0000000000000000000000000000000000000000000000000000000000000000"
-		case "host", "known.host", "sso_host", "name", "domain", "field", "zone":
+		case "host", "ups", "known.host", "sso_host", "name", "domain", "field", "zone":
 			given[q.ID] = "host.test"
 		case "lookup_path", "lookup_result":
 			given[q.ID] = "/tra-cuu?ma=1"
-		case "approved", "lookup_text", "lookup_code", "roots", "certificate", "issuer":
+		case "file", "backup":
+			given[q.ID] = "/var/backups/*.bak"
+		case "freshness_json":
+			given[q.ID] = "$.data[*].updated"
+		case "news_select":
+			given[q.ID] = "span.ngay"
+		case "approved", "lookup_text", "lookup_code", "roots", "sign_roots", "certs", "certificate", "issuer":
 			given[q.ID] = "x"
 		default:
 			given[q.ID] = "https://host.test/"
 		}
 	}
-	for _, when := range []string{"2023-06-01", "2026-06-01"} {
+	for _, when := range days {
 		for _, m := range p.MachinesAt(on(t, when)) {
 			text, why, err := p.PlanFor(m.ID, on(t, when), given, 1)
 			if err != nil {
@@ -402,9 +425,10 @@ func TestNotConfigured(t *testing.T) {
 	}{
 		{"inet", "huyen-tu-ky", []Lack{{"inet.uplink", true, []string{"neo.internet.1", "neo.internet.2", "neo.internet.3"}},
 			{"inet.captive", false, []string{"neo.known.tls", "neo.known.url"}}, {"inet.path", false, []string{"neo.known.host"}}}},
-		{"qlvb", "xa-tu-ky", []Lack{{"qlvb.dang_nhap", true, []string{"qlvb.url"}}, {"qlvb.tls", false, []string{"qlvb.address"}}}},
+		{"qlvb", "xa-tu-ky", []Lack{{"qlvb.dang_nhap", true, []string{"qlvb.url"}}, {"qlvb.tls", false, []string{"qlvb.address"}}, {"qlvb.van_ban_den", false, []string{"qlvb.freshness_json", "qlvb.freshness_url"}}}},
 		{"qlvb", "huyen-tu-ky", nil}, // nobody there is to watch it
-		{"dvc_q", "xa-tu-ky", nil},
+		{"dvc_q", "xa-tu-ky", []Lack{{"dvc_q.dang_nhap", false, []string{"dvc_q.login_url"}}}},
+		{"pc", "xa-tu-ky", nil},
 		{"thu_thap", "huyen-tu-ky", nil},
 		{"nothing", "xa-tu-ky", nil},
 	}
