@@ -74,6 +74,7 @@ type center struct {
 	layers    layers
 	notices   suspended
 	confirmed confirmed
+	holders   holders
 	incidents *incident.Manager
 	alerts    *alert.Sender
 	watcher   *alert.Watcher

@@ -53,6 +53,7 @@ func commands() []command {
 		{"attest", "--control ID --unit ID --number … --issued D … [--file F]", "record that a document proves a control that cannot be measured", runAttest},
 		{"suspension", "list|add|withdraw LEAF …", "announced suspensions, force majeure, power cuts: left out of the figures when announced in time", runSuspension},
 		{"confirm", "list|add|withdraw LEAF …", "what documents say of services that nothing can measure, and until when it counts", runConfirm},
+		{"certs", "list | add --unit ID FILE… | remove LEAF", "the certificates that people sign with: days left, by unit; public certificates alone", runCerts},
 		{"recovery-key", "[--data DIR]", "make the district's recovery key and print it, once: to be locked away", runRecoveryKey},
 		{"backup", "[--data DIR] [--out FILE] [--keys sealed|none|clear]", "a backup of everything, while the collector runs", runBackup},
 		{"restore", "[--data DIR] [--recovery-key FILE] [--mirror FOLDER] [--check] FILE", "put a backup in place of the state", runRestore},

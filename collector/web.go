@@ -32,7 +32,7 @@ const (
 
 // web makes the server of board, PromQL API and metrics on a listener.
 func (c *center) web(acc *access.Access, m *metrics, l net.Listener) (*http.Server, net.Listener, error) {
-	pages := board.NewHandler(&source{c: c}, board.Options{Now: c.now, Logger: c.log, User: acks, Ack: c.incidents.Ack, People: members{acc}, Suspensions: announcer{c},
+	pages := board.NewHandler(&source{c: c}, board.Options{Now: c.now, Logger: c.log, User: acks, Ack: c.incidents.Ack, People: members{acc}, Suspensions: announcer{c}, Registry: registrar{c},
 		Unit: func(ctx context.Context) string { return access.Of(ctx).Unit }})
 	metrics := m.handler()
 	mux := http.NewServeMux()
@@ -86,7 +86,7 @@ func (m rightful) HandleFunc(pattern string, f http.HandlerFunc) {
 		}
 	case pathToken, pathRevoke:
 		s = access.ScopeEnrol
-	case pathAttest, pathSuspensions, pathConfirm:
+	case pathAttest, pathSuspensions, pathConfirm, pathCerts:
 		s = access.ScopeAttest
 	}
 	m.Handle(pattern, access.Need(s, f))
@@ -123,6 +123,8 @@ func (c *center) local(mux rightful, acc *access.Access) {
 	mux.HandleFunc("POST "+pathConfirm, c.confirmHandler)
 	mux.HandleFunc("GET "+pathConfirm, c.confirmHandler)
 	mux.HandleFunc("POST "+pathWitnesses, c.witnessesHandler)
+	mux.HandleFunc("POST "+pathCerts, c.certsHandler)
+	mux.HandleFunc("GET "+pathCerts, c.certsHandler)
 	mux.HandleFunc("POST "+pathReport, c.reportHandler)
 	mux.HandleFunc("GET "+pathAudit, c.auditHandler)
 	mux.HandleFunc("GET "+pathLocalIncidents, func(w http.ResponseWriter, r *http.Request) {

@@ -38,6 +38,8 @@ type Options struct {
 	People People
 	// Suspensions shows and changes what was announced not to work. Nil: the board has no such page.
 	Suspensions Suspensions
+	// Registry shows and changes the register of certificates. Nil: the board has no such page.
+	Registry Registry
 }
 
 // Names of what a browser keeps or sends.
@@ -59,6 +61,7 @@ type handler struct {
 	unit        func(ctx context.Context) string
 	people      People
 	suspensions Suspensions
+	registry    Registry
 	assets      *assets
 	pages       *template.Template
 
@@ -76,12 +79,13 @@ type handler struct {
 //	/incident/{id}/ack              takes note of it (POST, form value note)
 //	/account                        who one is, and one's password
 //	/suspensions                    what was announced not to work
+//	/certs                          the certificates that people sign with
 //	/users                          who may enter, and programs' tokens; for administrators
 //	/api/board                      a View
 //	/api/check/{machine}/{check}    a Detail
 //	/assets/NAME                    style and script, named by their hash
 func NewHandler(src Source, o Options) http.Handler {
-	h := &handler{src: src, now: o.Now, log: o.Logger, fresh: o.Fresh, ack: o.Ack, user: o.User, unit: o.Unit, people: o.People, suspensions: o.Suspensions,
+	h := &handler{src: src, now: o.Now, log: o.Logger, fresh: o.Fresh, ack: o.Ack, user: o.User, unit: o.Unit, people: o.People, suspensions: o.Suspensions, registry: o.Registry,
 		assets: loadAssets(), pages: parsePages()}
 	if h.now == nil {
 		h.now = time.Now
@@ -109,6 +113,9 @@ func NewHandler(src Source, o Options) http.Handler {
 	}
 	if h.people != nil {
 		h.peoplePages(mux)
+	}
+	if h.registry != nil {
+		h.certPages(mux)
 	}
 	if h.suspensions != nil {
 		h.suspensionPages(mux)
@@ -269,6 +276,7 @@ type frame struct {
 	Me                  string // who has signed in; "" while there are no users
 	Admin               bool   // … and may change who may enter
 	Suspensions         bool   // there is a page of what was announced
+	Registry            bool   // there is a page of certificates
 }
 
 // Say is words.Say in the frame's language, for templates.
@@ -280,7 +288,7 @@ func (f frame) NoteChars() int { return noteChars }
 // write renders a page, or with part=main only what changes of it, and answers 304 to who has it already.
 func (h *handler) write(w http.ResponseWriter, r *http.Request, status int, f frame) {
 	f.Style, f.Script, f.Icon = h.assets.path("board.css"), h.assets.path("board.js"), h.assets.path("icon.svg")
-	f.Suspensions = h.suspensions != nil
+	f.Suspensions, f.Registry = h.suspensions != nil, h.registry != nil
 	if h.people != nil {
 		f.Me, f.Admin = h.people.Me(r.Context())
 	}
@@ -307,7 +315,9 @@ func (h *handler) write(w http.ResponseWriter, r *http.Request, status int, f fr
 	head.Set("X-Content-Type-Options", "nosniff")
 	// With no-referrer a browser would send its forms with "Origin: null", which without TLS is all that shows whose they are.
 	head.Set("Referrer-Policy", "same-origin")
-	head.Set("Cache-Control", "private, no-cache")
+	if head.Get("Cache-Control") == "" { // a page with names says itself that nobody is to keep it
+		head.Set("Cache-Control", "private, no-cache")
+	}
 	head.Set("Vary", "Cookie")
 	if status == http.StatusOK {
 		head.Set("ETag", tag)

@@ -204,6 +204,17 @@ func NamesUnit(c *x509.Certificate, names []string) bool {
 	})
 }
 
+// MentionsUnit reports whether one of these names stands within one of a certificate's units, as "xã An Thanh" does in
+// "UBND xã An Thanh".
+func MentionsUnit(c *x509.Certificate, names []string) bool {
+	return slices.ContainsFunc(Units(c), func(u string) bool {
+		return slices.ContainsFunc(names, func(n string) bool {
+			n = plain(n)
+			return n != "" && strings.Contains(" "+plain(u)+" ", " "+n+" ")
+		})
+	})
+}
+
 func plain(s string) string {
 	return strings.ToLower(strings.Join(strings.Fields(norm.NFC.String(s)), " "))
 }

@@ -179,6 +179,11 @@ func TestNamesUnit(t *testing.T) {
 			t.Errorf("%q: %v", name, got)
 		}
 	}
+	for name, want := range map[string]bool{"Xã An Thanh": true, "an thanh": true, "xã An": true, "xã An Than": false, "": false, " ": false} {
+		if got := MentionsUnit(c, []string{name}); got != want {
+			t.Errorf("mentions %q: %v", name, got)
+		}
+	}
 	if NamesUnit(c, nil) {
 		t.Error("no name is a name")
 	}
