@@ -270,6 +270,11 @@ func (d *device) ping(ctx context.Context, to netip.Addr) check.Result {
 	} else if err != nil {
 		return failed(ctx, check.StepConnect, err)
 	}
+	if len(e.rtts) == 0 && e.denial > 0 { // a firewall of its own: a sign of life all the same
+		r := check.Because(check.OK, "it says itself that it refuses echo")
+		r.Facts.Add("icmp_mode_code", float64(e.mode))
+		return r
+	}
 	return e.judge(ctx, 1, d.slow)
 }
 

@@ -126,8 +126,8 @@ func TestReasonsOfNTP(t *testing.T) {
 func TestReasonsOfDevice(t *testing.T) {
 	t.Parallel()
 	w := nameless(t)
-	w.IP("pc", "addr add 192.0.2.8/32 dev lo", "route add unreachable 192.0.2.1")
-	w.Nft("pc", "table inet t {\nchain c {\ntype filter hook input priority 0\nip daddr 192.0.2.8 drop\n}\n}")
+	w.IP("pc", "addr add 192.0.2.7/32 dev lo", "addr add 192.0.2.8/32 dev lo", "route add unreachable 192.0.2.1")
+	w.Nft("pc", "table inet t {\nchain c {\ntype filter hook input priority 0\nip daddr 192.0.2.7 icmp type echo-request reject with icmp type admin-prohibited\nip daddr 192.0.2.8 drop\n}\n}")
 	look := func(o check.Options, env check.Env) func(*testing.T) check.Result {
 		return func(t *testing.T) check.Result {
 			return runFor(t, deviceKind(), deviceOptions(o), env, long)
@@ -159,6 +159,7 @@ func TestReasonsOfDevice(t *testing.T) {
 	}
 	play(t, deviceKind(), down, append(unresolved(w, "device", "host: %s"), []act{
 		{"well", check.OK, planned(w, "pc", "device", "host: 127.0.0.1", 0)},
+		{"refuses echo itself", check.OK, planned(w, "pc", "device", "host: 192.0.2.7", 0)},
 		{"a printer", check.OK, prints(long, saysIPP(0, idle, accepting))},
 		{"out of paper", check.LowResource, prints(long, saysIPP(0, stopped, because("media-empty-error")))},
 		{"one port of two", check.Partial, look(check.Options{"ports": []int64{open, closed}}, check.Env{})},
