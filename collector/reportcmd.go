@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"egovmon/agent/check/kinds"
+	"egovmon/agent/wire"
 	"egovmon/agent/words"
 	"egovmon/collector/audit"
 	"egovmon/collector/profile"
@@ -201,6 +202,19 @@ func runAuditVerify(ctx context.Context, args []string, stdout, stderr io.Writer
 	fs := newFlags("audit verify", "Proves an export offline: signatures, tree, every batch and its chain, every expected slot; and works given figures out\n"+
 		"again. It needs neither collector nor state. It exits 0 when nothing is wrong.", stderr)
 	key := fs.String("key", "", "the log's verifier `KEY`, got by another way than the export")
+	trust := fs.String("trust", "", "`FILE` with the keys of log and witnesses, earlier checkpoints and the roots of time stamps, all got by other ways; its form\n"+
+		"stands in README.en.txt of every export")
+	var brought audit.Trust
+	fs.Func("witness", "a witness's verifier `KEY`, got by another way; may be repeated", func(s string) error {
+		w, err := wire.NewWitness(s)
+		brought.Witnesses = append(brought.Witnesses, w)
+		return err
+	})
+	fs.Func("checkpoint", "an earlier state of the log, as printed on a report: `\"NAME LEAVES ROOT\"`; may be repeated", func(s string) error {
+		seen, err := audit.ParseSeen(s)
+		brought.Seen = append(brought.Seen, seen)
+		return err
+	})
 	figures := fs.String("figures", "", "compare with the figures in `FILE`, as `collector report --format json` or `availability --json` wrote them")
 	asJSON := fs.Bool("json", false, "write one JSON object")
 	lang := fs.String("lang", "vi", "language: vi or en")
@@ -212,7 +226,20 @@ func runAuditVerify(ctx context.Context, args []string, stdout, stderr io.Writer
 		fmt.Fprintln(stderr, "collector audit verify: name the export: collector audit verify FILE")
 		return exitUsage
 	}
-	o := audit.Options{Key: *key, Kinds: kinds.Table(), Batch: historyBatch, Terms: termsAt}
+	if *trust != "" {
+		b, err := os.ReadFile(*trust)
+		var t audit.Trust
+		if err == nil {
+			t, err = audit.ParseTrust(b)
+		}
+		if err != nil {
+			fmt.Fprintf(stderr, "collector audit verify: %v\n", err)
+			return exitUsage
+		}
+		t.Witnesses, t.Seen = append(t.Witnesses, brought.Witnesses...), append(t.Seen, brought.Seen...)
+		brought = t
+	}
+	o := audit.Options{Key: *key, Trust: brought, Kinds: kinds.Table(), Batch: historyBatch, Terms: termsAt}
 	if *figures != "" {
 		b, err := os.ReadFile(*figures)
 		if err != nil {

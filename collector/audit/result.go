@@ -29,6 +29,7 @@ const (
 	BadReceipt    Code = "receipt"        // the receipt of a batch says something else than the batch
 	SplitView     Code = "split_view"     // a machine saw another log than this one
 	UnknownPlan   Code = "plan"           // a plan was followed that was not in the log before
+	BadCosigned   Code = "cosigned"       // a checkpoint is not signed by those who are said to have signed it
 	BadTime       Code = "time"           // the collector's clock went back
 	BadFigures    Code = "figures"        // given figures are not those that follow from the log
 	NoFigures     Code = "figures_no"     // the figures cannot be worked out
@@ -64,6 +65,8 @@ type Result struct {
 	SawLost        int64 `json:"saw_lost"`        // batches that name a state of a former log whose end was lost, as its succession says
 	LateBatches    int64 `json:"late_batches"`    // received more than an hour after they were sealed
 	PlansBeforeUse int64 `json:"plans_before_use"`
+
+	Witnessing Witnessing `json:"witnessing"`
 
 	Machines []Machine `json:"machines"`
 	Figures  *Figures  `json:"figures,omitempty"` // nil where they could not be worked out

@@ -48,12 +48,13 @@ type story struct {
 	broken bool              // something is wrong that the figures hang on
 	refig  *refigure         // nil where no figures are to be worked out
 	former []*former         // logs before this one, the latest first
+	watch  watchers
 	// recovery is the key that ends a log and begins the next; nil until the log has named it.
 	recovery note.Verifier
 }
 
 func newStory(ctx context.Context, v *verifier) (*story, error) {
-	s := &story{v: v, roll: enrol.NewRoll(), heads: map[string]*head{}, plans: map[int64][]byte{}, slots: map[string]*slots{}}
+	s := &story{v: v, roll: enrol.NewRoll(), heads: map[string]*head{}, watch: watchers{by: map[string]*Signer{}}, plans: map[int64][]byte{}, slots: map[string]*slots{}}
 	var err error
 	s.fold, err = intake.NewFold(v.o.Kinds, func(leaf int64) ([]byte, error) {
 		text, ok := s.plans[leaf]
@@ -85,7 +86,13 @@ func (s *story) tell(ctx context.Context, e evidence.Stored) error {
 	if err := s.roll.Apply(e); err != nil {
 		s.wrong(BadLeaf, e.Index, "%v", err)
 	}
+	s.passes(e.Index)
+	if err := s.watch.book.Apply(e); err != nil {
+		s.wrong(BadLeaf, e.Index, "%v", err)
+	}
 	switch e.Leaf.Type() {
+	case evidence.Cosigned:
+		s.cosigned(e)
 	case evidence.Dictionary:
 		if s.keep(e, wire.MaxDictionary) {
 			s.plans[e.Index] = e.Blob

@@ -37,6 +37,7 @@ func (r *Result) Write(w io.Writer, l words.Lang) error {
 			say("audit.lost", num(r.SawLost))
 		}
 	}
+	r.Witnessing.write(&b, l, r.Size)
 	for _, m := range r.Machines {
 		say("audit.machine", plain(m.Machine), plain(m.Unit), num(m.Expected), num(m.Results), num(m.InRanges), num(m.Absent), num(m.Pending))
 		for _, why := range slices.Sorted(maps.Keys(m.Ranges)) {
@@ -61,6 +62,8 @@ func (r *Result) Write(w io.Writer, l words.Lang) error {
 	switch {
 	case !r.OK():
 		say("audit.bad", num(int64(len(r.Findings))+r.More))
+	case r.KeyGiven && r.Witnessing.Protected > 0:
+		say("audit.goodwitness", num(r.Witnessing.Protected), num(r.Size-r.Witnessing.Protected))
 	case r.KeyGiven:
 		say("audit.good")
 	default:
@@ -68,6 +71,27 @@ func (r *Result) Write(w io.Writer, l words.Lang) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// write tells who else has signed the log, and how far that goes.
+func (x *Witnessing) write(w io.Writer, l words.Lang, size int64) {
+	say := func(key string, args ...any) { fmt.Fprintln(w, words.Say(l, key, args...)) }
+	if x.Checkpoints > 0 {
+		say("audit.cosigned", words.Number(l, x.Checkpoints))
+	}
+	for _, s := range x.Signers {
+		key := "audit.signer.log"
+		if s.Given {
+			key = "audit.signer.given"
+		}
+		say(key, plain(s.Name), words.Number(l, s.Count), words.Number(l, s.Size), words.DateTime(l, s.At))
+	}
+	if x.Seen > 0 {
+		say("audit.seen", x.Seen)
+	}
+	if x.Protected > 0 && x.Protected < size {
+		say("audit.notyet", words.Number(l, x.Protected), words.Number(l, size-1))
+	}
 }
 
 // write tells of the figures: each service of which a second is known, with its outages.

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/hex"
 	"encoding/json"
@@ -30,6 +31,8 @@ type Options struct {
 	// consistent, and not whose it is.
 	Key   string
 	Kinds check.Table
+	// Trust is what else was got by other ways. Its Key counts where Key is "".
+	Trust Trust
 	// Figures are given ones to compare, as `collector report --format json` or `collector availability --json` writes
 	// them; nil compares none.
 	Figures []byte
@@ -44,7 +47,8 @@ type Options struct {
 // Verify proves the export in a file. What is wrong stands in the Result; the error is for a file that cannot be read as
 // an export at all, and for a key that is none.
 func Verify(ctx context.Context, path string, o Options) (Result, error) {
-	r := Result{Findings: []Finding{}, Leaves: map[string]int64{}, Machines: []Machine{}}
+	r := Result{Findings: []Finding{}, Leaves: map[string]int64{}, Machines: []Machine{}, Witnessing: Witnessing{Signers: []Signer{}}}
+	o.Key = cmp.Or(o.Key, o.Trust.Key)
 	f, err := os.Open(filepath.Clean(path))
 	if err != nil {
 		return r, fmt.Errorf("audit verify: %w", err)
@@ -240,6 +244,7 @@ func (v *verifier) attachments(ctx context.Context) error {
 		}
 	}
 	s.signed()
+	s.witnessed()
 	if err := v.slots(ctx); err != nil {
 		return err
 	}
