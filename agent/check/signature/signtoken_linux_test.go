@@ -1,9 +1,17 @@
 package signature
 
 import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"math/big"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"egovmon/agent/check"
 	"egovmon/agent/token/pkcs11"
@@ -160,4 +168,43 @@ func TestSignMarks(t *testing.T) {
 	if n := tokentest.Tries(t, tries); n != 0 {
 		t.Errorf("the PIN was tried %d times", n)
 	}
+}
+
+// Keys of RSA are signed with in another way.
+func TestSignOnTokenRSA(t *testing.T) {
+	l := newSignLab(t)
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, roots := l.own()
+	raw, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(77), Subject: pkix.Name{CommonName: "Trần Thị B"}, KeyUsage: x509.KeyUsageContentCommitment,
+		NotBefore: a.at.Add(-time.Hour), NotAfter: a.at.AddDate(1, 0, 0)}, a.cert, key.Public(), a.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	owner := &servers.Identity{Cert: cert, CertFile: certPEM(t, cert), KeyFile: write(t, "key.pem", []byte(keyPEM(t, key)))}
+	ec := l.officer
+	l.officer = owner
+	k := l.withToken()
+	dir := t.TempDir()
+	for _, hash := range []string{"sha256", "sha384", "sha512"} {
+		want(t, l.run(onToken(k.Module, check.Options{"roots": roots, "level": levelT, "hash": hash, "keep": dir})), check.OK, "verified")
+		if out, err := exec.CommandContext(t.Context(), "pdfsig", "-nocert", filepath.Join(dir, "ky_so.sign.pdf")).CombinedOutput(); err == nil && !strings.Contains(string(out), "Signature is Valid") {
+			t.Errorf("%s: %.900s", hash, out)
+		}
+	}
+	// A certificate that is not of the key on the token is seen before anything leaves.
+	want(t, l.run(onToken(k.Module, check.Options{"certificate": ec.CertFile, "level": levelT})), check.Misconfigured, "the private key is not that of the certificate")
+	if l.marks.text != nil {
+		t.Error("the PIN was right, and is held for wrong")
+	}
+	want(t, l.run(onToken(k.Module, check.Options{"certificate": nil})), check.Misconfigured, "has no certificate of key")
+	want(t, l.run(onToken(k.Module, check.Options{"roots": roots, "level": levelT, "key_id": "02"})), check.Misconfigured, "0 private keys with id")
+	want(t, l.run(onToken(k.Module, check.Options{"roots": roots, "level": levelT, "key_id": "x"})), check.Misconfigured, "not in hexadecimal")
+	want(t, l.run(onToken("/nowhere.so", nil)), check.Misconfigured, "module: ")
 }

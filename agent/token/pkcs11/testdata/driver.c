@@ -1,9 +1,11 @@
-/* A PKCS #11 module for tests: one token in one slot, with no key on it. The environment says how it behaves:
+/* A PKCS #11 module for tests: one token in one slot, with no key on it, and at most one certificate. The environment says how
+ * it behaves:
  *
  *   DRIVER_FLAGS   flags of the token beside "initialised" and "login required", in hexadecimal
  *   DRIVER_LOGIN   what C_Login returns, in hexadecimal; "hang", "crash" and "flood" are what it does instead
  *   DRIVER_OPEN    "hang", "crash" and "flood": what C_Initialize does
  *   DRIVER_TRIES   a file to which each C_Login appends one byte
+ *   DRIVER_CERT    a file with a certificate in DER, whose id is "AB" and whose label is "Chung thu"
  *   DRIVER_AT      a file that is made before the driver does one of these instead
  */
 #include <stdint.h>
@@ -81,7 +83,42 @@ static ul login(ul h, ul user, const char *pin, ul n) {
 	return number("DRIVER_LOGIN");
 }
 
-static ul find(ul h, ul *objects, ul max, ul *n) { *n = 0; return 0; }
+struct attribute {
+	ul kind;
+	void *value;
+	ul n;
+};
+
+static int wanted; /* whether certificates are looked for */
+
+static ul begin(ul h, struct attribute *a, ul n) {
+	wanted = n == 1 && a->kind == 0 && *(ul *)a->value == 1 && getenv("DRIVER_CERT") && *getenv("DRIVER_CERT");
+	return 0;
+}
+
+static ul find(ul h, ul *objects, ul max, ul *n) {
+	*n = wanted;
+	if (wanted)
+		objects[0] = 5;
+	return 0;
+}
+
+static ul get(ul h, ul object, struct attribute *a, ul n) {
+	static unsigned char cert[8192];
+	FILE *f = fopen(getenv("DRIVER_CERT"), "rb");
+	if (!f)
+		return 5;
+	ul size = fread(cert, 1, sizeof cert, f);
+	fclose(f);
+	const void *value = a->kind == 0x11 ? (void *)cert : a->kind == 0x102 ? (void *)"\xab" : (void *)"Chung thu";
+	ul have = a->kind == 0x11 ? size : a->kind == 0x102 ? 1 : 9;
+	if (a->kind == 0x102 && getenv("DRIVER_HUGE"))
+		have = 1ul << 40;
+	if (a->value)
+		memcpy(a->value, value, have < a->n ? have : a->n);
+	a->n = have;
+	return 0;
+}
 
 static struct {
 	unsigned char version[2];
@@ -96,6 +133,8 @@ ul C_GetFunctionList(void **out) {
 	list.functions[6] = token;
 	list.functions[12] = session;
 	list.functions[18] = login;
+	list.functions[24] = get;
+	list.functions[26] = begin;
 	list.functions[27] = find;
 	*out = &list;
 	return 0;
