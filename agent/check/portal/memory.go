@@ -1,7 +1,9 @@
 package portal
 
 import (
+	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"egovmon/agent/check"
@@ -16,17 +18,86 @@ type memory struct {
 	reference sketch
 	since     time.Time // when the page was first seen changed; zero while it is as the reference
 	sizes     []int64   // of the last bodies, the newest last
+
+	notes    check.Notes
+	recalled bool
+	saved    time.Time
 }
 
-func newMemory(check.Env) *memory { return &memory{} }
+// A page that drifts is written down this often at most, so that a check does not wear out the disk.
+const rest = 30 * time.Minute
+
+// noteName is what the memory is kept under.
+const noteName = "page"
+
+func newMemory(env check.Env) *memory { return &memory{notes: env.Kept()} }
+
+// A note is a memory as it is written.
+type note struct {
+	Version   int
+	Reference string  // "" for none
+	Since     int64   // Unix seconds; 0 for not changed
+	Sizes     []int64 // of the last bodies
+}
+
+// recall reads what was kept before the program began. What is no note of ours is as none.
+func (m *memory) recall() {
+	if m.recalled {
+		return
+	}
+	m.recalled = true
+	var n note
+	text := m.notes.Note(noteName)
+	if len(text) == 0 || json.Unmarshal(text, &n) != nil || n.Version != 1 || len(n.Sizes) > sizes || slices.ContainsFunc(n.Sizes, func(v int64) bool { return v < 0 || v > maxMaxBytes }) {
+		return
+	}
+	m.sizes = n.Sizes
+	if ref, err := parseSketch(n.Reference); err == nil {
+		m.known, m.reference = true, ref
+		if n.Since > 0 {
+			m.since = time.Unix(n.Since, 0)
+		}
+	}
+}
+
+// save writes the memory down: at once when something began or ended, else now and then.
+func (m *memory) save(now time.Time, atOnce bool) {
+	if !atOnce && now.Sub(m.saved).Abs() < rest {
+		return
+	}
+	m.saved = now
+	n := note{Version: 1, Sizes: m.sizes}
+	if m.known {
+		n.Reference = m.reference.String()
+	}
+	if !m.since.IsZero() {
+		n.Since = m.since.Unix()
+	}
+	if text, err := json.Marshal(n); err == nil {
+		m.notes.Keep(noteName, text)
+	}
+}
+
+// remember judges what has to do with earlier runs.
+func (m *more) remember(f *fetch) *fault {
+	if m.changed == 0 && m.sizeChange == 0 {
+		return nil
+	}
+	mem := m.memory
+	mem.recall()
+	known, since := mem.known, mem.since
+	bad := m.judgeChange(f)
+	if other := m.judgeSize(f); bad == nil {
+		bad = other
+	}
+	mem.save(m.now(), known != mem.known || !since.Equal(mem.since))
+	return bad
+}
 
 // judgeChange compares the page with its reference. A page as it should be becomes the reference: what changes little by little is
 // no change.
 func (m *more) judgeChange(f *fetch) *fault {
-	if m.show {
-		return nil
-	}
-	if m.changed == 0 {
+	if m.changed == 0 || m.show {
 		return nil
 	}
 	mem := m.memory

@@ -298,8 +298,7 @@ func (c *httpCheck) further(ctx context.Context, f *fetch) (worn *fault) {
 		}
 	}
 	keep(f.view.signed)
-	keep(m.judgeChange(f))
-	keep(m.judgeSize(f))
+	keep(m.remember(f))
 	if m.hsts > 0 {
 		f.facts.Add("hsts_s", f.view.hsts.Seconds())
 		if f.view.hsts < m.hsts {

@@ -200,6 +200,72 @@ func TestHTTPSizeChange(t *testing.T) {
 	}
 }
 
+// kept is what a check keeps, as the daemon has it.
+type kept map[string][]byte
+
+// Note returns what was kept.
+func (k kept) Note(name string) []byte { return k[name] }
+
+// Keep keeps it.
+func (k kept) Keep(name string, data []byte) { k[name] = data }
+
+// What was learnt of a page outlives the program, and a note that is damaged is as none.
+func TestHTTPRemembers(t *testing.T) {
+	body := "<p>một hai ba bốn năm sáu"
+	url := webServer(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) })
+	notes := kept{}
+	now := checktest.Epoch()
+	run := func() check.Result {
+		env := check.Env{Notes: notes, Now: func() time.Time { return now }}
+		return checktest.NewFunc(t, httpKind(), check.Options{"url": url, "changed": 0.5, "size_change": 9.0, "changed_for": time.Hour}, env)(t.Context())
+	}
+	want{check.OK, "", nil}.check(t, run())
+	want{check.OK, "", map[string]float64{"changed_ratio": 0}}.check(t, run())
+	body = "<p>trang này của người khác rồi"
+	want{check.ContentChanged, "", nil}.check(t, run())
+	now = now.Add(59 * time.Minute)
+	want{check.ContentChanged, "", nil}.check(t, run())
+	now = now.Add(time.Minute)
+	want{check.OK, "", map[string]float64{"changed_ratio": 1}}.check(t, run())
+	want{check.OK, "", map[string]float64{"changed_ratio": 0}}.check(t, run())
+	for _, damaged := range []string{"", "{", "[]", `{"Version":2}`, `{"Version":1,"Reference":"t1:A"}`, `{"Version":1,"Sizes":[-1]}`, `{"Version":1,"Sizes":[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17]}`} {
+		notes[noteName] = []byte(damaged)
+		if r := run(); r.Reason != check.OK {
+			t.Errorf("%s: %s %q", damaged, r.Reason, r.Detail)
+		}
+	}
+	if len(notes[noteName]) > 2048 {
+		t.Errorf("a note of %d bytes", len(notes[noteName]))
+	}
+}
+
+// A page that changes a little at every run is written down now and then only.
+func TestHTTPSparesTheDisk(t *testing.T) {
+	n, written := 0, 0
+	url := webServer(t, func(w http.ResponseWriter, _ *http.Request) {
+		n++
+		_, _ = io.WriteString(w, "<p>một hai ba bốn năm sáu bảy tám chín mười "+strings.Repeat("x", n))
+	})
+	now := checktest.Epoch()
+	f := checktest.NewFunc(t, httpKind(), check.Options{"url": url, "changed": 0.5}, check.Env{Now: func() time.Time { return now }, Notes: counting(func() { written++ })})
+	for range 60 {
+		f(t.Context())
+		now = now.Add(time.Minute)
+	}
+	if written < 2 || written > 4 {
+		t.Errorf("written %d times in an hour", written)
+	}
+}
+
+// counting calls itself for every note that is kept.
+type counting func()
+
+// Note has none.
+func (counting) Note(string) []byte { return nil }
+
+// Keep counts.
+func (c counting) Keep(string, []byte) { c() }
+
 // pagesOf serves a site of several pages.
 func pagesOf(t *testing.T, pages map[string]string, asked *[]string) string {
 	t.Helper()
