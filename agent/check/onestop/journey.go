@@ -58,7 +58,9 @@ func journeyOptions() []check.Option {
 		{Name: "url", Type: check.TypeURL, Required: true, Help: "The system, beginning with http:// or https://; the steps' addresses are relative to it."},
 		{Name: "steps", Type: check.TypeSteps, Required: true, Min: 1, Max: maxSteps, Step: stepOptions(), Help: "What to do, in this order: each step has name, get or post, and what must come."},
 		{Name: "hosts", Type: check.TypeStrings, Max: 16, Help: "Other hosts that a step or a redirection may lead to; names below or above the url's always may."},
-		{Name: "approved", Type: check.TypeString, Help: "Number of the document in which the system's owner allows these requests; required when a step posts."},
+		{Name: "approved", Type: check.TypeString,
+			Help: "Number of the document in which the system's owner allows these requests; required when a step posts. While it is empty nothing is sent and the check is not_configured."},
+		{Name: "approved_on", Type: check.TypeString, Help: "The day of that document, as 2026-01-31; before it nothing is sent."},
 		{Name: "approved_until", Type: check.TypeString, Help: "The last day of that approval, as 2026-12-31; after it nothing is sent and the check is evidence_expired."},
 		{Name: "max_bytes", Type: check.TypeBytes, Default: "4MiB", Min: 1, Max: maxMaxBytes, Unit: "bytes", Help: "A page larger than this is too_large."},
 		{Name: "user_agent", Type: check.TypeString, Default: "egovmon", Help: "How the check names itself; add a contact so that the operator knows whom to ask."},
@@ -75,9 +77,14 @@ func stepOptions() []check.Option {
 		{Name: "form", Type: check.TypeValues, Help: "The fields to send: texts with ${variable} in them, or {secret: NAME} when posting."},
 		{Name: "inputs", Type: check.TypeMap, Help: "Variables to take from the page's inputs, hidden ones too: {variable: name of the input}."},
 		{Name: "extract", Type: check.TypeMap, Help: "Variables to take from the page's text: {variable: regular expression with one group}."},
+		{Name: "extract_select", Type: check.TypeMap, Help: "Variables to take from the page's elements: {variable: CSS selector}, e.g. {ma: 'td.ma'} or {ma: 'input.ma@value'}; the first that is found."},
+		{Name: "extract_json", Type: check.TypeMap, Help: "Variables to take from a JSON answer: {variable: path}, e.g. {ma: $.data[0].ma}."},
 		{Name: "status", Type: check.TypeInts, Default: "[200]", Min: 100, Max: 599, Help: "The answers that are right. A redirection listed here is not followed."},
 		{Name: "contains", Type: check.TypeStrings, Help: "Texts that must all stand on the page."},
 		{Name: "absent", Type: check.TypeStrings, Help: "Texts of which none may stand on the page."},
+		{Name: "matches", Type: check.TypeRegexps, Max: 32, Help: "Regular expressions that must all match the page's text."},
+		{Name: "select", Type: check.TypeMap, Help: "Elements that the page must have: {CSS selector: regular expression for the text}; an empty one matches any."},
+		{Name: "json", Type: check.TypeMap, Help: "Values that a JSON answer must have: {path: regular expression}; an empty one matches any."},
 	}
 }
 
@@ -102,6 +109,8 @@ type journey struct {
 	base    *url.URL
 	steps   []step
 	hosts   []string
+	paper   string    // the approval, "" for none
+	from    time.Time // when it begins; zero for ever
 	until   time.Time // when the approval has ended; zero for never
 	max     int64
 	agent   string
@@ -154,12 +163,37 @@ func (j *journey) approval(o check.Options) error {
 	if posts && strings.TrimSpace(o.String("approved")) == "" {
 		return fmt.Errorf("option \"approved\": a step posts: write the number of the document in which the system's owner allows it")
 	}
-	if s := o.String("approved_until"); s != "" {
-		day, err := time.ParseInLocation(time.DateOnly, s, time.FixedZone("+07", 7*60*60))
-		if err != nil {
-			return fmt.Errorf("option \"approved_until\": %q is no day: write e.g. 2026-12-31", s)
+	j.paper = strings.TrimSpace(o.String("approved"))
+	for _, one := range []struct {
+		option string
+		into   *time.Time
+		plus   int // days: an approval ends with its last day
+	}{{"approved_on", &j.from, 0}, {"approved_until", &j.until, 1}} {
+		s := o.String(one.option)
+		if s == "" {
+			continue
 		}
-		j.until = day.AddDate(0, 0, 1)
+		day, err := time.ParseInLocation(time.DateOnly, s, web.Vietnam())
+		if err != nil {
+			return fmt.Errorf("option %q: %q is no day: write e.g. 2026-12-31", one.option, s)
+		}
+		*one.into = day.AddDate(0, 0, one.plus)
+	}
+	if !j.from.IsZero() && !j.until.IsZero() && !j.from.Before(j.until) {
+		return fmt.Errorf("option \"approved_until\": it is before approved_on: write the last day of the approval")
+	}
+	return nil
+}
+
+// disabled says why nothing may be sent; nil when the owner's approval holds.
+func (j *journey) disabled(now time.Time) *reach.Fault {
+	switch {
+	case j.paper == "":
+		return reach.Failf(check.NotConfigured, "disabled: the system's owner has not approved it (option approved); nothing was sent")
+	case now.Before(j.from):
+		return reach.Failf(check.NotConfigured, "disabled: the owner's approval begins on %s; nothing was sent", j.from.Format(time.DateOnly))
+	case !j.until.IsZero() && !now.Before(j.until):
+		return reach.Failf(check.EvidenceExpired, "the owner's approval ended on %s: nothing was sent", j.until.AddDate(0, 0, -1).Format(time.DateOnly))
 	}
 	return nil
 }
@@ -209,8 +243,8 @@ func (j *journey) address(s string) (*url.URL, error) {
 // run goes the whole way once.
 func (j *journey) run(ctx context.Context) check.Result {
 	begin := time.Now()
-	if !j.until.IsZero() && !j.now().Before(j.until) {
-		r := check.Because(check.EvidenceExpired, "the owner's approval ended on %s: nothing was sent", j.until.AddDate(0, 0, -1).Format(time.DateOnly))
+	if bad := j.disabled(j.now()); bad != nil {
+		r := bad.Result()
 		r.Phases.Add("total", time.Since(begin))
 		return r
 	}

@@ -29,6 +29,48 @@ type step struct {
 	extract          map[string]*regexp.Regexp
 	status           []int64
 	contains, absent []string
+	matches          []*regexp.Regexp
+	elements         []rule
+	values           []rule
+	selects          map[string]*web.Selector
+	paths            map[string]*web.JSONPath
+}
+
+// A finder finds texts in a page or an answer.
+type finder interface {
+	// find returns the first most of them; what it cannot read is an error.
+	find(page []byte, most int) ([]string, error)
+	String() string
+}
+
+type onPage struct{ *web.Selector }
+
+func (s onPage) find(page []byte, most int) ([]string, error) { return s.Find(page, most), nil }
+
+type inJSON struct{ *web.JSONPath }
+
+func (p inJSON) find(page []byte, most int) ([]string, error) { return p.Find(page, most) }
+
+// A rule is what one of the texts that are found must match.
+type rule struct {
+	what  finder
+	match *regexp.Regexp
+}
+
+// mostFound is how many elements or values are looked at for one rule.
+const mostFound = 256
+
+func (r rule) judge(page []byte) *reach.Fault {
+	found, err := r.what.find(page, mostFound)
+	switch {
+	case err != nil:
+		return reach.Failf(check.Protocol, "%v", err)
+	case len(found) == 0:
+		return reach.Failf(check.ContentMissing, "nothing is found by %q", r.what)
+	case !slices.ContainsFunc(found, r.match.MatchString):
+		return reach.Failf(check.ContentMissing, "nothing that is found by %q matches %q", r.what, r.match)
+	}
+	return nil
 }
 
 // newStep reads one step. known are the variables of the steps before, to which its own are added.
@@ -89,13 +131,61 @@ func (s *step) expectations(o check.Options, known map[string]bool) error {
 		}
 		s.extract[name] = r
 	}
-	for _, name := range slices.Concat(slices.Collect(maps.Keys(s.inputs)), slices.Collect(maps.Keys(s.extract))) {
+	if err := s.structure(o); err != nil {
+		return err
+	}
+	for _, name := range slices.Concat(slices.Collect(maps.Keys(s.inputs)), slices.Collect(maps.Keys(s.extract)), slices.Collect(maps.Keys(s.selects)), slices.Collect(maps.Keys(s.paths))) {
 		if !variable.MatchString("${" + name + "}") {
 			return fmt.Errorf("%q is no name of a variable: use letters, digits and _", name)
 		}
 		known[name] = true
 	}
 	return nil
+}
+
+// structure reads what must stand where, and what is taken from there.
+func (s *step) structure(o check.Options) error {
+	for _, text := range o.Strings("matches") {
+		r, err := regexp.Compile(norm.NFC.String(text))
+		if err != nil {
+			return fmt.Errorf("matches: %w", err)
+		}
+		s.matches = append(s.matches, r)
+	}
+	s.selects, s.paths = map[string]*web.Selector{}, map[string]*web.JSONPath{}
+	for _, key := range []string{"select", "json", "extract_select", "extract_json"} {
+		given := o.Map(key)
+		for _, k := range slices.Sorted(maps.Keys(given)) {
+			if err := s.part(key, k, given[k]); err != nil {
+				return fmt.Errorf("%s: %w", key, err)
+			}
+		}
+	}
+	return nil
+}
+
+// part reads one entry of one of the options of structure.
+func (s *step) part(option, key, value string) (err error) {
+	switch option {
+	case "extract_select":
+		s.selects[key], err = web.ParseSelector(value)
+		return err
+	case "extract_json":
+		s.paths[key], err = web.ParseJSONPath(value)
+		return err
+	}
+	match, err := regexp.Compile(norm.NFC.String(value))
+	if err != nil {
+		return err
+	}
+	if option == "select" {
+		sel, err := web.ParseSelector(key)
+		s.elements = append(s.elements, rule{onPage{sel}, match})
+		return err
+	}
+	path, err := web.ParseJSONPath(key)
+	s.values = append(s.values, rule{inJSON{path}, match})
+	return err
 }
 
 func texts(form map[string]check.Value) []string {
@@ -126,7 +216,7 @@ func fillAddress(s string, vars map[string]string) string {
 
 // judge looks at the page of a step and takes from it what later steps need.
 func (s *step) judge(body []byte, contentType string, vars map[string]string) *reach.Fault {
-	if len(s.contains)+len(s.absent)+len(s.inputs)+len(s.extract) == 0 {
+	if len(s.contains)+len(s.absent)+len(s.inputs)+len(s.extract)+len(s.matches)+len(s.elements)+len(s.values)+len(s.selects)+len(s.paths) == 0 {
 		return nil
 	}
 	text := web.NewText(body, contentType)
@@ -140,6 +230,21 @@ func (s *step) judge(body []byte, contentType string, vars map[string]string) *r
 			return reach.Failf(check.ContentMissing, "the page does not hold %q", t)
 		}
 	}
+	for _, r := range s.matches {
+		if !text.Match(r) {
+			return reach.Failf(check.ContentMissing, "nothing on the page matches %q", r)
+		}
+	}
+	for _, r := range slices.Concat(s.elements, s.values) {
+		if bad := r.judge(text.Page); bad != nil {
+			return bad
+		}
+	}
+	return s.take(text, vars)
+}
+
+// take takes from a page what later steps need.
+func (s *step) take(text web.Text, vars map[string]string) *reach.Fault {
 	if len(s.inputs) > 0 {
 		found := web.Parse(text.Page)
 		for _, name := range slices.Sorted(maps.Keys(s.inputs)) {
@@ -157,11 +262,39 @@ func (s *step) judge(body []byte, contentType string, vars map[string]string) *r
 		if m == nil {
 			return reach.Failf(check.ContentMissing, "${%s}: nothing on the page matches %q", name, s.extract[name])
 		}
+		if len(m[1]) == 0 {
+			return reach.Failf(check.ContentMissing, "${%s}: what %q finds is empty", name, s.extract[name])
+		}
 		if bad := keep(vars, name, string(m[1])); bad != nil {
 			return bad
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(s.selects)) {
+		if bad := first(vars, name, onPage{s.selects[name]}, text.Page); bad != nil {
+			return bad
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.paths)) {
+		if bad := first(vars, name, inJSON{s.paths[name]}, text.Page); bad != nil {
+			return bad
+		}
+	}
 	return nil
+}
+
+// first keeps the first text that is found.
+func first(vars map[string]string, name string, what finder, page []byte) *reach.Fault {
+	found, err := what.find(page, 1)
+	if err != nil {
+		return reach.Failf(check.Protocol, "${%s}: %v", name, err)
+	}
+	if len(found) == 0 {
+		return reach.Failf(check.ContentMissing, "${%s}: nothing is found by %q", name, what)
+	}
+	if found[0] == "" {
+		return reach.Failf(check.ContentMissing, "${%s}: what %q finds is empty", name, what)
+	}
+	return keep(vars, name, found[0])
 }
 
 func keep(vars map[string]string, name, value string) *reach.Fault {

@@ -244,9 +244,7 @@ func (w *walk) request(ctx context.Context, method string, u *url.URL, body stri
 	if method == http.MethodPost {
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
-	for _, c := range w.jar.Cookies(u) {
-		req.AddCookie(c)
-	}
+	web.SendCookies(w.jar, req)
 	if w.j.password == nil || !strings.EqualFold(u.Hostname(), w.j.base.Hostname()) || u.Scheme != "https" && !loopback(u.Hostname()) {
 		return req, nil
 	}
@@ -270,7 +268,7 @@ func (w *walk) receive(s *step, conn net.Conn, req *http.Request) (answer, *reac
 		return answer{}, reach.Failf(check.Classify(check.StepExchange, err), "waiting for the answer: %v", err)
 	}
 	w.status = resp.StatusCode
-	w.jar.SetCookies(req.URL, resp.Cookies())
+	web.KeepCookies(w.jar, req.URL, resp)
 	if !slices.Contains(s.status, int64(resp.StatusCode)) {
 		if where := resp.Header.Get("Location"); where != "" && web.Redirects(resp.StatusCode) {
 			return w.redirection(req.URL, where)

@@ -164,9 +164,7 @@ func (f *fetch) request(u *url.URL, method string) (*http.Request, *fault) {
 		}
 	}
 	if f.jar != nil {
-		for _, c := range f.jar.Cookies(u) {
-			req.AddCookie(c)
-		}
+		web.SendCookies(f.jar, req)
 	}
 	return req, nil
 }
@@ -298,7 +296,7 @@ func (f *fetch) answered(resp *http.Response, req *http.Request) (*url.URL, *fau
 		return nil, bad
 	}
 	if f.c.elements {
-		f.jar.SetCookies(req.URL, resp.Cookies())
+		web.KeepCookies(f.jar, req.URL, resp)
 		f.seen = web.Parse(web.Decode(body, resp.Header.Get("Content-Type")))
 	}
 	if f.c.keep {
@@ -331,7 +329,7 @@ func (f *fetch) redirection(from *url.URL, resp *http.Response) (*url.URL, *faul
 	if f.jar == nil {
 		f.jar, _ = cookiejar.New(nil) // its error is always nil
 	}
-	f.jar.SetCookies(from, resp.Cookies())
+	web.KeepCookies(f.jar, from, resp)
 	return u, nil
 }
 

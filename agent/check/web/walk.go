@@ -40,6 +40,7 @@ type walk struct {
 	stack []frame
 	open  map[string]int // how many elements of a tag are open
 	over  int            // elements that are open below maxDepth
+	next  frame          // the one that begins
 	enter func(e, parent *frame)
 	text  func(stack []frame, text []byte)
 }
@@ -69,7 +70,8 @@ func (w *walk) page(page []byte, stop func() bool) {
 
 func (w *walk) start(z *html.Tokenizer) {
 	name, more := z.TagName()
-	e := frame{tag: string(name), found: -1}
+	e := &w.next
+	*e = frame{tag: string(name), found: -1}
 	for more {
 		var k, v []byte
 		k, v, more = z.TagAttr()
@@ -88,9 +90,9 @@ func (w *walk) start(z *html.Tokenizer) {
 	parent.children++
 	e.place = parent.children
 	e.hidden = parent.hidden || unseen(e.tag)
-	w.enter(&e, parent)
+	w.enter(e, parent)
 	if !void(e.tag) {
-		w.stack = append(w.stack, e)
+		w.stack = append(w.stack, *e)
 		w.open[e.tag]++
 	}
 }

@@ -1,0 +1,190 @@
+package onestop
+
+import (
+	"compress/gzip"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"egovmon/agent/check"
+	"egovmon/agent/check/checktest"
+	"egovmon/agent/plan"
+)
+
+// steps is the plan of a journey with these steps, one on each line.
+func steps(url, extra string, lines ...string) string {
+	text := "plan: test\nchecks:\n  - id: mc.journey\n    kind: journey\n    every: 5m\n    with:\n      url: " + url + "\n" + extra + "      steps:\n"
+	for _, l := range lines {
+		text += "        - " + l + "\n"
+	}
+	return text
+}
+
+const approved = "      approved: \"12/GP-STTTT\"\n"
+
+// What a step takes from elements and JSON is sent by the next, and what must stand there is looked for.
+func TestJourneyParts(t *testing.T) {
+	url := serveParts(t)
+	for _, tt := range []struct {
+		name   string
+		lines  []string
+		reason check.Reason
+		detail string
+		steps  float64
+	}{
+		{"elements and values", []string{
+			"{name: a, get: /list, extract_select: {ma: 'tr.moi td:first-child', so: 'input.so@value'}, select: {'tr.moi td': '^HS'}}",
+			"{name: b, get: '/api?ma=${ma}&so=${so}', json: {'$.ma': '^HS-1$', '$.so': '^7$', '$.ok': 'true', '$.list[*]': '^x$'}, extract_json: {id: '$.list[1]'}}",
+			"{name: c, get: '/api?ma=${id}', matches: ['\"ma\":\"x\"']}"}, check.OK, "", 3},
+		{"no element", []string{"{name: a, get: /list, select: {form: ''}}"}, check.ContentMissing, `step 1 "a": nothing is found by "form"`, 0},
+		{"an element with another text", []string{"{name: a, get: /list, select: {td: '^Z'}}"}, check.ContentMissing, `matches "^Z"`, 0},
+		{"no JSON", []string{"{name: a, get: /list, json: {$.ma: ''}}"}, check.Protocol, `step 1 "a": not JSON`, 0},
+		{"no value", []string{"{name: a, get: /api, json: {$.gone: ''}}"}, check.ContentMissing, `nothing is found by "$.gone"`, 0},
+		{"another value", []string{"{name: a, get: /api, json: {$.ok: 'false'}}"}, check.ContentMissing, `matches "false"`, 0},
+		{"nothing to take from elements", []string{"{name: a, get: /list, extract_select: {x: 'p.x'}}"}, check.ContentMissing, `${x}: nothing is found by "p.x"`, 0},
+		{"nothing to take from JSON", []string{"{name: a, get: /api, extract_json: {x: $.x}}"}, check.ContentMissing, `${x}: nothing is found by "$.x"`, 0},
+		{"to take from what is no JSON", []string{"{name: a, get: /list, extract_json: {x: $.x}}"}, check.Protocol, `${x}: not JSON`, 0},
+		{"an empty element to take", []string{"{name: a, get: /list, extract_select: {x: b}}"}, check.ContentMissing, `${x}: what "b" finds is empty`, 0},
+		{"an empty text to take", []string{"{name: a, get: /list, extract: {x: '<b>(.*)</b>'}}"}, check.ContentMissing, "finds is empty", 0},
+		{"no match", []string{"{name: a, get: /list, matches: ['Hồ sơ [0-9]+']}"}, check.ContentMissing, "nothing on the page matches", 0},
+		{"stops at the second", []string{"{name: a, get: /list}", "{name: b, get: /gone}", "{name: c, get: /list}"}, check.HTTPStatus, `step 2 "b": status 404`, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := run(t.Context(), t, parse(t, steps(url, approved, tt.lines...)), env(""))
+			wants(t, r, tt.reason, tt.detail, map[string]float64{"steps_passed_count": tt.steps})
+		})
+	}
+	for _, line := range []string{"{name: a, get: /, select: {'[': ''}}", "{name: a, get: /, select: {a: '('}}", "{name: a, get: /, json: {x: ''}}", "{name: a, get: /, extract_select: {x: '['}}",
+		"{name: a, get: /, extract_json: {x: y}}", "{name: a, get: /, extract_json: {'x y': $.a}}"} {
+		_, err := plan.Parse([]byte(steps(url, approved, line)), Kinds())
+		if err == nil || !strings.Contains(err.Error(), `option "steps": step 1 "a"`) {
+			t.Errorf("%s: %v", line, err)
+		}
+	}
+}
+
+func serveParts(t *testing.T) string {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/list":
+			w.Header().Set("Content-Type", "text/html; charset=utf-8")
+			_, _ = io.WriteString(w, "<b></b><table><tr><td>HS-0<tr class=moi><td>HS-1<td>Lan</table><input class=so value=7>")
+		case "/api":
+			q := r.URL.Query()
+			fmt.Fprintf(w, `{"ma":%q,"so":%q,"ok":true,"list":["a","x"]}`, q.Get("ma"), q.Get("so"))
+		default:
+			http.NotFound(w, r)
+		}
+	}))
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
+// Nothing is sent before the owner has approved it, and nothing after the approval has ended.
+func TestJourneyApproval(t *testing.T) {
+	asked := 0
+	s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked++ }))
+	t.Cleanup(s.Close)
+	for extra, want := range map[string]struct {
+		reason check.Reason
+		detail string
+	}{
+		"":                         {check.NotConfigured, "the system's owner has not approved it"},
+		"      approved: \"  \"\n": {check.NotConfigured, "has not approved it"},
+		approved:                   {check.OK, ""},
+		approved + "      approved_on: \"2026-11-24\"\n":                                       {check.NotConfigured, "begins on 2026-11-24"},
+		approved + "      approved_on: \"2026-11-23\"\n      approved_until: \"2026-11-23\"\n": {check.OK, ""},
+		approved + "      approved_until: \"2026-11-22\"\n":                                    {check.EvidenceExpired, "ended on 2026-11-22"},
+	} {
+		asked = 0
+		r := run(t.Context(), t, parse(t, steps(s.URL, extra, "{name: a, get: /}")), env(""))
+		wants(t, r, want.reason, want.detail, nil)
+		if (asked > 0) != (want.reason == check.OK) {
+			t.Errorf("%q: %d requests", extra, asked)
+		}
+	}
+	for _, extra := range []string{"      approved_on: x\n", "      approved_on: \"2026-11-24\"\n      approved_until: \"2026-11-23\"\n"} {
+		if _, err := plan.Parse([]byte(steps(s.URL, approved+extra, "{name: a, get: /}")), Kinds()); err == nil || !strings.Contains(err.Error(), `option "approved_`) {
+			t.Errorf("%s: %v", extra, err)
+		}
+	}
+}
+
+// Whatever a page is, a step costs bounded time and memory and ends with its reason.
+func TestJourneyOfHostilePages(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		switch r.URL.Path {
+		case "/huge": // 500 MB, were it read
+			chunk := []byte(strings.Repeat("<p>x", 16<<10))
+			for range 500 << 20 / len(chunk) {
+				if _, err := w.Write(chunk); err != nil {
+					return
+				}
+			}
+		case "/deep":
+			_, _ = io.WriteString(w, strings.Repeat("<div>", 800_000)+"<p class=x>y")
+		case "/deepjson":
+			_, _ = io.WriteString(w, strings.Repeat("[", 1_000_000))
+		case "/gzip":
+			w.Header().Set("Content-Encoding", "gzip")
+			z := gzip.NewWriter(w)
+			for range 1000 {
+				_, _ = z.Write(make([]byte, 64<<10))
+			}
+			_ = z.Close()
+		case "/cookies":
+			for i := range 3000 {
+				w.Header().Add("Set-Cookie", fmt.Sprintf("c%d=%s", i, strings.Repeat("x", 60)))
+			}
+			if r.URL.RawQuery == "" {
+				http.Redirect(w, r, "/cookies?2", http.StatusFound)
+			}
+		case "/heads":
+			w.Header().Set("Set-Cookie", strings.Repeat("x", 300<<10))
+		case "/loop":
+			http.Redirect(w, r, "/loop", http.StatusFound)
+		}
+	}))
+	t.Cleanup(s.Close)
+	for _, tt := range []struct {
+		line   string
+		reason check.Reason
+		detail string
+	}{
+		{"{name: a, get: /huge, select: {p.x: ''}}", check.TooLarge, "more than"},
+		{"{name: a, get: /deep, select: {p.x: ''}}", check.ContentMissing, "nothing is found"},
+		{"{name: a, get: /deep, extract: {y: 'class=x>(.)'}}", check.OK, ""},
+		{"{name: a, get: /deepjson, json: {'$[0][0]': ''}}", check.Protocol, "not JSON"},
+		{"{name: a, get: /gzip, contains: [x]}", check.Protocol, "not asked for"},
+		{"{name: a, get: /cookies}", check.OK, ""},
+		{"{name: a, get: /heads}", check.TooLarge, "headers of more than"},
+		{"{name: a, get: /loop}", check.HTTPRedirect, "more than 5"},
+	} {
+		t.Run(tt.line, func(t *testing.T) {
+			f, err := journeyKind().New(parse(t, steps(s.URL, approved, tt.line)), env(""))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			begin := time.Now()
+			r := f(t.Context())
+			runtime.ReadMemStats(&after)
+			wants(t, r, tt.reason, tt.detail, nil)
+			checktest.Declared(t, journeyKind(), r)
+			if spent := after.TotalAlloc - before.TotalAlloc; spent > 64<<20 {
+				t.Errorf("%d MiB were allocated", spent>>20)
+			}
+			if took := time.Since(begin); took > 30*time.Second {
+				t.Errorf("took %s", took)
+			}
+		})
+	}
+}
