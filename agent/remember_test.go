@@ -3,12 +3,18 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"egovmon/agent/check/kinds"
+	"egovmon/agent/notes"
+	"egovmon/agent/plan"
 )
 
 // What a check remembers it remembers in the data folder, if there is one.
@@ -38,5 +44,31 @@ func TestCheckRemembers(t *testing.T) {
 	}
 	if _, err := os.Stat(none); err == nil {
 		t.Error("it made a data folder")
+	}
+}
+
+// The doctor knows what the check of the plan remembers that it runs in its place, and nothing of others.
+func TestWayRemembers(t *testing.T) {
+	p, err := plan.Parse([]byte("plan: x\nchecks:\n  - {id: thu.smtp, kind: smtp, every: 60s, with: {address: 'mail.test:587'}}\n"), kinds.Table())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	notes.New(filepath.Join(dir, notes.Folder), time.Now, slog.New(slog.DiscardHandler)).Of("thu.smtp", "smtp").Keep("x", []byte("y"))
+	for name, want := range map[string]string{"thu.smtp": "y", "mail.test:587": "y", "other.test:587": ""} {
+		s, err := findSystem(name, p, dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		if n := s.notes("smtp"); n != nil {
+			got = string(n.Note("x"))
+		}
+		if got != want || s.notes("captive") != nil {
+			t.Errorf("%s: %q is remembered, want %q", name, got, want)
+		}
+		if s.dir = filepath.Join(dir, "none"); s.notes("smtp") != nil {
+			t.Errorf("%s: notes without a data folder", name)
+		}
 	}
 }

@@ -3,10 +3,13 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net"
 	"net/netip"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -18,6 +21,7 @@ import (
 	"egovmon/agent/check/network"
 	"egovmon/agent/daemon"
 	"egovmon/agent/host"
+	"egovmon/agent/notes"
 	"egovmon/agent/plan"
 	"egovmon/agent/words"
 	"egovmon/exporter"
@@ -37,7 +41,8 @@ type system struct {
 	options check.Options
 	plan    *plan.Plan // nil for none
 	path    plan.Path  // its line, when the plan names one
-	dir     string     // the data folder, for secrets
+	dir     string     // the data folder, for secrets and what checks remember
+	check   string     // the check of the plan whose kind and options these are; "" for none
 }
 
 // mailKinds are the kinds that speak for a mail server's ports, and whether TLS is there from the start.
@@ -56,7 +61,7 @@ func findSystem(name string, p *plan.Plan, dir string) (*system, error) {
 				return s, s.take(u, c)
 			}
 			if slices.Contains([]string{"smtp", "imap", "pop3", "tcp"}, c.Kind) && (c.ID == name || c.Options.String("address") == name) {
-				s.path = c.Path
+				s.path, s.check = c.Path, c.ID
 				return s, s.serve(c.Kind, c.Options.String("address"), c.Options)
 			}
 		}
@@ -152,6 +157,7 @@ func (s *system) run(ctx context.Context, kind string, o check.Options, limit ti
 	if s.plan != nil {
 		env.Source = s.plan.Source(s.path)
 	}
+	env.Notes = s.notes(kind)
 	fn, err := k.New(o, env)
 	if err != nil {
 		return check.Because(check.Misconfigured, "%v", err)
@@ -159,6 +165,15 @@ func (s *system) run(ctx context.Context, kind string, o check.Options, limit ti
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	return fn(ctx)
+}
+
+// notes are what the check of the plan remembers, such as a password that was refused and may not be tried again; nil for
+// none.
+func (s *system) notes(kind string) check.Notes {
+	if fi, err := os.Stat(s.dir); s.check == "" || kind != s.kind || err != nil || !fi.IsDir() {
+		return nil
+	}
+	return notes.New(filepath.Join(s.dir, notes.Folder), time.Now, slog.New(slog.DiscardHandler)).Of(s.check, kind)
 }
 
 // address is the first address of the system's host; the zero Addr when it has none that can be found.
