@@ -86,6 +86,7 @@ func (d *describer) part(t *Text) {
 	switch c.Kind {
 	case verdict.OfCarrier, verdict.OfResolver, verdict.OfZone, verdict.OfPlatform, verdict.OfBackend, verdict.OfAuthority, verdict.OfNetwork:
 		t.Title = words.Say(d.l, "alert.part", what)
+		t.Action = strings.TrimSpace(verdict.Runbook(d.l, c.Kind, d.i.Reason).First + " " + t.Action)
 	case verdict.OfAccess:
 		if d.i.Kind == verdict.OfLine {
 			t.Title = words.Say(d.l, "alert.access", t.Unit)

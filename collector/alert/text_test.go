@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"egovmon/agent/check"
+	"egovmon/agent/words"
 	"egovmon/collector/incident"
 	"egovmon/collector/profile"
 	"egovmon/collector/verdict"
@@ -129,5 +130,22 @@ func TestDue(t *testing.T) {
 	v.Profile.Years = nil // no calendar at all: every morning
 	if got, _ := v.due(at(23, 8, 0), profile.Major); !got.Equal(at(24, 7, 30)) {
 		t.Errorf("without a calendar: %v", got)
+	}
+}
+
+// TestWhatIsSharedComesWithItsFirstStep: of something that several systems share the runbook's first step is told before what the
+// reason asks for.
+func TestWhatIsSharedComesWithItsFirstStep(t *testing.T) {
+	p := district()
+	i := incident.Incident{ID: "x", Component: verdict.Component{Kind: verdict.OfService, Service: "mail"}, State: check.Down, Reason: check.ConnectRefused,
+		Since: at(23, 10, 0), Opened: at(23, 10, 1), Cause: incident.Cause{Component: verdict.Component{Kind: verdict.OfBackend, Name: "0a0b"}, Confidence: 0.9}}
+	for _, l := range []words.Lang{words.VI, words.EN} {
+		first := verdict.Runbook(l, verdict.OfBackend, check.ConnectRefused).First
+		shared := Describe(&i, p, l, at(23, 10, 5)).Action
+		alone := i
+		alone.Cause = incident.Cause{}
+		if text := Describe(&alone, p, l, at(23, 10, 5)).Action; !strings.HasPrefix(shared, first+" ") || shared != first+" "+text {
+			t.Errorf("%s: told %q, and alone %q", l, shared, text)
+		}
 	}
 }

@@ -189,10 +189,10 @@ func writeSummary(w io.Writer, s score.Summary, missing []string) {
 		}
 		fmt.Fprintln(w)
 	}
-	fmt.Fprintf(w, "\n%-52s %12s %12s\n", "", "build", "naive")
-	fmt.Fprintf(w, "%-52s %9d/%-2d %9d/%-2d\n", "đúng / right, of the faults", s.Right, s.Faults, s.NaiveRight, s.Faults)
+	fmt.Fprintf(w, "\n%-52s %12s %12s %12s\n", "", "build", "naive", "3 of n")
+	fmt.Fprintf(w, "%-52s %9d/%-2d %9d/%-2d %9d/%-2d\n", "đúng / right, of the faults", s.Right, s.Faults, s.NaiveRight, s.Faults, s.QuorumRight, s.Faults)
 	fmt.Fprintf(w, "%-52s %12s %12s\n", "phát hiện, trung vị / time to detect, median", s.Median.Round(time.Second), s.NaiveAfter.Round(time.Second))
-	fmt.Fprintf(w, "%-52s %12.1f %12.1f\n", "cảnh báo mỗi lần / alerts per case", per(s.Told, s.Cases), per(s.NaiveAlerts, s.Cases))
+	fmt.Fprintf(w, "%-52s %12.1f %12.1f %12.1f\n", "cảnh báo mỗi lần / alerts per case", per(s.Told, s.Cases), per(s.NaiveAlerts, s.Cases), per(s.QuorumAlerts, s.Cases))
 	fmt.Fprintf(w, "%-52s %12s %12s\n", "… lâu nhất / longest", s.Longest.Round(time.Second), "-")
 	fmt.Fprintf(w, "%-52s %12d %12s\n", "nêu sai / statements that name what is not to blame", s.Extra, "-")
 	fmt.Fprintf(w, "%-52s %12.0f %12.0f\n", "giây gián đoạn tính sai / wrong seconds of downtime", s.Wrong.Seconds(), s.NaiveWrong.Seconds())

@@ -175,6 +175,12 @@ func (c *Case) see(v View, known map[string]bool, begin, now time.Time, step tim
 			s.Reason, s.Through, s.Cause, s.Name, s.Of, s.Owner, s.Silent = i.Reason, i.Through, i.Cause, i.Name, i.Of, i.Owner, i.Silent
 		}
 	}
+	c.QuorumLast = quorumSays(v.Down)
+	for _, said := range c.QuorumLast {
+		if !slices.Contains(c.Quorum, said) {
+			c.Quorum = append(c.Quorum, said)
+		}
+	}
 	naive := map[string]bool{}
 	for _, d := range v.Down {
 		if service, unit, _ := strings.Cut(d, " "); unit != "" && !naive[service] {

@@ -53,6 +53,49 @@ type Case struct {
 	NaiveAfter time.Duration `json:"naive_after"`
 	// NaiveBad lists, by service, how long that rule would have taken it as down: while any unit has it down.
 	NaiveBad map[string]time.Duration `json:"naive_bad"`
+	// Quorum is what a rule without a model of risks would have told: a service that so many units have down is broken, and
+	// of fewer units it is the line of each. QuorumLast is what it said last, while the faults were on.
+	Quorum     []string `json:"quorum"`
+	QuorumLast []string `json:"quorum_last"`
+}
+
+// quorum is how many units must have a service down before the quorum rule calls the service broken.
+const quorum = 3
+
+// quorumSays applies the quorum rule to what is seen down: a service's id, or fault.TheLine, a blank and a unit.
+func quorumSays(down []string) (out []string) {
+	units := map[string][]string{}
+	for _, d := range down {
+		if service, unit, _ := strings.Cut(d, " "); unit != "" {
+			units[service] = append(units[service], unit)
+		}
+	}
+	said := map[string]bool{}
+	for service, list := range units {
+		if len(list) >= quorum {
+			said[service] = true
+			continue
+		}
+		for _, u := range list {
+			said[fault.TheLine+" "+u] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(said))
+}
+
+// quorumRight counts the faults of a case whose component and place the quorum rule said last. A fault of which nobody need be
+// told is right when the rule never said anything.
+func quorumRight(c Case) (n int) {
+	for k, p := range c.Faults {
+		want := p.Component
+		if want == fault.TheLine {
+			want += " " + p.Unit
+		}
+		if want == "" && len(c.Quorum) == 0 || want != "" && slices.Contains(c.QuorumLast, want) && !Hidden(c, k) {
+			n++
+		}
+	}
+	return n
 }
 
 // Read reads the cases of a run as `lab score --json` wrote them.
@@ -270,14 +313,16 @@ type Summary struct {
 	Hidden                                         int // faults that another one of their case hides, and that were not named
 	// NaiveRight counts the faults of which the naive rule gives exactly one alert, which then names the cause.
 	NaiveRight int
-	Wrong      time.Duration
-	NaiveWrong time.Duration
-	Parts      map[string]Part           // single and double faults, and the singles that were kept out of tuning
-	Longest    time.Duration             // to the right statement
-	Median     time.Duration             // to the right statement
-	NaiveAfter time.Duration             // median to the first naive alert
-	Matrix     map[string]map[string]int // true cause × stated cause
-	Unplayed   []string
+	// QuorumRight counts the faults whose place the quorum rule said, and QuorumAlerts what it said in all.
+	QuorumRight, QuorumAlerts int
+	Wrong                     time.Duration
+	NaiveWrong                time.Duration
+	Parts                     map[string]Part           // single and double faults, and the singles that were kept out of tuning
+	Longest                   time.Duration             // to the right statement
+	Median                    time.Duration             // to the right statement
+	NaiveAfter                time.Duration             // median to the first naive alert
+	Matrix                    map[string]map[string]int // true cause × stated cause
+	Unplayed                  []string
 }
 
 // Sum adds cases up.
@@ -324,6 +369,8 @@ func Sum(cases []Case) Summary {
 			row[r.Named]++
 		}
 		s.NaiveRight += naiveRight(c)
+		s.QuorumRight += quorumRight(c)
+		s.QuorumAlerts += len(c.Quorum)
 	}
 	s.Median, s.NaiveAfter = median(after), median(naive)
 	return s
