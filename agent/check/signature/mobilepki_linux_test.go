@@ -130,7 +130,7 @@ func TestMobilePKIAnswers(t *testing.T) {
 		{"an entity of a document type", `<r>&lol;</r>`, check.Protocol, "an entity that XML does not know"},
 		{"another end", `<r></q>`, check.Protocol, "ends as another"},
 		{"cut short", `<r><q>`, check.Protocol, "ends as another"},
-		{"deep", strings.Repeat("<a>", 5000) + strings.Repeat("</a>", 5000), check.Protocol, "more than 32 levels"},
+		{"deep", strings.Repeat("<a>", 100) + strings.Repeat("</a>", 100), check.Protocol, "more than 32 levels"},
 		{"wide", strings.Repeat("<a/>", 5000), check.Protocol, "or 2000 elements"},
 		{"an instruction", `<?php?>`, check.Protocol, "an instruction"},
 	} {
@@ -138,10 +138,13 @@ func TestMobilePKIAnswers(t *testing.T) {
 			want(t, judged(t, strings.Replace(envelope, "%", tt.body, 1)), tt.reason, tt.detail)
 		})
 	}
+	if _, err := parseXML([]byte("<a " + manyAttributes() + "/>")); err == nil {
+		t.Error("a hundred attributes are read")
+	}
 	for name, body := range map[string]string{
 		"document type": `<!DOCTYPE x [<!ENTITY a "` + strings.Repeat("a", 100) + `">]><x>&a;</x>`,
 		"nothing":       "", "text": "OK", "no UTF-8": "<a>\xff</a>", "two documents": "<a/><b/>", "another document": "<a/>", "no end": "<a", "attribute": `<a b=c/>`,
-		"many attributes": "<a " + strings.Repeat(`b="" `, 2) + manyAttributes() + "/>", "comment without end": "<!-- ",
+		"comment without end": "<!-- ",
 	} {
 		if r := judged(t, body); r.Reason != check.Protocol {
 			t.Errorf("%s: %s %q", name, r.Reason, r.Detail)

@@ -11,6 +11,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"maps"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
@@ -208,9 +209,7 @@ func TestSignReasonsOfTheStamp(t *testing.T) {
 			l := *l
 			l.t, l.proven = t, tt.proven
 			o := check.Options{"roots": roots, "tsa": serve(t, "application/timestamp-reply", tt.answer())}
-			for k, v := range tt.with {
-				o[k] = v
-			}
+			maps.Copy(o, tt.with)
 			want(t, l.run(o), tt.reason, tt.detail)
 		})
 	}
@@ -242,13 +241,11 @@ func TestSignKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, other := newAuthority(t, time.Now()).officer(nil)
-	for name, text := range map[string]string{
+	maps.Copy(l.secrets, map[string]string{
 		"p12": string(p12), "p12 in base64": base64.StdEncoding.EncodeToString(p12), "password": "bí mật", "wrong password": "x", "both": l.secrets["key"] + string(certs),
 		"certificates before": string(certs) + l.secrets["key"], "other": keyPEM(t, other), "encrypted": "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
 		"broken": "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "only certificates": string(certs), "text": "hello", "cut p12": string(p12[:len(p12)/2]),
-	} {
-		l.secrets[name] = text
-	}
+	})
 	for _, tt := range []struct {
 		key    string
 		with   check.Options
@@ -277,9 +274,7 @@ func TestSignKeys(t *testing.T) {
 		{"key", check.Options{"keep": "/nowhere/at/all"}, check.Misconfigured, "keep: "},
 	} {
 		o := check.Options{"key": tt.key}
-		for k, v := range tt.with {
-			o[k] = v
-		}
+		maps.Copy(o, tt.with)
 		want(t, l.run(o), tt.reason, tt.detail)
 	}
 }
@@ -361,9 +356,7 @@ func TestSignOptions(t *testing.T) {
 		{check.Options{"key": "k", "roots": ""}, `option "roots"`},
 	} {
 		o := check.Options{"tsa": "http://tsa.test/", "roots": "/r.pem"}
-		for k, v := range tt.with {
-			o[k] = v
-		}
+		maps.Copy(o, tt.with)
 		_, err := signKind().New(checktest.WithDefaults(t, signKind(), o), checktest.WithEnv(check.Env{}))
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%v: %v", tt.with, err)

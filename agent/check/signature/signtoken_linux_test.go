@@ -5,6 +5,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"maps"
 	"math/big"
 	"os"
 	"os/exec"
@@ -40,9 +41,7 @@ func (l *signLab) withToken() *servers.Token {
 // onToken are the options of a key on a token.
 func onToken(module string, more check.Options) check.Options {
 	o := check.Options{"key": nil, "module": module, "pin": "pin"}
-	for k, v := range more {
-		o[k] = v
-	}
+	maps.Copy(o, more)
 	return o
 }
 
