@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"egovmon/agent/words"
+	"egovmon/collector/access"
+	"egovmon/collector/board"
 	"egovmon/collector/history"
 	"egovmon/collector/profile"
 )
@@ -174,4 +176,19 @@ func measured(r history.Row) bool {
 		}
 	}
 	return false
+}
+
+// pageOfFigures works out what the board's page of figures shows: to who is bound to a unit, those of that unit.
+func (c *center) pageOfFigures(ctx context.Context, q board.HistoryQuery) (board.History, error) {
+	switch w := access.Of(ctx); {
+	case w.Unit != "" && (q.Unit == "" || q.Unit == w.Unit) && w.May(access.ScopeBoard):
+		q.Unit = w.Unit
+	case w.Unit != "" || !w.May(access.ScopeFigures):
+		return board.History{}, board.ErrForbidden
+	}
+	if err := c.intake.Flush(ctx); err != nil {
+		return board.History{}, err
+	}
+	a, err := c.figures(ctx, figuresRequest{From: q.From, To: q.To, Service: q.Service, Unit: q.Unit})
+	return board.History{Rows: a.Rows, Counted: a.Counted, Leaves: a.Leaves, Root: a.Root, Missing: a.Missing}, err
 }

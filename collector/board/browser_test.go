@@ -70,6 +70,7 @@ func looks() []struct {
 		{"incident-over", "/incident/20261122-150000-service-qlvb", troubled()},
 		{"service", "/service/mail", district()},
 		{"suspensions", "/suspensions", suspending()},
+		{"history", "/history", troubled()},
 		{"check", "/check/" + me + "/thu_thap.check", district()},
 	}
 }
@@ -136,6 +137,9 @@ func TestLooks(t *testing.T) {
 	for _, p := range looks() {
 		t.Run(p.name, func(t *testing.T) {
 			h := acking(p.src, nil)
+			if p.name == "history" {
+				h = historyHandler(nil, chronicled(), nil)
+			}
 			if p.name == "suspensions" {
 				h = NewHandler(p.src, Options{Now: func() time.Time { return noon }, Suspensions: &notary{name: "an", list: p.src.view.Suspensions}})
 			}

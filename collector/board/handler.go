@@ -40,6 +40,9 @@ type Options struct {
 	Suspensions Suspensions
 	// Registry shows and changes the register of certificates. Nil: the board has no such page.
 	Registry Registry
+	// History works out the figures of a period, as far as who asks may see them; the error wraps ErrForbidden for who may
+	// not. Nil: the board has no such page.
+	History func(ctx context.Context, q HistoryQuery) (History, error)
 }
 
 // Names of what a browser keeps or sends.
@@ -61,6 +64,7 @@ type handler struct {
 	unit        func(ctx context.Context) string
 	people      People
 	suspensions Suspensions
+	history     func(ctx context.Context, q HistoryQuery) (History, error)
 	registry    Registry
 	assets      *assets
 	pages       *template.Template
@@ -78,6 +82,7 @@ type handler struct {
 //	/incident/{id}                  one incident
 //	/incident/{id}/ack              takes note of it (POST, form value note)
 //	/account                        who one is, and one's password
+//	/history                        the figures of a period
 //	/suspensions                    what was announced not to work
 //	/certs                          the certificates that people sign with
 //	/users                          who may enter, and programs' tokens; for administrators
@@ -85,7 +90,7 @@ type handler struct {
 //	/api/check/{machine}/{check}    a Detail
 //	/assets/NAME                    style and script, named by their hash
 func NewHandler(src Source, o Options) http.Handler {
-	h := &handler{src: src, now: o.Now, log: o.Logger, fresh: o.Fresh, ack: o.Ack, user: o.User, unit: o.Unit, people: o.People, suspensions: o.Suspensions, registry: o.Registry,
+	h := &handler{src: src, now: o.Now, log: o.Logger, fresh: o.Fresh, ack: o.Ack, user: o.User, unit: o.Unit, people: o.People, suspensions: o.Suspensions, registry: o.Registry, history: o.History,
 		assets: loadAssets(), pages: parsePages()}
 	if h.now == nil {
 		h.now = time.Now
@@ -119,6 +124,10 @@ func NewHandler(src Source, o Options) http.Handler {
 	}
 	if h.suspensions != nil {
 		h.suspensionPages(mux)
+	}
+	if h.history != nil {
+		mux.HandleFunc("GET /history", h.historyPage)
+		mux.HandleFunc("GET /api/history", h.apiHistory)
 	}
 	mux.HandleFunc("GET /api/board", h.apiBoard)
 	mux.HandleFunc("GET /api/check/{machine}/{check}", h.apiCheck)
@@ -276,6 +285,7 @@ type frame struct {
 	Me                  string // who has signed in; "" while there are no users
 	Admin               bool   // … and may change who may enter
 	Suspensions         bool   // there is a page of what was announced
+	History             bool   // … and one of figures
 	Registry            bool   // there is a page of certificates
 }
 
@@ -288,6 +298,7 @@ func (f frame) NoteChars() int { return noteChars }
 // write renders a page, or with part=main only what changes of it, and answers 304 to who has it already.
 func (h *handler) write(w http.ResponseWriter, r *http.Request, status int, f frame) {
 	f.Style, f.Script, f.Icon = h.assets.path("board.css"), h.assets.path("board.js"), h.assets.path("icon.svg")
+	f.History = h.history != nil
 	f.Suspensions, f.Registry = h.suspensions != nil, h.registry != nil
 	if h.people != nil {
 		f.Me, f.Admin = h.people.Me(r.Context())
