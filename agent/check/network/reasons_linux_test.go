@@ -17,8 +17,6 @@ import (
 	"testing"
 	"time"
 
-	mdns "github.com/miekg/dns"
-
 	"egovmon/agent/check"
 	"egovmon/agent/check/checktest"
 )
@@ -58,45 +56,7 @@ func play(t *testing.T, k check.Kind, down []check.Reason, acts []act) {
 }
 
 // nameless is a site of its own whose resolver knows no name: what it says is the name's first label.
-func nameless(t *testing.T) *checktest.World {
-	t.Helper()
-	w := checktest.NewWorld(t)
-	w.Site("pc", false)
-	w.Resolver("pc", "127.0.0.1")
-	var u net.PacketConn
-	w.Do("pc", func() (err error) {
-		u, err = net.ListenPacket("udp", "127.0.0.1:53")
-		return err
-	})
-	t.Cleanup(func() { u.Close() })
-	go func() {
-		buf := make([]byte, 4096)
-		for {
-			n, from, err := u.ReadFrom(buf)
-			if err != nil {
-				return
-			}
-			var q, m mdns.Msg
-			if q.Unpack(buf[:n]) != nil {
-				continue
-			}
-			switch label, _, _ := strings.Cut(q.Question[0].Name, "."); label {
-			case "silent":
-				continue
-			case "fails":
-				m.SetRcode(&q, mdns.RcodeServerFailure)
-			case "refuses":
-				m.SetRcode(&q, mdns.RcodeRefused)
-			default:
-				m.SetRcode(&q, mdns.RcodeNameError)
-			}
-			if b, err := m.Pack(); err == nil {
-				_, _ = u.WriteTo(b, from)
-			}
-		}
-	}()
-	return w
-}
+func nameless(t *testing.T) *checktest.World { return checktest.Nameless(t) }
 
 func TestReasonsOfPath(t *testing.T) {
 	t.Parallel()

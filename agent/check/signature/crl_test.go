@@ -253,11 +253,7 @@ func FuzzCRL(f *testing.F) {
 // BenchmarkCRL reads and verifies a list of 100,000 entries, beside the standard library's reading alone.
 func BenchmarkCRL(b *testing.B) {
 	a := newAuthority(b, checktest.Epoch())
-	raw := a.list(func(l *x509.RevocationList) {
-		for i := range int64(100_000) {
-			l.RevokedCertificateEntries = append(l.RevokedCertificateEntries, x509.RevocationListEntry{SerialNumber: big.NewInt(1<<62 + i), RevocationTime: checktest.Epoch(), ReasonCode: 1})
-		}
-	})
+	raw := largeList(a)
 	watched := map[string]bool{serialKey(big.NewInt(1<<62 + 77)): true}
 	b.Run("check", func(b *testing.B) {
 		c := &crlCheck{fetcher: fetcher{at: newClock(check.Env{Now: checktest.Epoch})}}

@@ -261,7 +261,11 @@ func (f *fetcher) body(resp *http.Response, sp *spans, facts *check.Facts) (*ans
 	begin := time.Now()
 	// Never closed: Close would read the rest of a body without end. The connection is closed instead.
 	var buf bytes.Buffer
-	if n := resp.ContentLength; n > 0 && n <= f.maxBytes {
+	switch n := resp.ContentLength; {
+	case n > f.maxBytes:
+		facts.Add("body_bytes", float64(f.maxBytes))
+		return nil, because(check.TooLarge, "the answer has more than %d bytes", f.maxBytes)
+	case n > 0:
 		buf.Grow(int(n) + bytes.MinRead)
 	}
 	n, err := buf.ReadFrom(io.LimitReader(resp.Body, f.maxBytes+1))

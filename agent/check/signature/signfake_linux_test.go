@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"egovmon/agent/check"
+	"egovmon/agent/check/checktest"
 	"egovmon/agent/token/talk"
 )
 
@@ -23,6 +24,7 @@ func TestMain(m *testing.M) {
 		misbehave(how)
 		os.Exit(0)
 	}
+	checktest.Child(Kinds())
 	os.Exit(m.Run())
 }
 

@@ -278,3 +278,22 @@ func FuzzTrustlist(f *testing.F) {
 		checktest.Declared(t, trustlistKind(), r)
 	})
 }
+
+// rsaSigner makes the certificate of an authority's signer with a key of RSA.
+func rsaSigner(t testing.TB, a *authority) (*rsa.PrivateKey, *x509.Certificate) {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(4), NotBefore: checktest.Epoch().AddDate(0, -1, 0), NotAfter: checktest.Epoch().AddDate(1, 0, 0)},
+		a.cert, &key.PublicKey, a.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key, c
+}

@@ -106,7 +106,7 @@ func (l *trustList) readKey(key string, raw json.RawMessage) error {
 	var err error
 	switch {
 	case key == "sequencenumber":
-		n, ok := new(big.Int).SetString(text, 10)
+		n, ok := new(big.Int).SetString(text[:min(len(text), 30)], 10)
 		if !ok || n.Sign() < 0 || len(text) > 30 {
 			return fmt.Errorf("the SequenceNumber %.40q", text)
 		}
