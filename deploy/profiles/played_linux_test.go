@@ -302,18 +302,18 @@ func (c *cast) parameters(p *profile.Profile, works bool) map[string]string {
 		"lan.known": "02:00:00:00:00:01", "may_in.host": printer, "xep_hang.host": printer, "truyen_thanh.host": printer, "power.ups": printer,
 		"may_cu.host": choose(oldPCAt, nowhere), "may_cu.os": "Windows 7", "may_cu.os_end": "2020-01-14",
 		"dns_local.server": choose(resolverAt, closed) + ":53", "dns_local.name": "cong.lab.test", "cong_h.host": "cong.lab.test", "cong_h.zone": "lab.test", "dns.anchor.1": anchors, "dns.anchor.2": anchors,
-		"ntp.server.1": choose("127.0.0.11", closed) + ":123", "ntp.server.2": choose("127.0.0.12", closed) + ":123", "ntp.server.3": choose("127.0.0.13", closed) + ":123",
+		"ntp.server.1": choose("127.0.0.11:123", closed+":123"), "ntp.server.2": choose("127.0.0.12:123", closed+":124"), "ntp.server.3": choose("127.0.0.13:123", closed+":125"),
 		"backup.file": choose(fresh, fresh+".mat"), "qlns.backup": choose(fresh, fresh+".mat"),
 		"vneid.login_url": site + "/sso", "vneid.sso_host": host, "vneid.field": "sodinhdanh",
 		"cong_h.address": host + ":443", "dvc_q.address": host + ":443", "qlvb.address": host + ":443", "tthc.address": host + ":443", "thanhtoan.address": host + ":443",
-		"lgsp.address": host + ":443", "tabmis.address": at, "qlns.address": at,
+		"lgsp.address": host + ":443", "soc.address": host + ":443", "tabmis.address": at, "qlns.address": at,
 		"mail.submission": choose(mailAt, closed) + ":587", "mail.imap": choose(mailAt, closed) + ":993", "mail.probe": "probe@lab.test", "mail.domain": choose("lab.test", "khong-co.lab.test"),
 		"kyso.tsa": choose(stampsAt, closed) + ":80", "kyso.tsa_url": choose("http://"+stampsAt+"/", "http://"+closed+"/"), "kyso.roots": c.pki.Roots, "kyso.sign_roots": c.pki.Roots,
 		"kyso.ocsp": choose(listsAt, closed) + ":80", "kyso.ocsp_url": choose(c.revoked.OCSP(), "http://"+closed+"/"), "kyso.crl_url": choose(c.revoked.CRL(c.pki.G2), "http://"+closed+"/"),
 		"kyso.ctl_url": choose(c.revoked.TrustList(), "http://"+closed+"/"), "kyso.certificate": c.officer.CertFile, "kyso.issuer": c.pki.G2.File, "kyso.certs": choose(c.officer.CertFile, "/khong/co.pem"),
 		"kyso.mssp": at, "kyso.mssp_url": "https://" + host + "/",
 		"tthc.approved": "12/QD", "tthc.lookup_path": "/tra-cuu", "tthc.lookup_text": "Tra cứu", "tthc.lookup_result": "/tra-cuu?ma=H23-1", "tthc.lookup_code": "H23-1",
-		"cong_h.news_url": site + "/tin", "cong_h.news_select": "span.ngay",
+		"cong_h.url": "https://" + host + "/", "cong_h.news_url": site + "/tin", "cong_h.news_select": "span.ngay",
 	}
 	given := map[string]string{}
 	for _, q := range p.Parameters {
@@ -457,7 +457,7 @@ func judgeTake(t *testing.T, profile, id string, x take) {
 	good := x.works.State == check.Up || x.works.State == check.Degraded
 	bad := x.fails.State == check.Down
 	switch x.kind {
-	case "host", "control": // about this machine itself, whatever it is like: what is on it cannot be broken here
+	case "host", "control", "inventory": // about this machine itself, whatever it is like: what is on it cannot be broken here
 		good, bad = x.works.Reason != check.Misconfigured && x.works.Reason != check.Internal, true
 	case "neighbours": // counts what is on the network; nothing on it can be down
 		bad = true
