@@ -62,12 +62,13 @@ func TestSuspensionCommand(t *testing.T) {
 	}
 	// A file with two power cuts; a wrong one enters neither.
 	file := filepath.Join(scratch, "cat-dien.yaml")
-	text := "suspensions:\n"
+	var text strings.Builder
+	text.WriteString("suspensions:\n")
 	for _, unit := range []string{"xa-an-thanh", "xa-%s"} {
-		text += fmt.Sprintf("  - {ground: power_cut, unit: %s, from: \"%s 06:00\", to: \"%s 18:00\", number: \"7/PC\", announced: \"%s\", place: \"điện lực\"}\n", unit, day(3), day(3), day(0))
+		text.WriteString(fmt.Sprintf("  - {ground: power_cut, unit: %s, from: \"%s 06:00\", to: \"%s 18:00\", number: \"7/PC\", announced: \"%s\", place: \"điện lực\"}\n", unit, day(3), day(3), day(0)))
 	}
 	write := func(second string) {
-		if err := os.WriteFile(file, fmt.Appendf(nil, strings.ReplaceAll(text, "xa-%s", "%s"), second), 0o600); err != nil {
+		if err := os.WriteFile(file, fmt.Appendf(nil, strings.ReplaceAll(text.String(), "xa-%s", "%s"), second), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}

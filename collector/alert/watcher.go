@@ -13,6 +13,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -369,9 +370,7 @@ func (w *Watcher) Status() WatcherStatus {
 	defer w.mu.Unlock()
 	s, k, now := w.said, w.kept, w.o.Now()
 	s.Counts = map[string]uint64{}
-	for result, n := range w.said.Counts {
-		s.Counts[result] = n
-	}
+	maps.Copy(s.Counts, w.said.Counts)
 	s.Tested, s.Confirmed, s.By = k.Tested, k.Confirmed, k.By
 	switch {
 	case w.o.Config == nil:

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -315,9 +316,7 @@ func (g *Gatherer) take(msg []byte, ws []*wire.Witness) error {
 	}
 	r := g.round
 	r.by = map[string]time.Time{}
-	for name, at := range g.round.by {
-		r.by[name] = at
-	}
+	maps.Copy(r.by, g.round.by)
 	for _, c := range cs {
 		if _, done := r.by[c.Name]; done {
 			continue
@@ -388,9 +387,7 @@ func (g *Gatherer) Status() Status {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	s := Status{Size: g.round.Size, Begun: g.round.Begun, Expected: g.expected(), Signed: map[string]time.Time{}, Leaf: g.round.Leaf}
-	for name, at := range g.round.by {
-		s.Signed[name] = at
-	}
+	maps.Copy(s.Signed, g.round.by)
 	if g.round.Note == "" {
 		s.Leaf = -1
 	}

@@ -3,6 +3,7 @@ package series
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"net/http/httptest"
 	"net/url"
 	"strings"
@@ -54,9 +55,7 @@ func TestUnitScope(t *testing.T) {
 	} {
 		for _, path := range []string{"query", "query_range"} {
 			form := url.Values{"query": {q}}
-			for k, v := range times {
-				form[k] = v
-			}
+			maps.Copy(form, times)
 			for _, method := range []string{"GET", "POST"} {
 				code, body := ask("xa-a", method, path, form)
 				if code != 200 || foreign(body) {
@@ -72,9 +71,7 @@ func TestUnitScope(t *testing.T) {
 		{"series", url.Values{"match[]": {`{check=~".+"}`, `{unit="xa-b"}`}}}, {"series", url.Values{}}, {"labels", url.Values{}}, {"labels", url.Values{"match[]": {`{check="cb"}`}}},
 		{"label/unit/values", url.Values{}}, {"label/check/values", url.Values{"match[]": {`{check="cb"}`, Success}}}, {"label/check/values", url.Values{}},
 	} {
-		for k, v := range times {
-			tt.form[k] = v
-		}
+		maps.Copy(tt.form, times)
 		code, body := ask("xa-a", "GET", tt.path, tt.form)
 		if code != 200 || foreign(body) {
 			t.Errorf("%s %v: status %d, %.300s", tt.path, tt.form["match[]"], code, body)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -250,9 +251,7 @@ func TestHostileLeaves(t *testing.T) {
 	}
 	with := func(key, value string) map[string]string {
 		m := map[string]string{}
-		for k, v := range good {
-			m[k] = v
-		}
+		maps.Copy(m, good)
 		if m[key] = value; value == "" {
 			delete(m, key)
 		}

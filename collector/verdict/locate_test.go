@@ -385,13 +385,13 @@ func TestSitesOfUnitsBehindOneAddress(t *testing.T) {
 	s.PerUnit, s.Host = true, ""
 	m.Services["dvc"] = s
 	var told []Learned
-	votes := ""
+	var votes strings.Builder
 	half := len(districtUnits) / 2
 	for i, u := range districtUnits {
 		address := "aaaa00000001"
 		if i < half {
 			address = "bbbb00000002"
-			votes += " dvc@" + u + "=connect_refused"
+			votes.WriteString(" dvc@" + u + "=connect_refused")
 		}
 		told = append(told, Learned{Service: "dvc", Unit: u, Address: address})
 	}
@@ -399,10 +399,10 @@ func TestSitesOfUnitsBehindOneAddress(t *testing.T) {
 	if s := got.Services["dvc"]; s.Address != "" || len(s.Addresses) != len(districtUnits) {
 		t.Fatalf("learned %+v", s)
 	}
-	if l := Locate(ballots(t, m, votes), m, Moment{Now: noon}); len(l.Causes) != half {
+	if l := Locate(ballots(t, m, votes.String()), m, Moment{Now: noon}); len(l.Causes) != half {
 		t.Errorf("without what was learned: %v, want a site each", said(l))
 	}
-	if l := Locate(ballots(t, m, votes), got, Moment{Now: noon}); !slices.Equal(said(l), []string{"backend:bbbb00000002 tinh"}) {
+	if l := Locate(ballots(t, m, votes.String()), got, Moment{Now: noon}); !slices.Equal(said(l), []string{"backend:bbbb00000002 tinh"}) {
 		t.Errorf("half of the sites behind one address: %v", said(l))
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"io"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -79,9 +80,7 @@ func TestPostfixBound(t *testing.T) {
 			}
 			must(resolver.Flush())
 			o := check.Options{"address": m.Addr(), "server_name": "mail.test", "starttls": tlsOffered, "dane": true, "server": resolver.Addr()}
-			for k, v := range tt.with {
-				o[k] = v
-			}
+			maps.Copy(o, tt.with)
 			want(t, run(t, smtpKind(), o, check.Env{Now: time.Now}), tt.reason, tt.detail)
 		})
 	}

@@ -47,11 +47,12 @@ func boundZone(t testing.TB, address string, records ...string) string {
 		t.Fatal(err)
 	}
 	name := "_" + port + "._tcp.mail.test"
-	zone := name + " AD\n"
+	var zone strings.Builder
+	zone.WriteString(name + " AD\n")
 	for _, r := range records {
-		zone += name + ". TLSA " + r + "\n"
+		zone.WriteString(name + ". TLSA " + r + "\n")
 	}
-	return zone
+	return zone.String()
 }
 
 // Each usage, selector and way of matching is compared with what the server shows in the handshake.

@@ -18,11 +18,12 @@ import (
 
 // steps is the plan of a journey with these steps, one on each line.
 func steps(url, extra string, lines ...string) string {
-	text := "plan: test\nchecks:\n  - id: mc.journey\n    kind: journey\n    every: 5m\n    with:\n      url: " + url + "\n" + extra + "      steps:\n"
+	var text strings.Builder
+	text.WriteString("plan: test\nchecks:\n  - id: mc.journey\n    kind: journey\n    every: 5m\n    with:\n      url: " + url + "\n" + extra + "      steps:\n")
 	for _, l := range lines {
-		text += "        - " + l + "\n"
+		text.WriteString("        - " + l + "\n")
 	}
-	return text
+	return text.String()
 }
 
 const approved = "      approved: \"12/GP-STTTT\"\n"
