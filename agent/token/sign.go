@@ -120,15 +120,16 @@ func (s *signing) read() ([]byte, error) {
 		return nil, because(fileReason(err), "document: %v", err)
 	}
 	defer f.Close()
-	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
+	st, err := f.Stat()
+	if err != nil || !st.Mode().IsRegular() {
 		return nil, because(check.Misconfigured, "document: %s is no regular file", s.q.Document)
 	}
-	data, err := io.ReadAll(io.LimitReader(f, talk.MaxDocument+1))
-	if err != nil {
-		return nil, because(check.Misconfigured, "document: %v", err)
-	}
-	if len(data) > talk.MaxDocument {
+	if st.Size() > talk.MaxDocument {
 		return nil, because(check.Misconfigured, "document: %s has more than %d bytes", s.q.Document, talk.MaxDocument)
+	}
+	data := make([]byte, st.Size()) // at once: the unit that this runs in has little memory
+	if _, err := io.ReadFull(f, data); err != nil {
+		return nil, because(check.Misconfigured, "document: %v", err)
 	}
 	return data, nil
 }
@@ -159,6 +160,7 @@ func (s *signing) sign(opened talk.Opened, pin string) ([]byte, error) {
 			return nil, because(check.Misconfigured, "the document cannot be signed: %v", err)
 		}
 		s.prepared.Hash(h)
+		s.document = nil     // the prepared one holds it
 		signed = time.Time{} // the signature dictionary says it (ETSI EN 319 142-1, section 6.3)
 	default:
 		return nil, because(check.Internal, "a signature of form %q", s.q.Form)
@@ -228,6 +230,7 @@ func (s *signing) assemble(c *talk.Complete) ([]byte, *talk.Done, error) {
 		return nil, nil, because(check.TooLarge, "%v", err)
 	}
 	end := int64(len(out))
+	s.prepared = &pdf.Prepared{} // which out was
 	if len(c.OCSPs)+len(c.CRLs) > 0 {
 		d, err := pdf.Open(out)
 		if err == nil {
