@@ -16,17 +16,25 @@ type layers struct {
 	fold attest.Fold
 }
 
+// updateLayers reads what was added to the log; layers.mu is held.
+func (c *center) updateLayers() error {
+	for s, err := range c.store.Leaves(c.layers.fold.Next()) {
+		if err == nil {
+			_, err = c.layers.fold.Feed(s)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // matrix is how the controls of the four layers stand at the units.
 func (c *center) matrix(p *profile.Profile, now time.Time) (attest.Matrix, error) {
 	c.layers.mu.Lock()
 	defer c.layers.mu.Unlock()
-	for s, err := range c.store.Leaves(c.layers.fold.Next()) {
-		if err != nil {
-			return attest.Matrix{}, err
-		}
-		if _, err := c.layers.fold.Feed(s); err != nil {
-			return attest.Matrix{}, err
-		}
+	if err := c.updateLayers(); err != nil {
+		return attest.Matrix{}, err
 	}
 	documents := c.layers.fold.Current()
 	results := c.measured()
@@ -37,6 +45,9 @@ func (c *center) matrix(p *profile.Profile, now time.Time) (attest.Matrix, error
 	for _, r := range results {
 		units[r.Unit] = true
 	}
+	for _, x := range c.layers.fold.Exceptions() {
+		units[x.Unit] = true
+	}
 	var ids []string
 	for _, u := range p.UnitsAt(now) {
 		if units[u.ID] {
@@ -46,7 +57,7 @@ func (c *center) matrix(p *profile.Profile, now time.Time) (attest.Matrix, error
 	if len(ids) == 0 {
 		return attest.Matrix{At: now}, nil
 	}
-	return attest.NewMatrix(ids, attest.Controls(p.LawAt(now), now), results, documents, now), nil
+	return attest.NewMatrix(ids, attest.Controls(p.LawAt(now), now), results, documents, now, c.layers.fold.Exceptions()...), nil
 }
 
 // measured are the latest results of the checks of controls.
@@ -62,16 +73,33 @@ func (c *center) measured() []attest.Measured {
 			continue
 		}
 		for _, ch := range p.Checks {
-			if ch.Kind != "control" {
+			control := controlOf(ch)
+			if control == "" {
 				continue
 			}
 			r, ok := c.live.Last(st.Machine, ch.ID)
 			if !ok {
 				continue
 			}
-			out = append(out, attest.Measured{Unit: st.Unit, Machine: st.Machine, Control: ch.Options.String("id"),
-				State: r.State, Reason: r.Reason, Slot: r.Slot, To: r.Slot.Add(ch.Every)})
+			out = append(out, attest.Measured{Unit: st.Unit, Machine: st.Machine, Control: control,
+				State: r.State, Reason: r.Reason, Facts: r.Facts, Options: ch.Options, Slot: r.Slot, To: r.Slot.Add(ch.Every)})
 		}
 	}
 	return out
+}
+
+// controlOf is the control of the model "4 lớp" that a check measures; "" for none. Three are measured by kinds that have
+// uses beside it.
+func controlOf(ch plan.Check) string {
+	switch ch.Kind {
+	case "control":
+		return ch.Options.String("id")
+	case "neighbours":
+		return "m24"
+	case "inventory":
+		return "m25"
+	case "maildns":
+		return "m28"
+	}
+	return ""
 }

@@ -50,6 +50,7 @@ func commands() []command {
 		{"incidents", "[--json] [--form first|closing --id ID]", "incidents, how long people took, which reports are due; drafts of those", runIncidents},
 		{"watcher", "status|test|confirm CODE --by NAME", "the watcher outside, who alarms somebody when this collector falls silent", runWatcher},
 		{"alertmanager", "[--year 2026] [--hours NAME] [--profile DIR]", "routes and working hours for an Alertmanager, from the profile's offices and calendars", runAlertmanager},
+		{"control", "status|attest|approve LEAF|except|withdraw LEAF|file|verify FILE …", "the four layers: how they stand, what to do first, documents, exceptions, evidence files", runControl},
 		{"attest", "--control ID --unit ID --number … --issued D … [--file F]", "record that a document proves a control that cannot be measured", runAttest},
 		{"suspension", "list|add|withdraw LEAF …", "announced suspensions, force majeure, power cuts: left out of the figures when announced in time", runSuspension},
 		{"confirm", "list|add|withdraw LEAF …", "what documents say of services that nothing can measure, and until when it counts", runConfirm},

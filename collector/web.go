@@ -86,7 +86,7 @@ func (m rightful) HandleFunc(pattern string, f http.HandlerFunc) {
 		}
 	case pathToken, pathRevoke:
 		s = access.ScopeEnrol
-	case pathAttest, pathSuspensions, pathConfirm, pathCerts:
+	case pathAttest, pathControls, pathSuspensions, pathConfirm, pathCerts:
 		s = access.ScopeAttest
 	}
 	m.Handle(pattern, access.Need(s, f))
@@ -118,6 +118,9 @@ func (c *center) local(mux rightful, acc *access.Access) {
 	})
 	mux.HandleFunc("POST "+pathRevoke, c.revokeHandler)
 	mux.HandleFunc("POST "+pathAttest, c.attestHandler)
+	mux.HandleFunc("POST "+pathControls, c.controlsHandler)
+	mux.HandleFunc("GET "+pathControls, c.controlsHandler)
+	mux.HandleFunc("GET "+pathDossier, c.dossierHandler)
 	mux.HandleFunc("POST "+pathSuspensions, c.suspensionsHandler)
 	mux.HandleFunc("GET "+pathSuspensions, c.suspensionsHandler)
 	mux.HandleFunc("POST "+pathConfirm, c.confirmHandler)

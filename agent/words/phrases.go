@@ -636,6 +636,8 @@ var phrases = sync.OnceValue(func() map[string][2]string {
 		"control.unknown":    {"Không đo được", "Not measurable"},
 		"control.expired":    {"Hết hạn", "Expired"},
 		"control.missing":    {"Chưa có minh chứng", "No evidence yet"},
+		"control.first":      {"Việc cần làm trước (tác động × mức dễ)", "To do first (impact × ease)"},
+		"control.exception":  {"Ngoại lệ được duyệt", "Approved exception"},
 		"control.measured":   {"Đo trên máy", "Measured on machines"},
 		"control.attested":   {"Minh chứng bằng văn bản", "Attested by document"},
 		"control.left":       {"còn %d ngày", "%d days left"},

@@ -51,11 +51,14 @@ type Attestation struct {
 	Note           string
 
 	Document evidence.Ref // hash and size of the document; zero when there is none (not applicable, withdrawn)
-	Stored   bool         // the document itself is in the log, as the blob of the leaf
+	Stored   bool         // the document itself is in the log
+	Blob     int64        // the leaf that holds it, when Stored
 
 	EnteredBy  string
 	EnteredAt  time.Time // UTC, whole milliseconds
 	ApprovedBy string    // another person than EnteredBy; "" while nobody has
+	// Acted is true when ApprovedBy did it as a user of their own; else who entered it only named them.
+	Acted bool
 
 	Leaf int64 // its place in the log; -1 before it is there
 }

@@ -2,6 +2,7 @@ package attest
 
 import (
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -64,11 +65,18 @@ func Parse(l evidence.Leaf, index int64) (Attestation, error) {
 	if a.EnteredAt, err = time.Parse(leafTime, l.Field("entered_at")); err != nil {
 		return bad("entered_at", err)
 	}
+	a.Acted = l.Field("approves") != ""
 	if blob, ok := l.Blob(); ok {
-		a.Document, a.Stored = blob, true
+		a.Document, a.Stored, a.Blob = blob, true, index
 	} else if s := l.Field("document"); s != "" {
 		if a.Document, err = parseRef(s); err != nil {
 			return bad("document", err)
+		}
+		if k := l.Field("kept_in"); k != "" {
+			if a.Blob, err = strconv.ParseInt(k, 10, 64); err != nil || a.Blob < 0 {
+				return bad("kept_in", errors.New("no leaf"))
+			}
+			a.Stored = true
 		}
 	}
 	return a, nil

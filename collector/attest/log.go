@@ -61,6 +61,9 @@ func Add(ctx context.Context, log Appender, a Attestation, document io.Reader) (
 	if a.Leaf, err = log.Append(ctx, entry); err != nil {
 		return Attestation{}, fmt.Errorf("attestation of %s: %w", a.Control, err)
 	}
+	if a.Stored {
+		a.Blob = a.Leaf
+	}
 	return a, nil
 }
 
@@ -104,6 +107,8 @@ type Fold struct {
 	next    int64
 	list    []Attestation
 	unknown []error
+
+	exceptions []Exception
 }
 
 // Next is the index of the leaf that comes next.
@@ -116,10 +121,19 @@ func (f *Fold) Feed(s evidence.Stored) (changed bool, err error) {
 		return false, fmt.Errorf("attestations: leaf %d, but %d comes next", s.Index, f.next)
 	}
 	f.next++
+	if s.Leaf.Type() == evidence.Exception {
+		if changed, err = f.feedException(s); err != nil {
+			f.unknown = append(f.unknown, err)
+		}
+		return changed, nil
+	}
 	if s.Leaf.Type() != evidence.Attestation || s.Leaf.Field("control") == "" && (s.Leaf.Field("service") != "" || s.Leaf.Field("withdraws") != "") {
 		return false, nil // those about services are package confirm's
 	}
 	a, err := Parse(s.Leaf, s.Index)
+	if err == nil {
+		err = f.approval(s.Leaf, a)
+	}
 	if err != nil {
 		f.unknown = append(f.unknown, err)
 		return false, nil

@@ -17,8 +17,10 @@ type Measured struct {
 	Unit, Machine, Control string
 	State                  check.State
 	Reason                 check.Reason
-	Slot                   time.Time // of the result
-	To                     time.Time // until when it speaks; what is later is unknown. Zero for no end
+	Facts                  check.Facts   // what was measured, by which law sets judge
+	Options                check.Options // of the plan, by which the agent judged
+	Slot                   time.Time     // of the result
+	To                     time.Time     // until when it speaks; what is later is unknown. Zero for no end
 }
 
 // state is the result in the words of controls. What could not be measured, or is too old, is Unknown.
@@ -53,7 +55,7 @@ func (t Tally) Applicable() (n int) {
 // Worst is the state to show for all of them together: the one that most needs a person. What is known to be wrong goes
 // before what is not known, and nothing but passes is a pass. An empty tally is Unknown.
 func (t Tally) Worst() State {
-	for _, s := range []State{Fail, Expired, Missing, Partial, Unknown, Pass, NotApplicable} {
+	for _, s := range []State{Fail, Expired, Missing, Partial, Unknown, Excepted, Pass, NotApplicable} {
 		if t[s] > 0 {
 			return s
 		}
@@ -65,6 +67,10 @@ func (t Tally) Worst() State {
 type Cell struct {
 	Control profile.Control
 	State   State
+	// Beneath is what an exception covers: how the control would stand without it; "" without an exception.
+	Beneath State
+	// Exceptions are those in force that cover the control at the unit or on one of its machines.
+	Exceptions []Exception
 	// Machines are the machines of a measured control by state; empty when none measures it, and then the state is Unknown.
 	Machines Tally
 	// Results are the results behind Machines, by machine.
@@ -116,8 +122,8 @@ func Controls(sets []profile.LawSet, now time.Time) []profile.Control {
 }
 
 // NewMatrix judges every control at every unit. Results and documents of other units are passed over. A control that
-// belongs to several layers stands in each of them.
-func NewMatrix(units []string, controls []profile.Control, results []Measured, documents []Attestation, now time.Time) Matrix {
+// belongs to several layers stands in each of them. What is not met, but permitted by an exception in force, is Excepted.
+func NewMatrix(units []string, controls []profile.Control, results []Measured, documents []Attestation, now time.Time, exceptions ...Exception) Matrix {
 	m := Matrix{At: now}
 	measured := map[string][]Measured{}
 	for _, r := range results {
@@ -133,7 +139,7 @@ func NewMatrix(units []string, controls []profile.Control, results []Measured, d
 			row.Layers[i] = Layer{Part{Tally: Tally{}}, Part{Tally: Tally{}}}
 		}
 		for _, c := range controls {
-			cell := newCell(c, measured[unit], filed[unit], now)
+			cell := newCell(c, unit, measured[unit], filed[unit], exceptions, now)
 			for _, layer := range c.Layers {
 				if layer < 1 || layer > Layers {
 					continue
@@ -151,12 +157,22 @@ func NewMatrix(units []string, controls []profile.Control, results []Measured, d
 	return m
 }
 
-func newCell(c profile.Control, results []Measured, documents []Attestation, now time.Time) Cell {
-	if c.Kind == kindAttested {
-		s := StateOf(c, documents, now)
-		return Cell{Control: c, State: s.State, Status: s}
+func newCell(c profile.Control, unit string, results []Measured, documents []Attestation, exceptions []Exception, now time.Time) Cell {
+	cell := Cell{Control: c}
+	for _, x := range exceptions {
+		if x.Control == c.ID && x.Unit == unit && x.InForce(now) {
+			cell.Exceptions = append(cell.Exceptions, x)
+		}
 	}
-	cell := Cell{Control: c, Machines: Tally{}}
+	if c.Kind == kindAttested {
+		cell.Status = StateOf(c, documents, now)
+		cell.State = cell.Status.State
+		if slices.ContainsFunc(cell.Exceptions, func(x Exception) bool { return x.Machine == "" }) {
+			cell.except()
+		}
+		return cell
+	}
+	cell.Machines = Tally{}
 	by := map[string]Tally{} // machine → its results: a control may be measured twice, two backups for example
 	for _, r := range results {
 		if r.Control != c.ID {
@@ -166,14 +182,35 @@ func newCell(c profile.Control, results []Measured, documents []Attestation, now
 		if by[r.Machine] == nil {
 			by[r.Machine] = Tally{}
 		}
-		by[r.Machine][r.state(now)]++
+		by[r.Machine][ByLaw(c, r, now)]++
 	}
-	for _, t := range by {
-		cell.Machines[t.Worst()]++
+	beneath := Tally{}
+	for machine, t := range by {
+		state := t.Worst()
+		beneath[state]++
+		if state.unmet() && slices.ContainsFunc(cell.Exceptions, func(x Exception) bool { return x.covers(c.ID, unit, machine, now) }) {
+			state = Excepted
+		}
+		cell.Machines[state]++
 	}
 	slices.SortStableFunc(cell.Results, func(a, b Measured) int {
 		return cmp.Or(cmp.Compare(a.Machine, b.Machine), b.Slot.Compare(a.Slot))
 	})
-	cell.State = cell.Machines.Worst()
+	if cell.State = cell.Machines.Worst(); cell.Machines[Excepted] > 0 {
+		cell.Beneath = beneath.Worst()
+	}
+	if len(by) == 0 && slices.ContainsFunc(cell.Exceptions, func(x Exception) bool { return x.Machine == "" }) {
+		cell.except()
+	}
 	return cell
 }
+
+// except shows an exception in the place of what it permits.
+func (c *Cell) except() {
+	if c.State.unmet() {
+		c.Beneath, c.State = c.State, Excepted
+	}
+}
+
+// unmet reports whether there is something for an exception to permit.
+func (s State) unmet() bool { return s != Pass && s != NotApplicable && s != Excepted }

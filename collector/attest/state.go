@@ -18,7 +18,7 @@ const (
 // A State is how a control stands at a unit.
 type State string
 
-// The states, from the best to the worst; the last three say that nothing proves it.
+// The states, from the best to the worst; Unknown, Expired and Missing say that nothing proves it.
 const (
 	Pass          State = "pass"    // Đạt
 	NotApplicable State = "na"      // Không áp dụng
@@ -27,11 +27,13 @@ const (
 	Unknown       State = "unknown" // Không đo được
 	Expired       State = "expired" // Hết hạn
 	Missing       State = "missing" // Chưa có minh chứng
+	// Excepted is not met, but permitted for a time by an exception in force: never a pass.
+	Excepted State = "exception" // Ngoại lệ
 )
 
 // States lists them in the order of the constants.
 func States() []State {
-	return []State{Pass, NotApplicable, Partial, Fail, Unknown, Expired, Missing}
+	return []State{Pass, NotApplicable, Partial, Fail, Unknown, Expired, Missing, Excepted}
 }
 
 // Warnings are the days before the end of a document at which somebody is told.
@@ -113,7 +115,7 @@ func StateOf(c profile.Control, documents []Attestation, now time.Time) Status {
 		return cmp.Or(cmp.Compare(b.day(), a.day()), b.EnteredAt.Compare(a.EnteredAt))
 	})
 	a := mine[0]
-	s := Status{Document: &a, ValidTo: Until(c, a), Unapproved: !a.Approved()}
+	s := Status{Document: &a, ValidTo: Until(c, a), Unapproved: !a.Approved() || !a.Acted}
 	if s.ValidTo != 0 {
 		s.DaysLeft = int(s.ValidTo - today)
 		for _, w := range Warnings() {

@@ -92,6 +92,10 @@ func TestCycle(t *testing.T) {
 
 func TestApproval(t *testing.T) {
 	a := doc("a02", Met, "2026-01-01", "")
+	if s := StateOf(control("a02", 1), []Attestation{a}, testNow); !s.Unapproved {
+		t.Error("who entered it named a second person, who did nothing")
+	}
+	a.Acted = true
 	if s := StateOf(control("a02", 1), []Attestation{a}, testNow); s.Unapproved {
 		t.Error("approved")
 	}

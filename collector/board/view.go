@@ -253,6 +253,8 @@ const (
 	ControlUnknown = "unknown" // Không đo được
 	ControlExpired = "expired" // Hết hạn
 	ControlMissing = "missing" // Chưa có minh chứng
+	// ControlExcepted is not met, but permitted for a time: Ngoại lệ.
+	ControlExcepted = "exception"
 )
 
 // A NotConfigured is a service of which some check lacks parameters of the profile. The other checks are run.
