@@ -247,3 +247,29 @@ func printConfirmations(w io.Writer, list []confirmation, l words.Lang) int {
 	}
 	return exitDone
 }
+
+// A confirmer lets the board show and change what documents say.
+type confirmer struct{ c *center }
+
+// Confirms names who may enter confirmations: people who may enter documents, never programs.
+func (a confirmer) Confirms(ctx context.Context) (name, unit string) {
+	if w := access.Of(ctx); w.Person && w.May(access.ScopeAttest) {
+		return w.Name, w.Unit
+	}
+	return "", ""
+}
+
+// Confirmations lists them in the order of the log.
+func (a confirmer) Confirmations() ([]confirm.Word, error) { return a.c.confirmations() }
+
+// Confirm enters one.
+func (a confirmer) Confirm(ctx context.Context, by, unit string, f confirm.Form, document []byte) error {
+	_, err := a.c.confirm(ctx, confirmRequest{Add: &f, Document: document}, by, unit)
+	return err
+}
+
+// TakeBack takes one back.
+func (a confirmer) TakeBack(ctx context.Context, by, unit string, leaf int64, note string) error {
+	_, err := a.c.confirm(ctx, confirmRequest{Withdraw: &leaf, Note: note}, by, unit)
+	return err
+}

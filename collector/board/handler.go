@@ -38,6 +38,8 @@ type Options struct {
 	People People
 	// Suspensions shows and changes what was announced not to work. Nil: the board has no such page.
 	Suspensions Suspensions
+	// Confirmations shows and changes what documents say of services that nothing measures. Nil: the board has no such page.
+	Confirmations Confirmations
 	// Registry shows and changes the register of certificates. Nil: the board has no such page.
 	Registry Registry
 	// History works out the figures of a period, as far as who asks may see them; the error wraps ErrForbidden for who may
@@ -55,19 +57,20 @@ const (
 )
 
 type handler struct {
-	src         Source
-	now         func() time.Time
-	log         *slog.Logger
-	fresh       time.Duration
-	ack         func(ctx context.Context, id, user, note string) error
-	user        func(ctx context.Context) string
-	unit        func(ctx context.Context) string
-	people      People
-	suspensions Suspensions
-	history     func(ctx context.Context, q HistoryQuery) (History, error)
-	registry    Registry
-	assets      *assets
-	pages       *template.Template
+	src           Source
+	now           func() time.Time
+	log           *slog.Logger
+	fresh         time.Duration
+	ack           func(ctx context.Context, id, user, note string) error
+	user          func(ctx context.Context) string
+	unit          func(ctx context.Context) string
+	people        People
+	suspensions   Suspensions
+	confirmations Confirmations
+	history       func(ctx context.Context, q HistoryQuery) (History, error)
+	registry      Registry
+	assets        *assets
+	pages         *template.Template
 
 	mu    sync.Mutex // held while the source is asked, so that many browsers cost one question
 	view  View
@@ -84,13 +87,14 @@ type handler struct {
 //	/account                        who one is, and one's password
 //	/history                        the figures of a period
 //	/suspensions                    what was announced not to work
+//	/confirmations                  what documents say of services that nothing measures
 //	/certs                          the certificates that people sign with
 //	/users                          who may enter, and programs' tokens; for administrators
 //	/api/board                      a View
 //	/api/check/{machine}/{check}    a Detail
 //	/assets/NAME                    style and script, named by their hash
 func NewHandler(src Source, o Options) http.Handler {
-	h := &handler{src: src, now: o.Now, log: o.Logger, fresh: o.Fresh, ack: o.Ack, user: o.User, unit: o.Unit, people: o.People, suspensions: o.Suspensions, registry: o.Registry, history: o.History,
+	h := &handler{src: src, now: o.Now, log: o.Logger, fresh: o.Fresh, ack: o.Ack, user: o.User, unit: o.Unit, people: o.People, suspensions: o.Suspensions, confirmations: o.Confirmations, registry: o.Registry, history: o.History,
 		assets: loadAssets(), pages: parsePages()}
 	if h.now == nil {
 		h.now = time.Now
@@ -121,6 +125,9 @@ func NewHandler(src Source, o Options) http.Handler {
 	}
 	if h.registry != nil {
 		h.certPages(mux)
+	}
+	if h.confirmations != nil {
+		h.confirmationPages(mux)
 	}
 	if h.suspensions != nil {
 		h.suspensionPages(mux)
@@ -285,6 +292,7 @@ type frame struct {
 	Me                  string // who has signed in; "" while there are no users
 	Admin               bool   // … and may change who may enter
 	Suspensions         bool   // there is a page of what was announced
+	Confirmations       bool   // … and one of what documents say
 	History             bool   // … and one of figures
 	Registry            bool   // there is a page of certificates
 }
@@ -299,7 +307,7 @@ func (f frame) NoteChars() int { return noteChars }
 func (h *handler) write(w http.ResponseWriter, r *http.Request, status int, f frame) {
 	f.Style, f.Script, f.Icon = h.assets.path("board.css"), h.assets.path("board.js"), h.assets.path("icon.svg")
 	f.History = h.history != nil
-	f.Suspensions, f.Registry = h.suspensions != nil, h.registry != nil
+	f.Suspensions, f.Confirmations, f.Registry = h.suspensions != nil, h.confirmations != nil, h.registry != nil
 	if h.people != nil {
 		f.Me, f.Admin = h.people.Me(r.Context())
 	}

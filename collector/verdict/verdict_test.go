@@ -78,6 +78,30 @@ func TestDependenciesInACircleMuteNobody(t *testing.T) {
 	}
 }
 
+// What follows from a service that is down is no fault of its own, whether or not the profile also says that it depends on it.
+func TestDerivedIsNoFaultOfItsOwn(t *testing.T) {
+	files, err := profiles.Embedded(profiles.Default)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := profile.Load(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range p.Services {
+		if p.Services[i].ID == "chungthuc" {
+			p.Services[i].Depends = nil
+		}
+	}
+	m := FromProfile(p, time.Date(2026, 11, 23, 3, 0, 0, 0, time.UTC))
+	in := []Standing{standing("dvc_q", "", check.HTTPStatus), standing("kyso_usb", "", check.OK), standing("chungthuc", "", check.HTTPStatus), standing("ket_noi", "xa-tu-ky", check.OK)}
+	want := map[string]string{"service:dvc_q http_status": "", "service:chungthuc http_status": MutedByService}
+	got := faults(Judge(in, m, Moment{}).Findings)
+	if got["service:chungthuc http_status"] == "" || got["service:dvc_q http_status"] != "" {
+		t.Errorf("(-want +got):\n%s", cmp.Diff(want, got))
+	}
+}
+
 func TestFromTheSampleProfile(t *testing.T) {
 	files, err := profiles.Embedded(profiles.Default)
 	if err != nil {
