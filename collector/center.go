@@ -29,6 +29,7 @@ import (
 	"egovmon/collector/incident"
 	"egovmon/collector/intake"
 	"egovmon/collector/profile"
+	"egovmon/collector/report"
 	"egovmon/collector/series"
 	"egovmon/deploy/profiles"
 	"egovmon/exporter"
@@ -63,6 +64,7 @@ type center struct {
 	registry *enrol.Registrar
 	intake   *intake.Server
 	cosigned *cosign.Gatherer
+	desk     *report.Desk
 	index    *index.Index
 	series   *series.DB
 	live     *board.Live
@@ -165,6 +167,7 @@ func (c *center) openStores(ctx context.Context) (err error) {
 	if c.cursor, err = openCursor(filepath.Join(c.dir, seriesDir, "cursor")); err != nil {
 		return err
 	}
+	c.desk = report.NewDesk(filepath.Join(c.dir, reportsDir), c.store, c.now)
 	if c.cosigned, err = cosign.Open(cosign.Options{Dir: filepath.Join(c.dir, cosignDir), Log: c.store, Machines: c.cosigners, Now: c.now, Logger: c.log}); err != nil {
 		return err
 	}

@@ -44,7 +44,7 @@ func commands() []command {
 		{"profile", "check DIR", "what is to be mended in a profile, by file and line", runProfile},
 		{"plan", "--machine NAME [--data DIR | --profile DIR]", "what that machine would be told, and why", runPlan},
 		{"availability", "--from D --to D | --period P [--service ID] [--unit ID] [--json]", "the figures of services and units", runAvailability},
-		{"report", "--period 2026-Q3 [--format docx|xlsx|json] [--out FILE]", "the report of a period, as a draft to sign, a workbook or JSON", runReport},
+		{"report", "[draft|review|issue|list] --period 2026-Q3 [--format docx|xlsx|json] [--out FILE]", "the report of a period, as a draft to sign, a workbook or JSON", runReport},
 		{"audit", "export|verify", "take a period out for an auditor, and prove it offline", runAudit},
 		{"fleet", "[--json]", "expected against deployed (Nomad) against reporting machines", runFleet},
 		{"incidents", "[--json] [--form first|closing --id ID]", "incidents, how long people took, which reports are due; drafts of those", runIncidents},

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,11 +23,12 @@ import (
 
 // A reportRequest asks for the report of a period.
 type reportRequest struct {
-	Period   string        `json:"period"`
-	Calendar bool          `json:"calendar,omitempty"`
-	Format   string        `json:"format"` // docx, xlsx or json
-	Lang     string        `json:"lang,omitempty"`
-	Issuer   report.Issuer `json:"issuer"`
+	report.Scope
+	Format  string        `json:"format"` // docx, xlsx or json
+	Lang    string        `json:"lang,omitempty"`
+	Issuer  report.Issuer `json:"issuer"`
+	Issued  bool          `json:"issued,omitempty"`  // the one that was issued, as it was then
+	Version int           `json:"version,omitempty"` // of an issued one; 0 is the latest
 }
 
 // A fileAnswer is a file that was made.
@@ -36,20 +38,13 @@ type fileAnswer struct {
 
 // report writes the report of a period.
 func (c *center) report(ctx context.Context, req reportRequest) (fileAnswer, error) {
-	from, to, err := profile.ParsePeriod(req.Period, req.Calendar)
-	if err != nil {
-		return fileAnswer{}, err
+	var m report.Model
+	var err error
+	if req.Issued {
+		m, _, err = c.desk.Model(req.Scope, req.Version)
+	} else {
+		m, err = c.reportModel(ctx, req.Scope, req.Issuer)
 	}
-	a, err := c.figures(ctx, figuresRequest{From: from, To: to})
-	if err != nil {
-		return fileAnswer{}, err
-	}
-	changes, err := report.Changes(c.store.Leaves(0), from, to)
-	if err != nil {
-		return fileAnswer{}, err
-	}
-	m, err := report.Build(report.Input{Profile: c.district(), Period: req.Period, From: from, To: to, Counted: a.Counted, Generated: c.now(),
-		Rule: a.Rule, Rows: a.Rows, Missing: a.Missing, Changes: changes, Checkpoint: c.store.Checkpoint(), LogKey: c.keys.LogKey, Issuer: req.Issuer})
 	if err != nil {
 		return fileAnswer{}, err
 	}
@@ -83,19 +78,21 @@ func (c *center) reportHandler(w http.ResponseWriter, r *http.Request) {
 }
 
 func runReport(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	if len(args) > 0 && slices.Contains([]string{"draft", "review", "issue", "list"}, args[0]) {
+		return runReports(ctx, args[0], args[1:], stdout, stderr)
+	}
 	fs := newFlags("report", "Writes the report on availability of a period: a draft in the layout of NĐ 30/2020 (docx), a workbook (xlsx), or JSON.\n"+
-		"Number, date and signature stay empty: the registry clerk and the signer fill them in.", stderr)
+		"Number, date and signature stay empty: the registry clerk and the signer fill them in. Reports that are to last are drafted, reviewed and\n"+
+		"issued with `collector report draft|review|issue|list`.", stderr)
 	data := fs.String("data", "", "folder of the state `DIR`")
 	file := fs.String("out", "", "write to `FILE`; default bao-cao-PERIOD.FORMAT here; - for standard output")
 	req := reportRequest{}
-	fs.StringVar(&req.Period, "period", "", "`PERIOD`: 2026, 2026-H1, 2026-9M, 2026-Q3, 2026-09 (NĐ 09/2019: the year begins on 15 December)")
-	fs.BoolVar(&req.Calendar, "calendar-period", false, "take --period by the calendar")
+	scopeFlags(fs.StringVar, fs.BoolVar, &req.Scope)
 	fs.StringVar(&req.Format, "format", "docx", "`FORMAT`: docx, xlsx or json")
 	fs.StringVar(&req.Lang, "lang", "vi", "language: vi or en")
-	fs.StringVar(&req.Issuer.Parent, "parent", "", "the body above the issuing one, `NAME`")
-	fs.StringVar(&req.Issuer.Body, "body", "", "the issuing body, `NAME`")
-	fs.StringVar(&req.Issuer.Symbol, "symbol", "BC-VHTT", "behind the number, `TEXT`")
-	fs.StringVar(&req.Issuer.Signer, "signer", "", "the signer's title, `TEXT`")
+	issuerFlags(fs.StringVar, &req.Issuer)
+	fs.BoolVar(&req.Issued, "issued", false, "the report that was issued, made again as it was then")
+	fs.IntVar(&req.Version, "version", 0, "with --issued: which version; 0 is the latest")
 	if ok, code := parse(fs, args); !ok {
 		return code
 	}
@@ -112,7 +109,7 @@ func runReport(ctx context.Context, args []string, stdout, stderr io.Writer) int
 	})
 	name := *file
 	if name == "" {
-		name = "bao-cao-" + strings.ToLower(req.Period) + "." + req.Format
+		name = "bao-cao-" + strings.ToLower(req.ID()) + "." + req.Format
 	}
 	if err == nil && name == "-" {
 		_, err = stdout.Write(a.Data)

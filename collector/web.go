@@ -86,7 +86,7 @@ func (m rightful) HandleFunc(pattern string, f http.HandlerFunc) {
 		}
 	case pathToken, pathRevoke:
 		s = access.ScopeEnrol
-	case pathAttest, pathControls, pathSuspensions, pathConfirm, pathCerts:
+	case pathReports, pathAttest, pathControls, pathSuspensions, pathConfirm, pathCerts:
 		s = access.ScopeAttest
 	}
 	m.Handle(pattern, access.Need(s, f))
@@ -129,6 +129,7 @@ func (c *center) local(mux rightful, acc *access.Access) {
 	mux.HandleFunc("POST "+pathCerts, c.certsHandler)
 	mux.HandleFunc("GET "+pathCerts, c.certsHandler)
 	mux.HandleFunc("POST "+pathReport, c.reportHandler)
+	mux.HandleFunc("POST "+pathReports, c.reportsHandler)
 	mux.HandleFunc("GET "+pathAudit, c.auditHandler)
 	mux.HandleFunc("GET "+pathLocalIncidents, func(w http.ResponseWriter, r *http.Request) {
 		answer(w, c.lives(words.ParseLang(r.FormValue("lang")), ""), nil)

@@ -55,6 +55,7 @@ type witnessRequest struct {
 
 // A witnessAnswer is who may cosign, and how the round under way stands.
 type witnessAnswer struct {
+	LogKey    string         `json:"log_key"` // verifier key of the log, for those who witness
 	Witnesses []cosign.Known `json:"witnesses"`
 	Round     cosign.Status  `json:"round"`
 }
@@ -70,7 +71,7 @@ func (c *center) witnesses(ctx context.Context, req witnessRequest, by string) (
 		return a, err
 	}
 	a.Witnesses, err = c.cosigned.Witnesses()
-	a.Round = c.cosigned.Status()
+	a.Round, a.LogKey = c.cosigned.Status(), c.keys.LogKey
 	return a, err
 }
 
@@ -299,6 +300,7 @@ func runWitnessKnown(ctx context.Context, what string, args []string, stdout, st
 
 // write shows who signs, and what of the round under way was signed.
 func (a witnessAnswer) write(stdout io.Writer, l words.Lang) int {
+	fmt.Fprintf(stdout, "%s: %s\n", words.Say(l, "report.log.key"), a.LogKey)
 	if a.Round.Size > 0 {
 		fmt.Fprintln(stdout, words.Say(l, "witness.round", words.Number(l, a.Round.Size), words.DateTime(l, a.Round.Begun), len(a.Round.Signed), len(a.Round.Expected)))
 	}

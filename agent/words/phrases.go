@@ -750,6 +750,14 @@ var phrases = sync.OnceValue(func() map[string][2]string {
 		"report.log.checkpoint":    {"Điểm kiểm tra có chữ ký", "Signed checkpoint"},
 		"report.missing":           {"Năm chưa có lịch đầy đủ", "Years without a complete calendar"},
 
+		// reports on their way
+		"reports.draft":    {"dự thảo, chờ kiểm tra", "draft, to be reviewed"},
+		"reports.reviewed": {"%s đã kiểm tra, chờ ban hành", "reviewed by %s, to be issued"},
+		"reports.issued":   {"đã ban hành bản %d (mục %s), %s", "issued, version %d (entry %s), %s"},
+		"notice.report":    {"Dự thảo báo cáo %s đã lập, chờ kiểm tra; hạn ban hành hết ngày %s.", "The draft of report %s waits for its review; it is to be issued by %s."},
+		"notice.reviewed":  {"Báo cáo %s đã kiểm tra, chờ ban hành; hạn hết ngày %s.", "Report %s is reviewed and waits to be issued, by %s."},
+		"notice.overdue":   {"QUÁ HẠN: báo cáo %s chưa ban hành (hạn hết ngày %s).", "OVERDUE: report %s is not issued (it was due by %s)."},
+
 		// collector witness
 		"witness.signed":  {"Đã đồng ký điểm kiểm tra gồm %s mục lúc %s.", "Cosigned the checkpoint of %s entries at %s."},
 		"witness.split":   {"Không ký thêm gì cho nhật ký này nữa. Hãy giao tệp split và tệp last trong thư mục này cho thanh tra; muốn ký lại, phải có người quyết định và lập thư mục mới.", "Nothing more is signed of this log. Hand the files split and last in this folder to the inspectorate; to sign again takes a person's decision and a new folder."},

@@ -416,7 +416,11 @@ func (g *Gatherer) Accept(ctx context.Context, key, by string) (Known, error) {
 	if slices.Contains(g.expected(), v.Name()) {
 		return Known{}, fmt.Errorf("cosign: %s is accepted already: end it first, if it has a new key", v.Name())
 	}
-	return g.change(ctx, v.Key(), stateAccepted, by, now)
+	k, err := g.change(ctx, v.Key(), stateAccepted, by, now)
+	if err == nil && g.round.Note == "" {
+		err = g.begin(now) // it may sign at once
+	}
+	return k, err
 }
 
 // End takes no cosignatures of a witness any more.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"egovmon/collector/history"
@@ -72,6 +73,9 @@ func (r Row) measured() bool {
 	}
 	return false
 }
+
+// Measured reports whether any second of any row is known.
+func (m Model) Measured() bool { return slices.ContainsFunc(m.Rows, Row.measured) }
 
 // known returns the seconds of which the state is known.
 func known(a history.Account) int64 { return a.Up + a.Degraded + a.Down }

@@ -48,7 +48,7 @@ const (
 
 // kept are the files and folders of the state, besides evidence and keys, that are neither in the log nor derived from
 // it.
-var kept = []string{"collector.yaml", "last.json", "enrol/tokens.json", "enrol/profile.json", "alerts"}
+var kept = []string{"collector.yaml", "last.json", "enrol/tokens.json", "enrol/profile.json", "alerts", "reports"}
 
 // A Manifest says what a backup is.
 type Manifest struct {

@@ -26,7 +26,7 @@ const (
 
 // replaced are the files and folders of a state that a restore takes away: those that come from the backup, and those
 // that are derived or belong to what was before.
-var replaced = []string{evidenceDir, freshLog, keysDir, "enrol", "alerts", "incidents", "intake", "series", "history.db", "history.db-wal", "history.db-shm",
+var replaced = []string{evidenceDir, freshLog, keysDir, "enrol", "alerts", "reports", "cosign", "incidents", "intake", "series", "history.db", "history.db-wal", "history.db-shm",
 	"agent", "collector.yaml", "last.json"}
 
 // Stage returns an empty folder in the state folder to unpack a backup in. What a restore left there that was broken off
