@@ -23,6 +23,8 @@ import (
 	"egovmon/agent/token/tokentest"
 )
 
+func TestMain(m *testing.M) { os.Exit(tokentest.Main(m)) }
+
 // ask starts the program and sends one request.
 func ask(t *testing.T, path string, q talk.Request) (*talk.Answer, error) {
 	t.Helper()

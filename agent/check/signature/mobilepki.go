@@ -38,9 +38,11 @@ func mobilepkiKind() check.Kind {
 			{Name: "client_cert", Type: check.TypeString, Help: "A PEM file with the certificate that the check identifies itself with, and its key unless that is given apart."},
 			{Name: "client_key", Type: check.TypeString, Help: "A PEM file with the key of client_cert."},
 			{Name: "client_key_secret", Type: check.TypeSecret, Help: "The key of client_cert as a secret in PEM."},
-			{Name: "call", Type: check.TypeString, Default: "tls", Enum: []string{"tls", "status"}, Help: "How far to go: tls ends after the handshake; status asks for the state of a transaction that does not exist (MSS_StatusReq), which needs ap_id and ap_password."},
+			{Name: "call", Type: check.TypeString, Default: "tls", Enum: []string{"tls", "status"}, Help: "How far to go: tls ends after the handshake; status asks for the state of a transaction that does not exist (MSS_StatusReq), which needs ap_id, ap_password and approved."},
 			{Name: "ap_id", Type: check.TypeString, Help: "The application provider's identifier (AP_ID) that the operator gave to this monitor."},
 			{Name: "ap_password", Type: check.TypeSecret, Help: "Its password (AP_PWD)."},
+			{Name: "approved", Type: check.TypeString, Help: "Number of the document in which the service's operator allows this monitor to make the status call; required for it."},
+			{Name: "approved_until", Type: check.TypeString, Help: "The last day of that approval, as 2026-12-31; after it nothing is sent and the check is evidence_expired."},
 			{Name: "transaction", Type: check.TypeString, Default: "egovmon", Help: "The transaction to ask for; it should not exist."},
 			{Name: "codes", Type: check.TypeInts, Default: "[100, 101, 103, 208, 500, 502, 504]", Help: "The states (TS 102 204, section 7.1) with which the service shows that it works: for an unknown transaction most answer 101 or 208."},
 			{Name: "login_pause", Type: check.TypeDuration, Default: "6h", Min: 1, Max: 7 * 86400, Help: "How long an ap_password that was refused is not tried again; another one is tried at once."},
@@ -76,6 +78,7 @@ type mobilepkiCheck struct {
 	password func() (string, error)
 	slow     time.Duration
 	at       clock
+	until    time.Time // when the approval has ended; zero for never
 
 	refused      [sha256.Size]byte
 	refusedUntil time.Time
@@ -99,6 +102,16 @@ func newMobilepki(o check.Options, env check.Env) (check.Func, error) {
 	}
 	if o.String("call") == "status" && (o.String("ap_id") == "" || !o.Has("ap_password")) {
 		return nil, errors.New("option \"call\": the status call needs ap_id and ap_password")
+	}
+	if o.String("call") == "status" && strings.TrimSpace(o.String("approved")) == "" {
+		return nil, errors.New("option \"approved\": write the number of the document in which the operator allows the status call")
+	}
+	if text := o.String("approved_until"); text != "" {
+		day, err := time.ParseInLocation(time.DateOnly, text, time.FixedZone("+07", 7*60*60))
+		if err != nil {
+			return nil, fmt.Errorf("option \"approved_until\": %q is no day: write e.g. 2026-12-31", text)
+		}
+		c.until = day.AddDate(0, 0, 1)
 	}
 	if n := len(o.String("ap_id")); n > 256 || len(o.String("transaction")) > 256 {
 		return nil, errors.New("option \"ap_id\": more than 256 bytes, here or in transaction")
@@ -148,6 +161,9 @@ func (c *mobilepkiCheck) run(ctx context.Context) check.Result {
 func (c *mobilepkiCheck) ask(ctx context.Context, sp *spans, view *reach.View, facts *check.Facts) (string, *fault) {
 	var password string
 	if c.o.String("call") == "status" {
+		if !c.until.IsZero() && !c.at.now().Before(c.until) {
+			return "", because(check.EvidenceExpired, "the operator's approval ended on %s: nothing was sent", c.until.AddDate(0, 0, -1).Format(time.DateOnly))
+		}
 		var err error
 		if password, err = c.password(); err != nil {
 			return "", because(check.NotConfigured, "ap_password: %v", err)

@@ -41,7 +41,7 @@ func TestMobilePKI(t *testing.T) {
 	}
 	options := func(more check.Options) check.Options {
 		o := check.Options{"url": s.URL("127.0.0.1"), "roots": pki.Roots, "client_cert": client.CertFile, "client_key": client.KeyFile,
-			"call": "status", "ap_id": "giam-sat", "ap_password": "pass"}
+			"call": "status", "approved": "12/CV", "ap_id": "giam-sat", "ap_password": "pass"}
 		for k, v := range more {
 			o[k] = v
 			if v == nil {
@@ -72,6 +72,8 @@ func TestMobilePKI(t *testing.T) {
 		want(t, run(without), check.Auth, "does not accept the client's certificate")
 		want(t, run(with), check.Auth, "does not accept the client's certificate")
 	}
+	want(t, run(check.Options{"approved_until": "2026-01-31"}), check.EvidenceExpired, "ended on 2026-01-31: nothing was sent")
+	want(t, run(check.Options{"approved_until": "2999-01-31"}), check.OK, "")
 	want(t, run(check.Options{"ap_password": "none"}), check.NotConfigured, "ap_password")
 	want(t, run(check.Options{"client_cert": "/nowhere.pem"}), check.Misconfigured, "nowhere")
 	// A password that was refused is not sent again until it is another one, or some time has passed.
@@ -214,7 +216,7 @@ func TestMobilePKIWire(t *testing.T) {
 	roots := certPEM(t, s.Certificate())
 	secret := func(string) (string, error) { return "x", nil }
 	options := func(url string) check.Options {
-		return check.Options{"url": url, "roots": roots, "call": "status", "ap_id": "a", "ap_password": "p"}
+		return check.Options{"url": url, "roots": roots, "call": "status", "approved": "12/CV", "ap_id": "a", "ap_password": "p"}
 	}
 	for path, reason := range map[string]check.Reason{"/large": check.TooLarge, "/empty": check.Truncated, "/away": check.HTTPRedirect, "/headers": check.TooLarge,
 		"/404": check.HTTPStatus, "/429": check.Blocked, "/511": check.CaptivePortal, "/500": check.Truncated} {
@@ -237,7 +239,7 @@ func TestMobilePKIWire(t *testing.T) {
 	want(t, checktest.NewFunc(t, mobilepkiKind(), options(plain), check.Env{Now: time.Now, Secret: secret})(t.Context()), check.TLSHandshake, "SSH")
 	for _, bad := range []check.Options{
 		{"url": "http://a.test/"}, {"url": "https://u:p@a.test/"}, {"client_key": "x"}, {"client_cert": "a", "client_key": "x", "client_key_secret": "y"},
-		{"ap_id": ""}, {"ap_id": strings.Repeat("x", 300)}, {"distrusted": []string{"x"}},
+		{"ap_id": ""}, {"approved": " "}, {"approved_until": "31/12"}, {"ap_id": strings.Repeat("x", 300)}, {"distrusted": []string{"x"}},
 	} {
 		o := options("https://a.test/")
 		maps.Copy(o, bad)

@@ -11,30 +11,17 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"egovmon/agent/check"
 	"egovmon/agent/check/checktest"
-	"egovmon/agent/token/talk"
+	"egovmon/agent/token/tokentest"
 	"egovmon/deploy/lab/servers"
 )
 
-// helper builds egovmon-token once for all tests.
-var helper = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "egovmon-token-")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, talk.Name())
-	cmd := exec.Command("go", "build", "-o", path, "egovmon/agent/token")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return string(out), err
-	}
-	return path, nil
-})
+// helper is the path of egovmon-token, which is built when the first test asks for it.
+func helper() (string, error) { return tokentest.Build() }
 
 // A signLab is everything that a signature needs: an authority with its responder and lists, time stamps, and an officer's key.
 type signLab struct {
@@ -71,10 +58,8 @@ func (m *fakeMarks) Store(text []byte) error {
 
 func newSignLab(t *testing.T) *signLab {
 	t.Helper()
-	l := &signLab{t: t, find: helper, marks: &fakeMarks{}, now: time.Now}
-	if path, err := helper(); err != nil {
-		t.Fatal(path, err)
-	}
+	l := &signLab{t: t, find: tokentest.Build, marks: &fakeMarks{}, now: time.Now}
+	tokentest.Helper(t)
 	l.revoked, l.pki, l.officer, _ = labRevocation(t)
 	l.place = servers.Loopback(t.TempDir(), netip.MustParseAddr("127.0.0.1"), nil)
 	var err error

@@ -12,6 +12,7 @@ import (
 	"egovmon/agent/check"
 	"egovmon/agent/check/checktest"
 	"egovmon/agent/token/talk"
+	"egovmon/agent/token/tokentest"
 )
 
 // largePDF writes a document of one page with a stream of n bytes.
@@ -51,9 +52,7 @@ func processorTime(tb testing.TB) (sum time.Duration) {
 // BenchmarkSign signs a PDF of 1 MB, stamps and verifies it, revocation data included; authority and helper program are
 // part of it. The target is at most 150 ms of processor time.
 func BenchmarkSign(b *testing.B) {
-	if path, err := helper(); err != nil {
-		b.Fatal(path, err)
-	}
+	tokentest.Helper(b)
 	a := newAuthority(b, time.Now())
 	stampCert, stampKey := a.stampCert(nil)
 	serial := int64(0)
@@ -69,7 +68,7 @@ func BenchmarkSign(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	c.find = helper
+	c.find = tokentest.Build
 	begin := processorTime(b)
 	b.ResetTimer()
 	for range b.N {

@@ -16,6 +16,7 @@ import (
 	"egovmon/agent/check"
 	"egovmon/agent/check/checktest"
 	"egovmon/agent/token/talk"
+	"egovmon/agent/token/tokentest"
 )
 
 // TestMain lets this program stand in for egovmon-token, under a name that says how it misbehaves.
@@ -25,7 +26,7 @@ func TestMain(m *testing.M) {
 		os.Exit(0)
 	}
 	checktest.Child(Kinds())
-	os.Exit(m.Run())
+	os.Exit(tokentest.Main(m))
 }
 
 // misbehave answers as no helper should.
@@ -113,7 +114,7 @@ func lie(how string) {
 // Whatever the helper does, the agent says so in time.
 func TestSignHelperMisbehaves(t *testing.T) {
 	l := newSignLab(t)
-	honest, _ := helper()
+	honest := tokentest.Helper(t)
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

@@ -222,7 +222,7 @@ func TestKindsAreWhole(t *testing.T) {
 		"  - {id: a.sign, kind: signservice, every: 60s}\n" +
 		"  - {id: a.act, kind: sign, every: 1800s, timeout: 60s, with: {key: {secret: k}, certificate: /c.pem, tsa: 'http://tsa.ca.gov.vn', roots: /r.pem}}\n" +
 		"  - {id: a.token, kind: sign, every: 1800s, timeout: 60s, with: {module: /usr/lib/p11.so, pin: {secret: p}, form: both, level: b-t, tsa: 'http://tsa.ca.gov.vn', roots: /r.pem}}\n" +
-		"  - {id: a.sim, kind: mobilepki, every: 300s, with: {url: 'https://mpki1.ca.gov.vn:18083/', client_cert: /c.pem, call: status, ap_id: x, ap_password: {secret: p}}}\n"
+		"  - {id: a.sim, kind: mobilepki, every: 300s, with: {url: 'https://mpki1.ca.gov.vn:18083/', client_cert: /c.pem, call: status, approved: 12/CV, ap_id: x, ap_password: {secret: p}}}\n"
 	if _, err := plan.Parse([]byte(text), Kinds()); err != nil {
 		t.Errorf("the plan was refused:\n%v", err)
 	}

@@ -3,6 +3,8 @@
 package tokentest
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,14 +14,46 @@ import (
 	"egovmon/agent/token/talk"
 )
 
-// Helper builds egovmon-token, and returns its path.
-func Helper(t testing.TB) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), talk.Name())
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", path, "egovmon/agent/token")
+// folderVariable tells the tests of one program where the helper is kept that they share.
+const folderVariable = "EGOVMON_TOKENTEST"
+
+// Main runs the tests of a program, with a folder for the helper that goes with them: TestMain calls it.
+func Main(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "egovmon-token-")
+	if err == nil {
+		err = os.Setenv(folderVariable, dir)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	return m.Run()
+}
+
+// Build builds egovmon-token, unless that was done for this program, and returns its path.
+func Build() (string, error) {
+	path := filepath.Join(os.Getenv(folderVariable), talk.Name())
+	if !filepath.IsAbs(path) {
+		return "", errors.New("no folder for egovmon-token: TestMain must call tokentest.Main")
+	}
+	if _, err := os.Stat(path); err == nil {
+		return path, nil
+	}
+	cmd := exec.Command("go", "build", "-o", path, "egovmon/agent/token")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("building egovmon-token: %v\n%s", err, out)
+		return "", fmt.Errorf("building egovmon-token: %w\n%s", err, out)
+	}
+	return path, nil
+}
+
+// Helper is Build for one test.
+func Helper(t testing.TB) string {
+	t.Helper()
+	path, err := Build()
+	if err != nil {
+		t.Fatal(err)
 	}
 	return path
 }
