@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"path/filepath"
+	"slices"
 	"time"
 
+	"egovmon/collector/access"
 	"egovmon/collector/alert"
 	"egovmon/collector/history/index"
 	"egovmon/collector/incident"
@@ -36,11 +38,24 @@ func (c *center) openAlerts(ctx context.Context) (err error) {
 		return err
 	}
 	told, err = alert.New(alert.Options{Dir: filepath.Join(c.dir, alertDir), Config: c.config.Alert, Incidents: c.incidents.All,
-		Profile: c.district, Held: c.held, Now: c.now, Logger: c.log})
+		Profile: c.district, Escalated: c.escalated, Held: c.held, Now: c.now, Logger: c.log})
 	if c.alerts = told; err != nil {
 		return err
 	}
 	return c.openWatcher()
+}
+
+// escalated records, once for each step, that an incident was taken to the next step of the roster.
+func (c *center) escalated(ctx context.Context, id string, step profile.Name) {
+	i, ok := c.incidents.Find(id)
+	if !ok || slices.ContainsFunc(i.Life.Entries, func(e incident.Entry) bool {
+		return e.What == incident.Escalated && e.User == access.Program && e.To == step.VI
+	}) {
+		return
+	}
+	if err := c.incidents.Act(ctx, id, incident.Act{What: incident.Escalated, User: access.Program, To: step.VI}); err != nil {
+		c.log.Error("that an incident is taken a step further is not recorded", "incident", id, "err", err)
+	}
 }
 
 // model returns how the votes pass, worked out at most once a minute.

@@ -238,7 +238,7 @@ func (s *source) incidents(p *profile.Profile, now time.Time) []board.Incident {
 		b := board.Incident{ID: i.ID, Kind: string(i.Kind), Service: i.Service, Unit: i.Unit, Through: i.Through, State: i.State, Reason: i.Reason,
 			Since: i.Since, Opened: i.Opened, Closed: i.Closed, Restored: i.Restored, Withdrawn: i.Why == incident.Withdrawn,
 			Services: i.Services, Units: i.Units, Votes: board.Votes{Up: i.Votes.Up, Down: i.Votes.Down, Unknown: i.Votes.Unknown},
-			Ack: board.Ack{User: i.Ack.User, At: i.Ack.At, Note: i.Ack.Note}}
+			Ack: board.Ack{User: i.Ack.User, At: i.Ack.At, Note: i.Ack.Note}, Life: shownLife(i.Life)}
 		if i.IsOpen() {
 			vi, en := alert.Describe(&i, p, words.VI, now), alert.Describe(&i, p, words.EN, now)
 			b.Action = board.Name{VI: vi.Action, EN: en.Action}
@@ -251,6 +251,15 @@ func (s *source) incidents(p *profile.Profile, now time.Time) []board.Incident {
 			b.Owner, b.Carrier = unitName(p, i.Unit, now), carrier(p, i.Unit, now)
 		}
 		out = append(out, b)
+	}
+	return out
+}
+
+// shownLife is what people made of an incident, for the board.
+func shownLife(l incident.Life) board.Life {
+	out := board.Life{Class: string(l.Class), Assignee: l.Assignee, Concluded: !l.Concluded.IsZero()}
+	for _, e := range l.Entries {
+		out.Entries = append(out.Entries, board.LifeEntry{What: string(e.What), At: e.At, User: e.User, To: e.To, Note: e.Note})
 	}
 	return out
 }

@@ -43,6 +43,9 @@ type Options struct {
 	// Incidents lists the open incidents and those that closed lately.
 	Incidents func() []incident.Incident
 	Profile   func() *profile.Profile
+	// Escalated is told, before it is done, that an incident is taken a step of the roster further; it may be told of the
+	// same step more than once. nil for nobody.
+	Escalated func(ctx context.Context, incident string, step profile.Name)
 	Held      func() []suspend.Notice // announced stretches; nil for none
 	Now       func() time.Time        // default time.Now
 	Logger    *slog.Logger            // default slog.Default()
@@ -214,6 +217,7 @@ func (s *Sender) try(ctx context.Context, m *Message, p *profile.Profile) bool {
 		s.opts.Logger.Error("alert: nothing is sent", "err", err)
 		return false
 	}
+	s.escalated(ctx, m)
 	// The end of the program does not cut an attempt off: its result would not be known.
 	err := s.transports[m.Channel].send(context.WithoutCancel(ctx), m.To, Render(m, p, now))
 	r.Error = ""
@@ -240,6 +244,15 @@ func (s *Sender) try(ctx context.Context, m *Message, p *profile.Profile) bool {
 		s.opts.Logger.Info("alert: delivered", "message", m.Key, "channel", m.Channel, "reason", m.Why)
 	}
 	return true
+}
+
+// escalated tells which incidents a message takes a step further.
+func (s *Sender) escalated(ctx context.Context, m *Message) {
+	for _, i := range m.Items {
+		if s.opts.Escalated != nil && strings.HasPrefix(i.Event, Escalated) {
+			s.opts.Escalated(ctx, i.Incident, i.Step)
+		}
+	}
 }
 
 // backOff is how long to wait after so many failed attempts and one more.

@@ -368,3 +368,20 @@ func TestAHangingRelayHoldsNoWebhookUp(t *testing.T) {
 		t.Errorf("counts (-want +got):\n%s", diff)
 	}
 }
+
+// TestEscalationsAreTold: who keeps the life of incidents is told of a step before it is tried, even when it fails; of an opening
+// nobody is.
+func TestEscalationsAreTold(t *testing.T) {
+	d := newDesk(t)
+	d.status.Store(500)
+	s := d.sender(Config{Webhook: &WebhookConfig{}})
+	var told []string
+	s.opts.Escalated = func(_ context.Context, id string, step profile.Name) { told = append(told, id+" "+step.VI) }
+	for _, event := range []string{Opened, Escalated + "-2", Closed} {
+		m := Message{Key: "k." + event, Address: Address{ByWebhook, d.url}, Items: []Item{{Cover: Cover{"x", event}, Step: profile.Name{VI: "Trưởng phòng"}}}}
+		s.try(t.Context(), &m, s.opts.Profile())
+	}
+	if diff := cmp.Diff([]string{"x Trưởng phòng"}, told); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"egovmon/agent/words"
+	"egovmon/collector/incident"
 )
 
 // Options say how to make the handler.
@@ -30,6 +31,8 @@ type Options struct {
 	// bytes. An error that wraps incident.ErrUnknown or incident.ErrAcknowledged is said to the user; of others, that
 	// nothing was recorded. Nil: the board has no buttons.
 	Ack func(ctx context.Context, id, user, note string) error
+	// Act records what else a user does to an incident. nil for a board on which nobody does.
+	Act func(ctx context.Context, id string, a incident.Act) error
 	// User names who acts in a request. Who has no name, nobody has while it is nil, gets no buttons.
 	User func(ctx context.Context) string
 	// Unit is the only unit that who acts may see; "", and nil, is all.
@@ -62,6 +65,7 @@ type handler struct {
 	log           *slog.Logger
 	fresh         time.Duration
 	ack           func(ctx context.Context, id, user, note string) error
+	act           func(ctx context.Context, id string, a incident.Act) error
 	user          func(ctx context.Context) string
 	unit          func(ctx context.Context) string
 	people        People
@@ -84,6 +88,7 @@ type handler struct {
 //	/check/{machine}/{check}        what one check saw last
 //	/incident/{id}                  one incident
 //	/incident/{id}/ack              takes note of it (POST, form value note)
+//	/incident/{id}/act              assigns, comments, classifies or concludes it (POST, form values what, to, note, class, measure)
 //	/account                        who one is, and one's password
 //	/history                        the figures of a period
 //	/suspensions                    what was announced not to work
@@ -94,7 +99,7 @@ type handler struct {
 //	/api/check/{machine}/{check}    a Detail
 //	/assets/NAME                    style and script, named by their hash
 func NewHandler(src Source, o Options) http.Handler {
-	h := &handler{src: src, now: o.Now, log: o.Logger, fresh: o.Fresh, ack: o.Ack, user: o.User, unit: o.Unit, people: o.People, suspensions: o.Suspensions, confirmations: o.Confirmations, registry: o.Registry, history: o.History,
+	h := &handler{src: src, now: o.Now, log: o.Logger, fresh: o.Fresh, ack: o.Ack, act: o.Act, user: o.User, unit: o.Unit, people: o.People, suspensions: o.Suspensions, confirmations: o.Confirmations, registry: o.Registry, history: o.History,
 		assets: loadAssets(), pages: parsePages()}
 	if h.now == nil {
 		h.now = time.Now
@@ -119,6 +124,10 @@ func NewHandler(src Source, o Options) http.Handler {
 	if h.ack != nil {
 		mux.HandleFunc("GET /incident/{id}/ack", h.ackAddress)
 		mux.HandleFunc("POST /incident/{id}/ack", h.acknowledge)
+	}
+	if h.act != nil {
+		mux.HandleFunc("GET /incident/{id}/act", h.ackAddress)
+		mux.HandleFunc("POST /incident/{id}/act", h.doAct)
 	}
 	if h.people != nil {
 		h.peoplePages(mux)

@@ -190,6 +190,24 @@ type Incident struct {
 	Suspect  Name     `json:"suspect,omitzero"` // what is broken, in words; the zero Name leaves it to the reason
 	Cause    Cause    `json:"cause,omitzero"`   // likewise, for programs
 	Joined   int      `json:"joined,omitempty"` // how many other faults the same cause explains
+	Life     Life     `json:"life,omitzero"`    // what people made of it
+}
+
+// A Life is what people made of an incident; its zero value is one that nobody has touched.
+type Life struct {
+	Class     string      `json:"class,omitempty"` // what sort of incident a person says it is
+	Assignee  string      `json:"assignee,omitempty"`
+	Concluded bool        `json:"concluded,omitempty"`
+	Entries   []LifeEntry `json:"entries,omitempty"` // in order
+}
+
+// A LifeEntry is one thing that somebody did.
+type LifeEntry struct {
+	What string    `json:"what"` // in the words of the incident
+	At   time.Time `json:"at"`
+	User string    `json:"user"`
+	To   string    `json:"to,omitempty"`
+	Note string    `json:"note,omitempty"`
 }
 
 // A Cause is what the votes name as broken.
