@@ -79,6 +79,7 @@ func collectorAt(at time.Time) exporter.CollectorState {
 			Checks: []exporter.CheckState{
 				{ID: "cong_h.tls", Service: "cong_h", Kind: "tls", Target: "portal.test:443", Every: time.Minute, Last: result(check.CertExpiring, check.Facts{
 					{Name: "cert_not_after_unix", Value: float64(end.AddDate(0, 0, 10).Unix())}, {Name: "chain_valid_code", Value: 1}})},
+				{ID: "dns_local.dns", Service: "dns_local", Kind: "dns", Target: "portal.test", Every: time.Minute, Last: result(check.OK, check.Facts{{Name: "rrsig_not_after_unix", Value: float64(end.AddDate(0, 0, 9).Unix())}})},
 				{ID: "inet.ping", Service: "inet", Kind: "ping", Target: "192.0.2.1", Every: time.Minute, Last: result(check.PacketLoss, check.Facts{{Name: "loss_ratio", Value: 0.2}})},
 			}}},
 	}

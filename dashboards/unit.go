@@ -27,7 +27,7 @@ func unit() board {
 			{panels: []panel{seenHere(), checksOverTime(), reasons("service, machine, check", here), lastRuns()}},
 			{title: text{"Thời gian đáp ứng và đường truyền", "Response and line"}, panels: []panel{durations(), phases(), loss()}},
 			{title: text{"Tính sẵn sàng và chứng thư số", "Availability and certificates"}, collapsed: true,
-				panels: []panel{hourlyHistory("service", here), chains(), certificates(here)}},
+				panels: []panel{hourlyHistory("service", here), chains(), certificates(here), consistent(), signatures()}},
 		},
 	}
 }
@@ -99,6 +99,20 @@ func loss() panel {
 		about: text{"Phần gói dội không được trả lời ở lần đo gần nhất, theo phép kiểm tra. Trên 5 % kéo dài thì báo nhà mạng. Cần lấy số liệu với ?collect=facts.",
 			"Share of echo requests without an answer in the last run. Lasting over 5 % is for the carrier. Needs a scrape with ?collect=facts."},
 		queries: []query{{expr: fmt.Sprintf("max by (machine, check) (%s{%s})", exporter.PathLoss, here), legend: "{{machine}} · {{check}}", empty: true}}}
+}
+
+func consistent() panel {
+	return panel{look: lookStates, w: 12, h: 8, mappings: successValues, every: "1m", title: text{"Trả lời tên miền đúng", "Right answers about names"},
+		about: text{"Máy chủ tên miền có trả lời đúng, giống nhau và xác minh được không; trả lời sai có thể là giả mạo. Cần lấy số liệu với ?collect=facts.",
+			"Whether name servers give the right answers, agree, and can be verified; a wrong answer may be forged. Needs a scrape with ?collect=facts."},
+		queries: []query{{expr: fmt.Sprintf("min by (service, check) (%s{%s})", exporter.DNSConsistent, here), legend: "{{service}} · {{check}}", empty: true}}}
+}
+
+func signatures() panel {
+	return panel{look: lookLines, w: 12, h: 8, unit: "d", title: text{"Chữ ký DNSSEC còn hạn", "DNSSEC signatures last"},
+		about: text{"Số ngày đến khi chữ ký đầu tiên của vùng tên miền hết hạn. Dưới 3 ngày thì báo đơn vị quản lý tên miền. Cần lấy số liệu với ?collect=facts.",
+			"Days until the first signature of the zone ends. Under 3 days is for whoever keeps the zone. Needs a scrape with ?collect=facts."},
+		queries: []query{{expr: fmt.Sprintf("(min by (service, check) (%s{%s}) - time()) / 86400", exporter.DNSSigned, here), legend: "{{service}} · {{check}}", empty: true}}}
 }
 
 func chains() panel {

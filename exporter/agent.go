@@ -113,6 +113,7 @@ func (s *set) check(ck *CheckState, c collect, labels []*dto.LabelPair) {
 	}
 	if c.facts {
 		s.facts(r, labels)
+		s.names(ck.Kind, r, labels)
 	}
 }
 
@@ -131,6 +132,21 @@ func (s *set) certificates(r *check.Result, labels []*dto.LabelPair) {
 		}
 	}
 	s.add(ChainValid, valid, labels...)
+}
+
+// names adds what the kinds that ask name servers saw of their answers: whether they agree with what they must be, where there was an answer
+// to compare, and when the first signature ends that a proof rests on.
+func (s *set) names(kind string, r *check.Result, labels []*dto.LabelPair) {
+	if kind != "dns" && kind != "zone" && kind != "hijack" {
+		return
+	}
+	wrong := r.Reason == check.DNSInconsistent || r.Reason == check.DNSMismatch || r.Reason == check.DNSBogus
+	if wrong || r.State == check.Up || r.State == check.Degraded {
+		s.add(DNSConsistent, truth(!wrong), labels...)
+	}
+	if v, ok := r.Facts.Get("rrsig_not_after_unix"); ok {
+		s.add(DNSSigned, v, labels...)
+	}
 }
 
 // facts adds every number that the run saw, and the loss of packets under a name of its own.

@@ -100,6 +100,8 @@ var families = []Family{
 	{AgentCloned, GaugeType, "seconds", "Since when two machines have used one identity, in Unix seconds; until one enrols again nothing they send is a figure.", []string{LabelMachine, LabelUnit}},
 	{AgentRefused, CounterType, "", "Batches that were not taken in, by why: a gap, a fork, a wrong signature, too much at once.", []string{LabelMachine, LabelReason}},
 	{AgentRejected, CounterType, "", "Results that are kept but enter no figure, by why.", []string{LabelMachine, LabelReason}},
+	{DNSConsistent, GaugeType, "", "1 when the answers of name servers agree with what they must be, 0 when they are others, forged or do not verify; absent without an answer.", checkLabels()},
+	{DNSSigned, GaugeType, "seconds", "When the first of the DNSSEC signatures ends that an answer rests on, in Unix seconds.", checkLabels()},
 	{LogCheckpoint, GaugeType, "seconds", "When the log's newest checkpoint was made or seen, in Unix seconds.", nil},
 	{LogLeaves, GaugeType, "", "Leaves in the log, as of its newest checkpoint.", nil},
 	{LogFailures, CounterType, "", "Proofs or signatures of the log that did not verify; anything but 0 wants a person.", nil},

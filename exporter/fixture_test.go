@@ -29,7 +29,7 @@ func sampleChecks() []CheckState {
 			check.Facts{{Name: "cert_not_after_unix", Value: 1790000001}, {Name: "chain_valid_code", Value: 0}, {Name: "tls_version_code", Value: 12}})},
 		{ID: "dns", Service: "dns", Kind: "dns", Target: "tuky.example.vn", Every: time.Minute, Last: result("dns", check.Slow, 900*ms,
 			check.Phases{{Name: "dns", Took: 899 * ms}, {Name: "total", Took: 900 * ms}},
-			check.Facts{{Name: "answers_count", Value: 1}, {Name: "rcode_code", Value: 0}, {Name: "soa_serial", Value: 2026112301}})},
+			check.Facts{{Name: "answers_count", Value: 1}, {Name: "rcode_code", Value: 0}, {Name: "rrsig_not_after_unix", Value: 1796000000}, {Name: "soa_serial", Value: 2026112301}})},
 		{ID: "ping", Service: "line", Kind: "ping", Target: "192.0.2.1", Every: time.Minute, Last: result("ping", check.PacketLoss, 3*time.Second,
 			check.Phases{{Name: "dns", Took: ms}, {Name: "echo", Took: 2 * time.Second}},
 			check.Facts{{Name: "icmp_mode_code", Value: 0}, {Name: "loss_ratio", Value: 0.2}, {Name: "rtt_avg_s", Value: 0.0125},

@@ -19,6 +19,8 @@ const (
 	CertNotAfter  = "egovmon_tls_cert_not_after_timestamp_seconds"
 	ChainValid    = "egovmon_tls_chain_valid"
 	PathLoss      = "egovmon_path_packet_loss_ratio"
+	DNSConsistent = "egovmon_dns_answer_consistent"
+	DNSSigned     = "egovmon_dns_rrsig_expiry_timestamp_seconds"
 
 	// Of the agent as a whole.
 	CheckRuns         = "egovmon_check_runs_total"
