@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"egovmon/agent/check/certlist"
+	"egovmon/agent/words"
 	"egovmon/collector/access"
 	"egovmon/collector/board"
 	"egovmon/collector/certs"
@@ -162,6 +163,28 @@ func (c *center) seenCerts(w access.Who) (a certsAnswer, err error) {
 		a.Certificates = append(a.Certificates, x)
 	}
 	return a, nil
+}
+
+// certNotices say on the first page how many certificates have ended or end soon, from 60 days before; of whom stands on
+// the page of certificates, for who may see it.
+func (c *center) certNotices(p *profile.Profile, now time.Time) []board.Name {
+	list, err := c.certificates()
+	if err != nil || len(list) == 0 {
+		return nil
+	}
+	var n [certlist.Classes]int
+	for _, t := range certs.Tallies(list, unitNames(p, now), now) {
+		for class, k := range t.Classes {
+			n[class] += k
+		}
+	}
+	if n[certlist.Ended]+n[certlist.In15]+n[certlist.In30]+n[certlist.In60] == 0 {
+		return nil
+	}
+	say := func(l words.Lang) string {
+		return words.Say(l, "certs.notice", n[certlist.Ended], n[certlist.In15], n[certlist.In30], n[certlist.In60])
+	}
+	return []board.Name{{VI: say(words.VI), EN: say(words.EN)}}
 }
 
 func (c *center) certsHandler(w http.ResponseWriter, r *http.Request) {

@@ -159,6 +159,13 @@ func TestCertsRights(t *testing.T) {
 		if a, err := c.seenCerts(access.Who{Name: "x", Unit: "xa-van-to", Role: access.RoleViewer}); err != nil || len(a.Units) != 0 {
 			t.Errorf("another unit's counts: %+v, %v", a, err)
 		}
+		notice := c.certNotices(c.district(), c.now())
+		if len(notice) != 1 || !strings.Contains(notice[0].VI, "0 đã hết hạn, 0 còn dưới 15 ngày, 1 còn 15–30 ngày") {
+			t.Errorf("the first page says %+v", notice)
+		}
+		if later := c.certNotices(c.district(), c.now().AddDate(0, 0, -50)); later != nil {
+			t.Errorf("70 days before, the first page says %+v", later)
+		}
 		g := registrar{c}
 		ctx := access.With(context.Background(), officer)
 		page, err := g.Certificates(ctx)

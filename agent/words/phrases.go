@@ -419,6 +419,7 @@ var phrases = sync.OnceValue(func() map[string][2]string {
 		"certs.wrong.key":    {"Tệp có khóa bí mật nên bị từ chối và không được lưu. Hãy xuất riêng chứng thư (không kèm khóa).", "The file holds a private key: it was refused and not kept. Export the certificate alone."},
 		"certs.wrong.nobody": {"Tệp chỉ có chứng thư của cơ quan chứng thực.", "The file holds certificates of authorities alone."},
 		"certs.forbidden":    {"Tài khoản này không được ghi chứng thư.", "This account may not enter certificates."},
+		"certs.notice":       {"Chứng thư số (cuối trang): %d đã hết hạn, %d còn dưới 15 ngày, %d còn 15–30 ngày, %d còn 30–60 ngày.", "Signing certificates (foot of the page): %d have ended, %d end within 15 days, %d within 30, %d within 60."},
 		"certs.form":         {"Biểu mẫu không đọc được, hoặc tệp lớn hơn 1 MB.", "The form cannot be read, or the file is larger than 1 MB."},
 
 		// figures of a period
