@@ -293,7 +293,7 @@ func TestSignDocuments(t *testing.T) {
 	l := newSignLab(t)
 	var bomb bytes.Buffer
 	z := zlib.NewWriter(&bomb)
-	_, _ = io.CopyN(z, zeros{}, 200<<20)
+	_, _ = io.CopyN(z, zeros{}, 16<<20)
 	_ = z.Close()
 	xref := func(n int) string { return fmt.Sprintf("\nstartxref\n%d\n%%%%EOF\n", n) }
 	for _, tt := range []struct {

@@ -66,7 +66,7 @@ func TestHostile(t *testing.T) {
 		{"encrypted", doc("/Encrypt 9 0 R", "<</Pages 2 0 R>>"), "encrypted"},
 		{"number too large", []byte("%PDF-1.7\nxref\n9999999 1\n0000000000 00000 n \ntrailer <<>>\nstartxref\n9\n"), "at most 8388607"},
 		{"many values", doc("", "["+strings.Repeat("0 ", 3<<20)+"]"), "more than 2097152 values"},
-		{"object stream that is a bomb", packedDoc(t, pack("/N 1/First 4", 300<<20, ' ')), "once inflated"},
+		{"object stream that is a bomb", packedDoc(t, pack("/N 1/First 4", 16<<20, ' ')), "once inflated"},
 		{"object stream with a head that cannot be", packedDoc(t, pack("/N 1000000/First 4", 10, ' ')), "a head that cannot be"},
 		{"object stream without its object", packedDoc(t, pack("/N 0/First 4", 10, ' ')), "where it should be"},
 		{"object stream by another filter", packedDoc(t, "<</Type/ObjStm/N 1/First 4/Filter/LZWDecode/Length 2>>stream\nxx\nendstream"), "a filter that is not known"},
