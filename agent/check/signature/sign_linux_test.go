@@ -117,6 +117,14 @@ func (l *signLab) run(more check.Options) check.Result {
 	}
 	r := c.run(ctx)
 	checktest.Declared(l.t, signKind(), r)
+	for name, text := range l.secrets {
+		if len(text) > 5 && strings.Contains(r.Detail, text) {
+			l.t.Errorf("the secret %q stands in the result: %s", name, r.Detail)
+		}
+	}
+	if strings.Contains(r.Detail, "Nguyễn Văn A") {
+		l.t.Errorf("a person is named: %s", r.Detail)
+	}
 	return r
 }
 

@@ -207,3 +207,47 @@ func TestSignOnTokenRSA(t *testing.T) {
 	want(t, l.run(onToken(k.Module, check.Options{"roots": roots, "level": levelT, "key_id": "x"})), check.Misconfigured, "not in hexadecimal")
 	want(t, l.run(onToken("/nowhere.so", nil)), check.Misconfigured, "module: ")
 }
+
+// A PIN stands in no argument, no environment and no result, also while the token is at it.
+func TestSignPINStaysHidden(t *testing.T) {
+	l := newSignLab(t)
+	driver := tokentest.Driver(t)
+	l.secrets["pin"] = "2468013579"
+	at, due := filepath.Join(t.TempDir(), "at"), filepath.Join(t.TempDir(), "due")
+	t.Setenv("DRIVER_LOGIN", "hang")
+	t.Setenv("DRIVER_AT", at)
+	l.dueAt = due
+	looked := make(chan int)
+	go func() {
+		defer close(looked)
+		for {
+			if _, err := os.Stat(at); err == nil {
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
+		n := 0
+		lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+		for _, path := range lines {
+			text, _ := os.ReadFile(path)
+			if !strings.Contains(string(text), "egovmon-token") {
+				continue
+			}
+			n++
+			env, _ := os.ReadFile(filepath.Join(filepath.Dir(path), "environ"))
+			if strings.Contains(string(text)+string(env), "2468013579") {
+				t.Error("the PIN can be read in /proc")
+			}
+		}
+		_ = os.WriteFile(due, nil, 0o600)
+		looked <- n
+	}()
+	r := l.run(onToken(driver, nil))
+	if n := <-looked; n == 0 {
+		t.Error("the helper was not seen")
+	}
+	want(t, r, check.Timeout, "may hang")
+	if strings.Contains(string(l.marks.text), "2468013579") {
+		t.Error("the PIN stands in the notes")
+	}
+}
