@@ -812,6 +812,8 @@ var phrases = sync.OnceValue(func() map[string][2]string {
 		"audit.signer.given": {"- %s (khóa do người kiểm tra mang theo): %s chữ ký, đến %s mục lúc %s", "- %s (key brought by the auditor): %s signatures, up to %s entries at %s"},
 		"audit.signer.log":   {"- %s (khóa chỉ do nhật ký nêu): %s chữ ký, đến %s mục lúc %s", "- %s (key named by the log alone): %s signatures, up to %s entries at %s"},
 		"audit.seen":         {"Trạng thái nhật ký ghi lại từ trước và khớp: %d.", "States of the log written down before that are its beginnings: %d."},
+		"audit.issued":       {"Báo cáo đã ban hành: %s, bản %d (mục %s), %s, do %s; người kiểm tra: %s.", "Issued report: %s, version %d (entry %s), %s, by %s; reviewed by %s."},
+		"audit.given":        {"- báo cáo được đưa ra đối chiếu trùng từng byte với bản này", "- the report that was given is this one, byte for byte"},
 		"audit.notyet":       {"Các mục từ %s đến %s chưa có người chứng kiến ký.", "Entries %s to %s are signed by no witness yet."},
 		"audit.goodnokey":    {"ĐẠT, nhưng chưa cho khóa: chỉ biết bản xuất nhất quán với chính nó. Hãy lấy khóa của nhật ký bằng đường khác và kiểm tra lại.", "PASSED, but no key was given: it is only consistent with itself. Get the log's key by another way and verify again."},
 	}

@@ -30,6 +30,7 @@ const (
 	SplitView     Code = "split_view"     // a machine saw another log than this one
 	UnknownPlan   Code = "plan"           // a plan was followed that was not in the log before
 	BadCosigned   Code = "cosigned"       // a checkpoint is not signed by those who are said to have signed it
+	BadReport     Code = "report"         // an issued report is not in order, or the given one is not as it was issued
 	BadTime       Code = "time"           // the collector's clock went back
 	BadFigures    Code = "figures"        // given figures are not those that follow from the log
 	NoFigures     Code = "figures_no"     // the figures cannot be worked out
@@ -67,6 +68,8 @@ type Result struct {
 	PlansBeforeUse int64 `json:"plans_before_use"`
 
 	Witnessing Witnessing `json:"witnessing"`
+	// Issued are the reports that the log says were issued.
+	Issued []IssuedReport `json:"issued"`
 
 	Machines []Machine `json:"machines"`
 	Figures  *Figures  `json:"figures,omitempty"` // nil where they could not be worked out

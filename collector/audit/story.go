@@ -19,6 +19,7 @@ import (
 	"egovmon/collector/enrol"
 	"egovmon/collector/evidence"
 	"egovmon/collector/intake"
+	"egovmon/collector/report"
 )
 
 const (
@@ -49,6 +50,8 @@ type story struct {
 	refig  *refigure         // nil where no figures are to be worked out
 	former []*former         // logs before this one, the latest first
 	watch  watchers
+	// reports are those that were issued.
+	reports report.Register
 	// recovery is the key that ends a log and begins the next; nil until the log has named it.
 	recovery note.Verifier
 }
@@ -93,6 +96,8 @@ func (s *story) tell(ctx context.Context, e evidence.Stored) error {
 	switch e.Leaf.Type() {
 	case evidence.Cosigned:
 		s.cosigned(e)
+	case evidence.Report:
+		s.issued(e)
 	case evidence.Dictionary:
 		if s.keep(e, wire.MaxDictionary) {
 			s.plans[e.Index] = e.Blob

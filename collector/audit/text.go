@@ -38,6 +38,12 @@ func (r *Result) Write(w io.Writer, l words.Lang) error {
 		}
 	}
 	r.Witnessing.write(&b, l, r.Size)
+	for _, i := range r.Issued {
+		say("audit.issued", plain(i.ID()), i.Number, num(i.Leaf), words.DateTime(l, i.At), plain(i.By), plain(i.ReviewedBy))
+		if i.Given {
+			say("audit.given")
+		}
+	}
 	for _, m := range r.Machines {
 		say("audit.machine", plain(m.Machine), plain(m.Unit), num(m.Expected), num(m.Results), num(m.InRanges), num(m.Absent), num(m.Pending))
 		for _, why := range slices.Sorted(maps.Keys(m.Ranges)) {

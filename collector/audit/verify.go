@@ -47,7 +47,7 @@ type Options struct {
 // Verify proves the export in a file. What is wrong stands in the Result; the error is for a file that cannot be read as
 // an export at all, and for a key that is none.
 func Verify(ctx context.Context, path string, o Options) (Result, error) {
-	r := Result{Findings: []Finding{}, Leaves: map[string]int64{}, Machines: []Machine{}, Witnessing: Witnessing{Signers: []Signer{}}}
+	r := Result{Findings: []Finding{}, Leaves: map[string]int64{}, Machines: []Machine{}, Witnessing: Witnessing{Signers: []Signer{}}, Issued: []IssuedReport{}}
 	o.Key = cmp.Or(o.Key, o.Trust.Key)
 	f, err := os.Open(filepath.Clean(path))
 	if err != nil {
@@ -245,6 +245,7 @@ func (v *verifier) attachments(ctx context.Context) error {
 	}
 	s.signed()
 	s.witnessed()
+	s.given()
 	if err := v.slots(ctx); err != nil {
 		return err
 	}

@@ -1,0 +1,75 @@
+package audit
+
+import (
+	"bytes"
+	"encoding/hex"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"egovmon/collector/evidence"
+	"egovmon/collector/profile"
+	"egovmon/collector/report"
+)
+
+// An IssuedReport is a report that the log says was issued.
+type IssuedReport struct {
+	report.Issued
+	Given bool `json:"given"` // the figures that were given are those of this one
+}
+
+// issued proves a report that was issued: it is the next version of what it is of, and rests on a state that this log had.
+func (s *story) issued(e evidence.Stored) {
+	if err := s.reports.Apply(e); err != nil {
+		s.v.found(BadReport, e.Index, "%v", err)
+		return
+	}
+	all := s.reports.All()
+	i := all[len(all)-1]
+	x := IssuedReport{Issued: i, Given: s.v.o.Figures != nil && bytes.Equal(s.v.o.Figures, e.Blob)}
+	s.v.Issued = append(s.v.Issued, x)
+	if e.Blob == nil {
+		return // said before
+	}
+	m, err := report.Read(bytes.NewReader(e.Blob))
+	if err != nil {
+		s.v.found(BadReport, e.Index, "leaf %d (report %s, version %d): %v", e.Index, i.ID(), i.Number, err)
+		return
+	}
+	root, err := hex.DecodeString(m.Root)
+	if err != nil || len(root) != tlog.HashSize {
+		s.v.found(BadReport, e.Index, "leaf %d (report %s, version %d): it names no root hash", e.Index, i.ID(), i.Number)
+		return
+	}
+	if why := s.beginning(e.Index, m.Log.Origin, tlog.Tree{N: m.Leaves, Hash: tlog.Hash(root)}); why != "" {
+		s.v.found(SplitView, e.Index, "leaf %d (report %s, version %d) rests on another log: %s", e.Index, i.ID(), i.Number, why)
+	}
+	if m.Period != i.Period {
+		s.v.found(BadReport, e.Index, "leaf %d (report %s, version %d): the report itself is of %.40q", e.Index, i.ID(), i.Number, m.Period)
+	}
+}
+
+// given says when the figures that were given are a report of a period that was issued, and not as it was issued.
+func (s *story) given() {
+	if s.refig == nil || s.v.o.Figures == nil || s.refig.given.Version != report.Version {
+		return
+	}
+	var last *IssuedReport
+	for n := range s.v.Issued {
+		x := &s.v.Issued[n]
+		if x.Given {
+			return
+		}
+		if x.Service == "" && x.Unit == "" && s.of(*x) {
+			last = x
+		}
+	}
+	if last != nil {
+		s.v.found(BadReport, last.Leaf, "the report that was given is not the one that was issued for %s: leaf %d holds version %d, with the SHA-256 %.16s", last.ID(), last.Leaf, last.Number, last.SHA256)
+	}
+}
+
+// of reports whether an issued report is of the days of the given figures.
+func (s *story) of(x IssuedReport) bool {
+	from, to, err := profile.ParsePeriod(x.Period, x.Calendar)
+	return err == nil && from.Equal(s.refig.given.From) && to.Equal(s.refig.given.To)
+}
