@@ -644,6 +644,7 @@ var phrases = sync.OnceValue(func() map[string][2]string {
 		"incident.concluded.what": {"Mỗi sự cố chỉ kết luận một lần; ghi thêm bằng mục ghi chú.", "An incident is concluded once; add a note instead."},
 		"incident.act":            {"Chưa ghi được việc này", "This is not recorded"},
 		"incident.act.what":       {"Thiếu nội dung bắt buộc, hoặc sự cố còn đang diễn ra nên chưa kết luận được.", "Something that is required is missing, or the incident goes on and cannot be concluded yet."},
+		"life.program":            {"Hệ thống", "The system"},
 		"life.title":              {"Quá trình xử lý", "What people did"},
 		"life.class":              {"Phân loại: %s", "Classified as: %s"},
 		"life.assignee":           {"Đang giao cho: %s", "Assigned to: %s"},

@@ -47,7 +47,7 @@ func (h *handler) incident(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	item := newGrid(l, v).incident(v, v.Incidents[k], h.mayAck(r))
-	h.write(w, r, http.StatusOK, frame{Title: item.Name, Name: "incident", District: v.District.in(l), Lang: l, Form: item.Form, Body: incidentDetail{item, newLife(l, v, v.Incidents[k], h.mayAct(r))}})
+	h.write(w, r, http.StatusOK, frame{Title: item.Name, Name: "incident", District: v.District.in(l), Lang: l, Form: item.Form || h.mayAct(r), Body: incidentDetail{item, newLife(l, v, v.Incidents[k], h.mayAct(r))}})
 }
 
 // ackAddress answers who comes to the address of the form by itself, by loading again or by changing the language.

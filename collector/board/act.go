@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"egovmon/agent/words"
+	"egovmon/collector/access"
 	"egovmon/collector/incident"
 )
 
@@ -33,7 +34,11 @@ func newLife(l words.Lang, v View, i Incident, may bool) lifeItem {
 		t.Class = words.Say(l, "form.class."+i.Life.Class)
 	}
 	for _, e := range slices.Backward(i.Life.Entries) {
-		t.Entries = append(t.Entries, lifeLine{words.At(l, e.At, v.Now), e.User, words.Say(l, "act."+e.What), strings.TrimSpace(e.To + " " + e.Note)})
+		who := e.User
+		if who == access.Program { // no program acts but the collector itself, which takes incidents a step further
+			who = words.Say(l, "life.program")
+		}
+		t.Entries = append(t.Entries, lifeLine{words.At(l, e.At, v.Now), who, words.Say(l, "act."+e.What), strings.TrimSpace(e.To + " " + e.Note)})
 	}
 	if !may {
 		return t

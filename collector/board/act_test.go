@@ -72,18 +72,32 @@ func TestActs(t *testing.T) {
 	}
 }
 
+// lived is a board with an incident that is over and that people have worked on.
+func lived() *fake {
+	f := troubled()
+	f.edit(func(v *View) {
+		v.Incidents = slices.Clone(v.Incidents)
+		k := slices.IndexFunc(v.Incidents, func(i Incident) bool { return i.ID == "20261122-150000-service-qlvb" })
+		v.Incidents[k].Life = Life{Class: "security", Assignee: "Trần Thị Lan", Entries: []LifeEntry{
+			{What: "assigned", At: noon.Add(-time.Hour), User: "Mai", To: "Trần Thị Lan"},
+			{What: "commented", At: noon.Add(-time.Hour), User: "Mai", Note: "đã gọi nhà mạng, hẹn 10 giờ có người tới kiểm tra tủ cáp đầu thôn"},
+			{What: "escalated", At: noon.Add(-time.Minute), User: "program@local", To: "Trưởng phòng Văn hóa và Thông tin"}}}
+	})
+	return f
+}
+
 func TestLifeOfAnIncident(t *testing.T) {
 	f := troubled()
 	f.edit(func(v *View) {
 		v.Incidents = slices.Clone(v.Incidents)
 		k := slices.IndexFunc(v.Incidents, func(i Incident) bool { return i.ID == mailIncident })
 		v.Incidents[k].Life = Life{Class: "security", Assignee: "Trần <b>Lan</b>", Entries: []LifeEntry{
-			{What: "assigned", At: noon.Add(-time.Hour), User: "Mai", To: "Trần Lan"}, {What: "escalated", At: noon.Add(-time.Minute), User: "egovmon", To: "Trưởng phòng"}}}
+			{What: "assigned", At: noon.Add(-time.Hour), User: "Mai", To: "Trần Lan"}, {What: "escalated", At: noon.Add(-time.Minute), User: "program@local", To: "Trưởng phòng"}}}
 	})
 	var acts []incident.Act
 	for lang, wants := range map[string][]string{
-		"vi": {"Quá trình xử lý", "Phân loại: ", "Đang giao cho: Trần <b>Lan</b>", "chuyển cấp tới Trưởng phòng", "Giao cho ai"},
-		"en": {"What people did", "Classified as: ", "Assigned to: ", "escalated to Trưởng phòng", "To whom"},
+		"vi": {"Quá trình xử lý", "Phân loại: ", "Đang giao cho: Trần <b>Lan</b>", "Hệ thống chuyển cấp tới Trưởng phòng", "Giao cho ai"},
+		"en": {"What people did", "Classified as: ", "Assigned to: ", "The system escalated to Trưởng phòng", "To whom"},
 	} {
 		p := parse(t, get(acting(f, "Mai", "", &acts, nil), "/incident/"+mailIncident+"?lang="+lang))
 		life := p.byID("life")

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"egovmon/agent/check"
+	"egovmon/collector/incident"
 )
 
 // chromium is the browser, or the test is skipped.
@@ -68,6 +69,7 @@ func looks() []struct {
 		{"incidents", "/", troubled()},
 		{"incident", "/incident/" + mailIncident, troubled()},
 		{"incident-over", "/incident/20261122-150000-service-qlvb", troubled()},
+		{"life", "/incident/20261122-150000-service-qlvb", lived()},
 		{"service", "/service/mail", district()},
 		{"suspensions", "/suspensions", suspending()},
 		{"history", "/history", troubled()},
@@ -118,13 +120,16 @@ func (w framed) WriteHeader(status int) {
 }
 
 // opened serves what h does with every folded part open.
-func opened(h http.Handler) http.Handler {
+func opened(h http.Handler) http.Handler { return bytesOf(h, "<details ", "<details open ") }
+
+// bytesOf is h with other words in its pages.
+func bytesOf(h http.Handler, old, now string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		rec := httptest.NewRecorder()
 		h.ServeHTTP(rec, r)
 		maps.Copy(w.Header(), rec.Header())
 		w.WriteHeader(rec.Code)
-		_, _ = w.Write(bytes.ReplaceAll(rec.Body.Bytes(), []byte("<details "), []byte("<details open ")))
+		_, _ = w.Write(bytes.ReplaceAll(rec.Body.Bytes(), []byte(old), []byte(now)))
 	})
 }
 
@@ -142,6 +147,9 @@ func TestLooks(t *testing.T) {
 			}
 			if p.name == "suspensions" {
 				h = NewHandler(p.src, Options{Now: func() time.Time { return noon }, Suspensions: &notary{name: "an", list: p.src.view.Suspensions}})
+			}
+			if p.name == "life" {
+				h = bytesOf(acting(p.src, "Mai", "", new([]incident.Act), nil), "<details>", "<details open>")
 			}
 			if p.name == "incidents" {
 				h = opened(h)
