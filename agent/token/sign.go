@@ -58,7 +58,7 @@ func (s *signing) run() (*talk.Answer, error) {
 	}
 	defer s.key.close()
 	opened := s.key.opened()
-	opened.Document = int64(len(s.document))
+	opened.Document, opened.Prior = int64(len(s.document)), s.prior()
 	var next talk.Next
 	if err := s.ask(talk.Answer{Opened: &opened}, &next); err != nil {
 		return nil, err
@@ -132,6 +132,22 @@ func (s *signing) read() ([]byte, error) {
 		return nil, because(check.Misconfigured, "document: %v", err)
 	}
 	return data, nil
+}
+
+// prior finds the newest signature that a PDF already has. What cannot be read is none: signing says what is wrong with it.
+func (s *signing) prior() *talk.Prior {
+	if s.q.Form != talk.PAdES || s.q.Document == "" {
+		return nil
+	}
+	d, err := pdf.Open(s.document)
+	if err != nil {
+		return nil
+	}
+	f, err := d.Find()
+	if err != nil || len(f.CMS) > talk.MaxPrior {
+		return nil
+	}
+	return &talk.Prior{CMS: f.CMS, SigningTime: f.Signed}
 }
 
 func fileReason(err error) check.Reason {

@@ -62,6 +62,7 @@ func signKind() check.Kind {
 			{Name: "uncovered_count", Help: "certificates below a root that name nowhere to ask whether they were revoked", Max: 64},
 			{Name: "clock_offset_s", Help: "the time stamp's time less this machine's: positive when the authority is ahead", Min: -maxOffset, Max: maxOffset},
 			{Name: "signing_time_offset_s", Help: "the time that the signature claims less the time stamp's; about 25200 where local time stands in the place of UTC", Min: -maxOffset, Max: maxOffset},
+			{Name: "document_time_offset_s", Help: "of a document that somebody's program signed before: the time that its newest signature claims less its time stamp's; about 25200 where local time stands in the place of UTC", Min: -maxOffset, Max: maxOffset},
 			unixFact("gen_time_unix", "the time in the time stamp"),
 			unixFact("cert_not_after_unix", "when the signer's certificate ends"),
 			unixFact("chain_not_after_unix", "when the first certificate of the signer's chain ends"),

@@ -250,6 +250,31 @@ func TestSignTwice(t *testing.T) {
 	}
 }
 
+// A program that writes local time where UTC belongs is told of by what it signed.
+func TestSignAfterLocalTime(t *testing.T) {
+	l := newSignLab(t)
+	dir := t.TempDir()
+	l.now = func() time.Time { return time.Now().Add(7 * time.Hour) }
+	r := l.run(check.Options{"keep": dir, "level": levelT})
+	want(t, r, check.TSASkew, "7 h are the difference between local time and UTC")
+	if by, _ := r.Facts.Get("signing_time_offset_s"); by < 25000 || by > 25400 {
+		t.Errorf("the signing time is %v s ahead", by)
+	}
+	l.now = time.Now
+	once := filepath.Join(t.TempDir(), "once.pdf")
+	done(t, os.Rename(filepath.Join(dir, "ky_so.sign.pdf"), once))
+	r = l.run(check.Options{"document": once, "keep": dir})
+	want(t, r, check.OK, "the document's earlier signature claims a time ")
+	if by, _ := r.Facts.Get("document_time_offset_s"); by < 25000 || by > 25400 {
+		t.Errorf("the document's signing time is %v s ahead", by)
+	}
+	r = l.run(check.Options{"document": filepath.Join(dir, "ky_so.sign.pdf")})
+	want(t, r, check.OK, "")
+	if by, ok := r.Facts.Get("document_time_offset_s"); !ok || by < -100 || by > 100 || strings.Contains(r.Detail, "earlier signature") {
+		t.Errorf("%v %v %q", by, ok, r.Detail)
+	}
+}
+
 // streamed writes a document with streams of cross-references and of objects.
 func streamed(t *testing.T) string {
 	t.Helper()

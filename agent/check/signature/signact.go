@@ -31,7 +31,8 @@ type act struct {
 	info     *stampInfo
 	tsaChain []*x509.Certificate
 	revoked  revocation
-	tried    bool // whether the token was given the PIN, or may have been, and did not take it
+	quirk    string // what is odd about the signature that the document had before; "" for nothing
+	tried    bool   // whether the token was given the PIN, or may have been, and did not take it
 }
 
 // time adds to a phase what a step took.
@@ -119,7 +120,40 @@ func (a *act) judge() (string, *fault) {
 			return "", bad
 		}
 	}
-	return fmt.Sprintf("signed (%s, %s) and stamped %s by %s, verified%s", a.form, a.c.o.String("level"), stamp(a.info.genTime), called(a.tsaChain[0]), roots.under(a.chain, a.c.at)), nil
+	return fmt.Sprintf("signed (%s, %s) and stamped %s by %s, verified%s", a.form, a.c.o.String("level"), stamp(a.info.genTime), called(a.tsaChain[0]), roots.under(a.chain, a.c.at)) + a.quirk, nil
+}
+
+// prior compares the time that an earlier signature of the document claims with that of its own time stamp: some signing
+// programs write local time where UTC belongs. Nothing of it is verified, and what cannot be read tells nothing.
+func (a *act) prior(p *talk.Prior) {
+	if p == nil || len(p.CMS) > talk.MaxPrior {
+		return
+	}
+	d, err := parseDetached(p.CMS)
+	if err != nil {
+		return
+	}
+	claimed := p.SigningTime
+	if v, ok := d.signer.attr(oidSigningTime()); ok && !readAnyTime(v, &claimed) {
+		return
+	}
+	token, err := d.signer.stamped()
+	if err != nil || claimed.IsZero() {
+		return
+	}
+	t, err := parseSigned(token)
+	if err != nil {
+		return
+	}
+	info, err := parseStampInfo(t.content)
+	if err != nil {
+		return
+	}
+	by := claimed.Sub(info.genTime)
+	a.facts.Add("document_time_offset_s", by.Seconds())
+	if hint := localTime(by); hint != "" {
+		a.quirk = fmt.Sprintf("; the document's earlier signature claims a time %s from its time stamp%s", by.Round(time.Second), hint)
+	}
 }
 
 // say talks to the helper. Its errors are about what it was told to use; that it failed itself is nobody's fault but ours
@@ -160,6 +194,7 @@ func (a *act) at() string {
 // sign checks the certificate, lets the helper log in and sign.
 func (a *act) sign(ctx context.Context, o *talk.Opened, pin string) ([]byte, *fault) {
 	a.facts.Add("document_bytes", float64(o.Document))
+	a.prior(o.Prior)
 	if bad := a.signer(o.Chain); bad != nil {
 		return nil, bad
 	}

@@ -211,7 +211,7 @@ func (d *Document) signature(v value) (*Found, error) {
 	}
 	f.CMS = derOf(f.CMS)
 	if m, ok := sig.get("M").(raw); ok {
-		f.Signed, _ = time.Parse("(D:20060102150405Z)", string(m))
+		f.Signed = parseDate(string(m))
 	}
 	return f, nil
 }
@@ -272,6 +272,18 @@ func (d *Document) store(root dict, f *Found) error {
 		}
 	}
 	return nil
+}
+
+// parseDate reads a PDF date (section 7.9.4); the zero time for what is none. Without a zone it is taken for UTC.
+func parseDate(s string) time.Time {
+	s = strings.Trim(s, "()")
+	s = strings.TrimSuffix(strings.ReplaceAll(s, "'", ""), "Z0000")
+	for _, layout := range []string{"D:20060102150405Z", "D:20060102150405-0700", "D:20060102150405-07", "D:20060102150405"} {
+		if t, err := time.Parse(layout, s); err == nil {
+			return t
+		}
+	}
+	return time.Time{}
 }
 
 // date writes a time as a PDF date in UTC (section 7.9.4).

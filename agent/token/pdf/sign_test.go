@@ -45,3 +45,15 @@ func TestRoundTrip(t *testing.T) {
 		t.Errorf("%+v", f.CMS)
 	}
 }
+
+func TestParseDate(t *testing.T) {
+	for text, want := range map[string]int64{
+		"(D:20261123100000Z)": 1795428000, "(D:20261123170000+07'00')": 1795428000, "(D:20261123170000+07'00)": 1795428000, "(D:20261123100000Z00'00')": 1795428000,
+		"(D:20261123100000)": 1795428000, "(2026)": 0, "": 0,
+	} {
+		got := parseDate(text)
+		if want == 0 && !got.IsZero() || want != 0 && got.Unix() != want {
+			t.Errorf("%s: %v, want %d", text, got.Unix(), want)
+		}
+	}
+}

@@ -133,7 +133,17 @@ type Opened struct {
 	Login    bool     `json:"login"`    // whether the key asks for a PIN
 	Token    string   `json:"token,omitempty"`
 	Serial   string   `json:"serial,omitempty"`
+	Prior    *Prior   `json:"prior,omitempty"` // nil for a document that was not signed before
 }
+
+// A Prior is the newest signature that a document already has, as somebody else's program made it.
+type Prior struct {
+	CMS         []byte    `json:"cms"`          // at most MaxPrior bytes, in whatever encoding it has
+	SigningTime time.Time `json:"signing_time"` // as the document claims it; zero for none that can be read
+}
+
+// MaxPrior is the largest signature of somebody else's that is looked at, in bytes.
+const MaxPrior = 256 << 10
 
 // Signed holds the signature that is to be stamped.
 type Signed struct {
