@@ -1,6 +1,8 @@
 package main
 
 import (
+	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -8,12 +10,67 @@ import (
 	"egovmon/agent/plan"
 	"egovmon/collector/attest"
 	"egovmon/collector/profile"
+	"egovmon/exporter"
 )
 
 // layers keeps what documents attest, read from the log as it grows.
 type layers struct {
 	mu   sync.Mutex
 	fold attest.Fold
+
+	shown attest.Matrix // the last one for /metrics
+}
+
+// shownMatrixFor is how long a matrix is good for /metrics: to make one, the plan of every machine is read.
+const shownMatrixFor = time.Minute
+
+// shownMatrix is the matrix of at most a minute ago.
+func (c *center) shownMatrix(p *profile.Profile, now time.Time) (attest.Matrix, error) {
+	c.layers.mu.Lock()
+	m := c.layers.shown
+	c.layers.mu.Unlock()
+	if age := now.Sub(m.At); age >= 0 && age < shownMatrixFor {
+		return m, nil
+	}
+	m, err := c.matrix(p, now)
+	if err == nil {
+		c.layers.mu.Lock()
+		c.layers.shown = m
+		c.layers.mu.Unlock()
+	}
+	return m, err
+}
+
+// controlFacts are the numbers of a matrix.
+func controlFacts(m attest.Matrix) (controls []exporter.ControlFacts, layers []exporter.LayerFacts) {
+	at := map[string]int{} // control → its place
+	for _, row := range m.Units {
+		seen := map[string]bool{}
+		for i, l := range row.Layers {
+			for part, p := range map[string]attest.Part{"measured": l.Measured, "attested": l.Attested} {
+				f := exporter.LayerFacts{Unit: row.Unit, Layer: strconv.Itoa(i + 1), Part: part, Controls: map[string]int{}}
+				for s, n := range p.Tally {
+					f.Controls[string(s)] = n
+				}
+				layers = append(layers, f)
+			}
+			for _, c := range slices.Concat(l.Measured.Cells, l.Attested.Cells) {
+				id := c.Control.ID
+				if seen[id] {
+					continue
+				}
+				seen[id] = true
+				k, ok := at[id]
+				if !ok {
+					k = len(controls)
+					at[id] = k
+					controls = append(controls, exporter.ControlFacts{Control: id, Units: map[string]int{}})
+				}
+				controls[k].Units[string(c.State)]++
+			}
+		}
+	}
+	return controls, layers
 }
 
 // updateLayers reads what was added to the log; layers.mu is held.

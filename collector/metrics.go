@@ -93,6 +93,11 @@ func (m *metrics) state() exporter.CollectorState {
 			s.Notifications = append(s.Notifications, exporter.Notification{Channel: n.Channel, Result: n.Result, N: n.N})
 		}
 	}
+	if layers, err := c.shownMatrix(p, now); err == nil {
+		s.Controls, s.Layers = controlFacts(layers)
+	} else {
+		c.log.Error("controls cannot be read for /metrics", "err", err)
+	}
 	if c.watcher != nil {
 		w := c.watcher.Status()
 		s.Watcher = &exporter.Watcher{Confirmed: w.State == alert.WatcherConfirmed, Last: w.Last, Calls: w.Counts}

@@ -23,7 +23,7 @@ func system() board {
 			query: fmt.Sprintf("label_values(%s, machine)", exporter.AgentLastContact)}},
 		rows: []row{
 			{panels: systemStats()},
-			{title: text{"Tác tử", "Agents"}, panels: []panel{contact(), machines(), rejected(), notified(), watched(), watcherHeard()}},
+			{title: text{"Tác tử", "Agents"}, panels: []panel{contact(), machines(), rejected(), notified(), watched(), watcherHeard(), layerControls(), controlUnits()}},
 			{title: text{"Việc của từng tác tử", "Work of each agent"}, collapsed: true, panels: agentPanels()},
 			{title: text{"Nhật ký và kho số liệu", "Log and series"}, panels: storePanels()},
 			{title: text{"Máy chủ", "Server"}, collapsed: true, panels: serverPanels()},
@@ -88,6 +88,19 @@ func watched() panel {
 		text{"Nơi ở ngoài báo động khi không nghe thấy máy chủ thu thập. blind là không gọi vì chính máy chủ không nhìn thấy gì. Trống là chưa khai.",
 			"A place outside alarms when it does not hear the collector. blind was not called, since the collector itself saw nothing. Empty when none is named."},
 		query{expr: fmt.Sprintf("sum by (result) (rate(%s%s)) * 3600", exporter.WatcherCalls, maxGap), legend: "{{result}}", empty: true})
+}
+
+func layerControls() panel {
+	return lines(12, 8, "none", text{"Tiêu chí của 4 lớp theo trạng thái", "Controls of the four layers by state"},
+		text{"Cộng trên các đơn vị; đo trên máy và minh chứng bằng văn bản để riêng. pass tăng là đang tốt lên.",
+			"Over all units; what machines measure and what documents attest apart. More pass is better."},
+		query{expr: fmt.Sprintf("sum by (layer, part, state) (%s)", exporter.LayerControls), legend: "{{layer}} · {{part}} · {{state}}", empty: true})
+}
+
+func controlUnits() panel {
+	return lines(12, 8, "none", text{"Số đơn vị chưa đạt, theo tiêu chí", "Units that do not meet a control"},
+		text{"Tiêu chí có nhiều đơn vị chưa đạt nhất nên làm trước.", "What most units do not meet is what to do first."},
+		query{expr: fmt.Sprintf(`sum by (control) (%s{state=~"fail|expired|missing|partial"})`, exporter.ControlUnits), legend: "{{control}}", empty: true})
 }
 
 func watcherHeard() panel {

@@ -28,7 +28,22 @@ type CollectorState struct {
 	Notifications []Notification // attempts to tell people, since the start
 	Watcher       *Watcher       // nil leaves its families out
 
+	Controls []ControlFacts // of the model "4 lớp", in the order of the catalogue
+	Layers   []LayerFacts   // by unit and layer
+
 	BuiltIn *BuiltIn // the collector's own agent; nil for none
+}
+
+// A ControlFacts is at how many units a control stands in each state.
+type ControlFacts struct {
+	Control string
+	Units   map[string]int // by state, of a closed list
+}
+
+// A LayerFacts is how many controls of one layer at a unit are in each state.
+type LayerFacts struct {
+	Unit, Layer, Part string         // part: measured or attested
+	Controls          map[string]int // by state, of a closed list
 }
 
 // A Watcher is how it stands with the watcher outside.
@@ -116,6 +131,16 @@ func gatherCollector(st CollectorState, c collect) []*dto.MetricFamily {
 	}
 	for _, n := range st.Notifications {
 		s.add(Notifications, float64(n.N), s.with(nil, LabelChannel, n.Channel, LabelResult, n.Result)...)
+	}
+	for _, c := range st.Controls {
+		for _, state := range sortedKeys(c.Units) {
+			s.add(ControlUnits, float64(c.Units[state]), s.with(nil, LabelControl, c.Control, LabelState, state)...)
+		}
+	}
+	for _, l := range st.Layers {
+		for _, state := range sortedKeys(l.Controls) {
+			s.add(LayerControls, float64(l.Controls[state]), s.with(nil, LabelLayer, l.Layer, LabelPart, l.Part, LabelState, state, LabelUnit, l.Unit)...)
+		}
 	}
 	if w := st.Watcher; w != nil {
 		s.add(WatcherConfirmed, truth(w.Confirmed))

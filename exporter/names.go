@@ -57,6 +57,8 @@ const (
 	ServiceObjective   = "egovmon_service_objective_ratio"
 	WorkingTime        = "egovmon_working_time"
 	Notifications      = "egovmon_notifications_total"
+	ControlUnits       = "egovmon_control_units"
+	LayerControls      = "egovmon_layer_controls"
 	WatcherCalls       = "egovmon_watcher_calls_total"
 	WatcherConfirmed   = "egovmon_watcher_confirmed"
 	WatcherLast        = "egovmon_watcher_last_success_timestamp_seconds"
@@ -84,6 +86,9 @@ const (
 	LabelFact     = "fact"     // as the kind declares it
 	LabelPosition = "position" // leaf, intermediate or root
 	LabelSource   = "source"   // of another clock: collector, ntp
+	LabelControl  = "control"  // m01 to m28, a01 to a16
+	LabelLayer    = "layer"    // 1 to 4
+	LabelPart     = "part"     // measured or attested
 	LabelView     = "view"     // total, fresh or failing
 	LabelWindow   = "window"   // 5m, 1h, 1d, 30d, quarter or year
 )
