@@ -39,7 +39,17 @@ func TestMovedMachine(t *testing.T) {
 		}
 		m := &history.Machine{Name: id, Runs: map[string][]history.Run{}}
 		plan := &history.Plan{At: from, SHA256: "p"}
-		for _, c := range svc.Deciding {
+		deciding, known := svc.Deciding, true
+		for _, o := range cat.Services { // what follows from others has them measured
+			if svc.Derived != nil && slices.Contains(svc.Derived.Services(), o.ID) {
+				deciding = append(slices.Clone(deciding), o.Deciding...)
+				known = known && slices.ContainsFunc(o.Watchers, func(w history.Watcher) bool { return w.Machine == id })
+			}
+		}
+		if !known {
+			continue // it rests on what is not configured
+		}
+		for _, c := range deciding {
 			plan.Checks = append(plan.Checks, history.Check{ID: c, Service: svc.ID, Kind: "host", Path: "lan", Every: 60})
 			m.Runs[c] = []history.Run{{Span: all, Reason: check.OK}}
 		}
