@@ -36,6 +36,7 @@ func journeyKind() check.Kind {
 			{Name: "steps_passed_count", Help: "steps that went well", Max: maxSteps},
 			{Name: "requests_count", Help: "requests sent, redirections with them", Max: maxSteps * (maxRequests + 1)},
 			{Name: "status_code", Help: "status of the last answer", Min: 100, Max: 999},
+			{Name: "screenshot_bytes", Help: "size of the picture that a browser's journey left as evidence", Max: check.MaxNotes},
 			reach.FamilyFact(),
 			reach.AddressFact(),
 		}, reach.TLSFacts()),
@@ -64,6 +65,8 @@ func journeyOptions() []check.Option {
 		{Name: "approved_until", Type: check.TypeString, Help: "The last day of that approval, as 2026-12-31; after it nothing is sent and the check is evidence_expired."},
 		{Name: "max_bytes", Type: check.TypeBytes, Default: "4MiB", Min: 1, Max: maxMaxBytes, Unit: "bytes", Help: "A page larger than this is too_large."},
 		{Name: "user_agent", Type: check.TypeString, Default: "egovmon", Help: "How the check names itself; add a contact so that the operator knows whom to ask."},
+		{Name: "browser", Type: check.TypeBool, Default: "false",
+			Help: "Whether the journey goes in a real browser, which also runs the pages' scripts; only in agents built for it, with Chromium on the machine. It trusts the system's roots."},
 		reach.FamilyOption(),
 		{Name: "slow", Type: check.TypeDuration, Min: 0.001, Max: 3600, Help: "A journey that takes longer than this is slow; without it none is."},
 	}
@@ -121,6 +124,10 @@ type journey struct {
 	now     func() time.Time
 	secret  func(name string) (string, error)
 
+	browser bool
+	program string // the browser; "" to look for one
+	notes   check.Notes
+
 	user     string                 // sent to the base's host alone
 	password func() (string, error) // nil for no login
 }
@@ -133,7 +140,7 @@ func newJourney(o check.Options, env check.Env) (*journey, error) {
 	j := &journey{
 		base: base, max: o.Int("max_bytes"), agent: o.String("user_agent"), slow: o.Duration("slow"), timeout: env.Timeout,
 		dialer: reach.NewDialer(o.String("family"), env.Source), now: env.Now,
-		secret: func(name string) (string, error) { return reach.Secret(env, name) },
+		secret: func(name string) (string, error) { return reach.Secret(env, name) }, browser: o.Bool("browser"), notes: env.Kept(),
 	}
 	if j.now == nil {
 		j.now = time.Now
@@ -255,18 +262,11 @@ func (j *journey) run(ctx context.Context) check.Result {
 	}
 	w := newWalk(j)
 	var phases check.Phases
-	var bad *reach.Fault
-	passed := 0
-	for i := range j.steps {
-		s := &j.steps[i]
-		start := time.Now()
-		bad = w.step(ctx, s)
-		phases.Add(phaseName(i), time.Since(start))
-		if bad != nil {
-			bad = &reach.Fault{Reason: bad.Reason, Detail: fmt.Sprintf("step %d %q: %s", i+1, s.name, bad.Detail)}
-			break
-		}
-		passed++
+	passed, bad := 0, (*reach.Fault)(nil)
+	if j.browser {
+		passed, bad = j.browse(ctx, w, &phases)
+	} else {
+		passed, bad = j.goAll(&phases, func(s *step) *reach.Fault { return w.step(ctx, s) })
 	}
 	bad = bad.UnlessCalledOff(ctx)
 	total := time.Since(begin)
@@ -284,4 +284,18 @@ func (j *journey) run(ctx context.Context) check.Result {
 	w.facts(&r.Facts, passed)
 	r.Phases = phases
 	return r
+}
+
+// goAll does step after step up to the first that fails, which it names.
+func (j *journey) goAll(phases *check.Phases, do func(*step) *reach.Fault) (passed int, bad *reach.Fault) {
+	for i := range j.steps {
+		s := &j.steps[i]
+		start := time.Now()
+		bad := do(s)
+		phases.Add(phaseName(i), time.Since(start))
+		if bad != nil {
+			return i, &reach.Fault{Reason: bad.Reason, Detail: fmt.Sprintf("step %d %q: %s", i+1, s.name, bad.Detail)}
+		}
+	}
+	return len(j.steps), nil
 }

@@ -27,6 +27,7 @@ type walk struct {
 	vars     map[string]string
 	secrets  []string // values that were sent
 	requests int
+	picture  int // bytes of the picture that a browser left
 	status   int
 	ip       float64
 	address  float64      // of the first server
@@ -50,7 +51,10 @@ func newWalk(j *journey) *walk {
 // facts turns what was seen into numbers.
 func (w *walk) facts(fs *check.Facts, passed int) {
 	fs.Add("steps_passed_count", float64(passed))
-	fs.Add("requests_count", float64(w.requests))
+	fs.Add("requests_count", float64(min(w.requests, maxSteps*(maxRequests+1))))
+	if w.picture > 0 {
+		fs.Add("screenshot_bytes", float64(w.picture))
+	}
 	w.seen(fs)
 }
 
@@ -70,20 +74,24 @@ func (w *walk) seen(fs *check.Facts) {
 
 // mask takes the values that were sent or found out of a text.
 func (w *walk) mask(s string) string {
+	for _, v := range w.hidden() {
+		for _, form := range []string{v, url.QueryEscape(v), url.PathEscape(v)} {
+			s = strings.ReplaceAll(s, form, "***")
+		}
+	}
+	return s
+}
+
+// hidden are the values that nobody may read, the longest first, so that one that holds another goes whole.
+func (w *walk) hidden() []string {
 	hidden := slices.Clone(w.secrets)
 	for _, v := range w.vars {
 		if len(v) >= 8 { // shorter ones are numbers and words that stand everywhere
 			hidden = append(hidden, v)
 		}
 	}
-	// The longest first, so that one that holds another goes whole.
 	slices.SortStableFunc(hidden, func(a, b string) int { return len(b) - len(a) })
-	for _, v := range hidden {
-		for _, form := range []string{v, url.QueryEscape(v), url.PathEscape(v)} {
-			s = strings.ReplaceAll(s, form, "***")
-		}
-	}
-	return s
+	return hidden
 }
 
 // step does one step.
