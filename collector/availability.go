@@ -178,6 +178,14 @@ func measured(r history.Row) bool {
 	return false
 }
 
+// latestFigures are those of pageOfFigures once the history has all that is in the log.
+func (c *center) latestFigures(ctx context.Context, q board.HistoryQuery) (board.History, error) {
+	if err := c.intake.Flush(ctx); err != nil {
+		return board.History{}, err
+	}
+	return c.pageOfFigures(ctx, q)
+}
+
 // pageOfFigures works out what the board's page of figures shows: to who is bound to a unit, those of that unit.
 func (c *center) pageOfFigures(ctx context.Context, q board.HistoryQuery) (board.History, error) {
 	switch w := access.Of(ctx); {
@@ -185,9 +193,6 @@ func (c *center) pageOfFigures(ctx context.Context, q board.HistoryQuery) (board
 		q.Unit = w.Unit
 	case w.Unit != "" || !w.May(access.ScopeFigures):
 		return board.History{}, board.ErrForbidden
-	}
-	if err := c.intake.Flush(ctx); err != nil {
-		return board.History{}, err
 	}
 	a, err := c.figures(ctx, figuresRequest{From: q.From, To: q.To, Service: q.Service, Unit: q.Unit})
 	return board.History{Rows: a.Rows, Counted: a.Counted, Leaves: a.Leaves, Root: a.Root, Missing: a.Missing}, err
