@@ -38,8 +38,10 @@ func TestSignReset(t *testing.T) {
 	if err := os.WriteFile(file, []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if !stopped() || !stopped() {
-		t.Error("damage lets the PIN be tried again")
+	for range 2 { // the first look sets the damaged file aside
+		if !stopped() {
+			t.Error("damage lets the PIN be tried again")
+		}
 	}
 	if code, text := reset("reset", "ky_so.sign", "--data", dir); code != exitDone || !strings.Contains(text, "tried once") || stopped() {
 		t.Errorf("reset: %d %.200q", code, text)
