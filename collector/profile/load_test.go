@@ -11,6 +11,15 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+// manyWitnesses are the lines of n machines that cosign.
+func manyWitnesses(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "  - {id: w-%d, unit: xa-a, role: probe, duties: [witness], valid_from: 2023-01-01, source: s, verified: true}\n", i)
+	}
+	return b.String()
+}
+
 func TestLoadMistakes(t *testing.T) {
 	rec := "valid_from: 2023-01-01, source: s, verified: true"
 	tests := []struct {
@@ -77,6 +86,9 @@ func TestLoadMistakes(t *testing.T) {
 		{"unknown severity", edit{"services.yaml", "severity: major", "severity: high"}, `services.yaml:12: service "web": severity: "high" is not known`},
 		{"unknown watch", edit{"services.yaml", "watch: one_per_unit", "watch: everyone"}, `services.yaml:14: service "web": watch: "everyone" is not known: write one_per_unit, district or role:NAME`},
 		{"watch of a role nobody has", edit{"services.yaml", "watch: role:any", "watch: role:quax"}, `services.yaml:18: service "lan": watch: no machine has the role or duty "quax"`},
+		{"the collector as its own witness", edit{"machines.yaml", "unit: d, role: collector,", "unit: d, role: collector, duties: [witness],"}, `machines.yaml:5: machine "m-d": the duty "witness" on the collector's own machine proves nothing`},
+		{"eight witnesses", edit{"machines.yaml", "machines:\n", "machines:\n" + manyWitnesses(8)}, `machines.yaml:2: machine "w-0": on 2023-01-01 8 machines have the duty "witness", at most 7 can`},
+		{"seven witnesses", edit{"machines.yaml", "machines:\n", "machines:\n" + manyWitnesses(7)}, ``},
 		{"season", edit{"services.yaml", "05-01..08-31", "summer"}, `services.yaml:37: service "summer": season "summer": write the first and the last day`},
 		{"season on a day that no year has", edit{"services.yaml", "05-01..08-31", "05-01..09-31"}, `services.yaml:37: service "summer": season "05-01..09-31" names a day that no year has`},
 		{"quorum", edit{"services.yaml", "watch: role:any", "watch: role:any\n    quorum: {units: 0}"}, `services.yaml:27: service "lan": quorum: units: "0": write a whole number`},
