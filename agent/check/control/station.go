@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"path"
 	"strconv"
 	"strings"
@@ -33,6 +34,8 @@ type station struct {
 	volume      func(name string) fs.FS                       // the tree of a drive such as D: or of a share
 	device      func(path string) (serial uint64, err error)  // the volume that a path is on
 	variables   func(name string) string                      // of the environment
+	lockout     func() (tries int, err error)                 // wrong passwords until an account is locked; 0 for any number
+	connected   func(ctx context.Context, centres []netip.AddrPort) (int, error)
 }
 
 // A member is one account or group among the administrators.
@@ -44,6 +47,7 @@ func (s station) system() system {
 		backups: s.backups, hosts: s.hosts,
 		resolvers: func(context.Context) ([]string, error) { return s.nameServers() },
 		release:   s.release, oldProtocols: s.oldProtocols, remotes: s.remotes,
+		edr: s.edr, forwarders: s.forwarders, locking: s.locking, autorun: s.autorun, software: s.software,
 	}
 }
 

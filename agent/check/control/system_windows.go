@@ -20,7 +20,7 @@ func local() system {
 	return station{
 		registry: machineKeys{}, running: serviceRuns, otherWall: securityCenterWall, sockets: openSockets, admins: localAdmins,
 		nameServers: adapterServers, volume: func(v string) fs.FS { return os.DirFS(strings.ReplaceAll(v, "/", `\`) + `\`) },
-		device: volumeOf, variables: os.Getenv,
+		device: volumeOf, variables: os.Getenv, lockout: lockoutTries, connected: openConnections,
 	}.system()
 }
 
@@ -231,4 +231,41 @@ func volumeOf(name string) (uint64, error) {
 		return 0, err
 	}
 	return uint64(i.VolumeSerialNumber), nil
+}
+
+// lockoutTries asks after how many wrong passwords an account is locked (NetUserModalsGet, level 3).
+func lockoutTries() (int, error) {
+	proc := windows.NewLazySystemDLL("netapi32.dll").NewProc("NetUserModalsGet")
+	if err := proc.Find(); err != nil {
+		return 0, err
+	}
+	var buf *byte
+	if r, _, _ := proc.Call(0, 3, uintptr(unsafe.Pointer(&buf))); r != 0 {
+		return 0, syscall.Errno(r)
+	}
+	if buf == nil {
+		return 0, errors.New("no answer")
+	}
+	defer windows.NetApiBufferFree(buf)
+	// USER_MODALS_INFO_3: duration, observation window, threshold.
+	return int(min((*[3]uint32)(unsafe.Pointer(buf))[2], 1e6)), nil
+}
+
+// openConnections counts the centres to which a connection is open.
+func openConnections(ctx context.Context, centres []netip.AddrPort) (int, error) {
+	all, err := psnet.ConnectionsWithContext(ctx, "tcp")
+	if err != nil {
+		return 0, err
+	}
+	open := map[netip.AddrPort]bool{}
+	for _, c := range all {
+		if a, err := netip.ParseAddr(c.Raddr.IP); err == nil && c.Status == "ESTABLISHED" && c.Raddr.Port <= 65535 {
+			open[netip.AddrPortFrom(a.Unmap(), uint16(c.Raddr.Port))] = true
+		}
+	}
+	n := 0
+	for _, c := range centres {
+		n += int(yes01(open[c]))
+	}
+	return n, nil
 }
