@@ -128,7 +128,9 @@ func TestCertsRights(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = withCenter(t.Context(), dir, &bytes.Buffer{}, func(string) error { return nil }, func(c *center) error {
+	ran := false
+	err = withCenter(t.Context(), dir, &bytes.Buffer{}, func(string) error { return errNotRunning }, func(c *center) error {
+		ran = true
 		officer := access.Who{Name: "hoa", Unit: "xa-an-thanh", Role: access.RoleOfficer, Person: true}
 		enter := func(unit string, text []byte) (certs.Added, error) {
 			return c.changeCerts(t.Context(), certsRequest{Unit: unit, Files: [][]byte{text}}, officer)
@@ -174,7 +176,7 @@ func TestCertsRights(t *testing.T) {
 		}
 		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
+	if err != nil || !ran {
+		t.Fatal(err, ran)
 	}
 }
