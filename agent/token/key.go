@@ -81,6 +81,10 @@ func openPEM(text string, chain []*x509.Certificate) (key, error) {
 
 func openPKCS12(q talk.Key, more []*x509.Certificate) (key, error) {
 	k, cert, above, err := pkcs12.DecodeChain(q.PKCS12, q.Password)
+	if err != nil && !errors.Is(err, pkcs12.ErrIncorrectPassword) {
+		// A secret is a text, whose last newline is no part of it; in a file as it is that may have been its last byte.
+		k, cert, above, err = pkcs12.DecodeChain(append(slices.Clip(q.PKCS12), '\n'), q.Password)
+	}
 	switch {
 	case errors.Is(err, pkcs12.ErrIncorrectPassword):
 		return nil, because(check.Misconfigured, "key: the password of the PKCS#12 file is wrong")

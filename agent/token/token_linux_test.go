@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"software.sslmate.com/src/go-pkcs12"
+
 	"egovmon/agent/check"
 	"egovmon/agent/token/talk"
 	"egovmon/agent/token/tokentest"
@@ -196,4 +198,35 @@ func TestChildCalledOff(t *testing.T) {
 		t.Error("it ended in order")
 	}
 	_ = c.Close()
+}
+
+// A file of PKCS#12 may end in a newline that was taken for that of a text.
+func TestPKCS12Newline(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tmpl := &x509.Certificate{SerialNumber: big.NewInt(9), NotAfter: time.Unix(2e9, 0)}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The iterations of its checksum stand last.
+	text, err := pkcs12.Modern.WithIterations(0x080a).Encode(key, cert, nil, "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text[len(text)-1] != '\n' {
+		t.Fatalf("the last byte is %#x: another form than this test was written for", text[len(text)-1])
+	}
+	if _, err := openPKCS12(talk.Key{PKCS12: text[:len(text)-1], Password: "x"}, nil); err != nil {
+		t.Error(err)
+	}
+	if _, err := openPKCS12(talk.Key{PKCS12: text[:len(text)-2], Password: "x"}, nil); err == nil {
+		t.Error("a file that was cut is read")
+	}
 }

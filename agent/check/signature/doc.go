@@ -1,7 +1,7 @@
 // Package signature holds the kinds of check that judge what a digital signature needs: "ocsp" and "crl" (is a
 // certificate revoked, and does anybody answer that), "tsa" (time stamps, RFC 3161), "trustlist" (the authorities that
 // signing programs trust), "certs" (the certificates that people sign with), "signservice" (the signing program on this
-// machine) and "sign" (the whole act).
+// machine), "sign" (the whole act) and "mobilepki" (the service of signatures by mobile phone).
 //
 // An answer is verified as a program that relies on it would do it: who signed it, whether that signer may, whether it
 // is for what was asked, and whether it holds now. What cannot be read as its format is "protocol"; what can be read
