@@ -1,6 +1,7 @@
 package attest
 
 import (
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -212,9 +213,7 @@ func TestApproveLeaves(t *testing.T) {
 		"of no leaf":          func(m map[string]string) { m["approves"] = "x" },
 	} {
 		second := map[string]string{}
-		for k, v := range first {
-			second[k] = v
-		}
+		maps.Copy(second, first)
 		second["approves"], second["approved_by"] = "0", "huong@tuky"
 		change(second)
 		f := &Fold{}
