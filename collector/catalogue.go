@@ -57,7 +57,7 @@ func serviceTerms(p *profile.Profile, svc *profile.Service, at, end time.Time) h
 		ID: svc.ID, Valid: history.Span{From: at.Unix(), To: end.Unix()}, Deciding: svc.Deciding(),
 		Quorum: history.Quorum{Units: q.Units, Carriers: q.Carriers},
 	}
-	s.Derived, s.Attested = exprOf(svc.Rule()), svc.Attested()
+	s.Derived, s.Attested, s.Shared = exprOf(svc.Rule()), svc.Attested(), svc.Watch.District
 	for _, w := range p.Watchers(svc.ID, at) {
 		s.Watchers = append(s.Watchers, history.Watcher{Machine: w.Machine, Unit: w.Unit, Carrier: w.Carrier, NotConfigured: w.NotConfigured})
 	}
@@ -81,7 +81,7 @@ func exprOf(r *profile.Rule) *history.Expr {
 }
 
 func sameTerms(a, b history.Service) bool {
-	return a.Valid.To == b.Valid.From && a.Quorum == b.Quorum && slices.Equal(a.Deciding, b.Deciding) && a.Attested == b.Attested && reflect.DeepEqual(a.Derived, b.Derived) &&
+	return a.Valid.To == b.Valid.From && a.Quorum == b.Quorum && slices.Equal(a.Deciding, b.Deciding) && a.Attested == b.Attested && a.Shared == b.Shared && reflect.DeepEqual(a.Derived, b.Derived) &&
 		reflect.DeepEqual(a.Watchers, b.Watchers)
 }
 

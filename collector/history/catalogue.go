@@ -21,6 +21,8 @@ type Service struct {
 	UnitHours map[string][]Span // of units with hours of their own, instead of Hours
 	Excluded  []Exclusion
 
+	// Shared is a service that one machine watches for every unit: what it is as a whole is what each unit has of it.
+	Shared bool
 	// Derived says from which other services this one's state follows; nil for one that is measured.
 	Derived *Expr
 	// Attested is a service that no machine measures: Words, in the order in which they were given, say how it is.

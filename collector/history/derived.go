@@ -124,8 +124,8 @@ func (s *Service) units() []string {
 // maxDepth is how many derived services may rest on one another; a catalogue in which they go round in a circle ends there.
 const maxDepth = 8
 
-// judgeDerived judges a service by the states of others: in each unit by what that unit has of them, or where it has none of one,
-// by that one as a whole; and as a whole by the wholes.
+// judgeDerived judges a service by the states of others: in each unit by what that unit has of them, and as a whole by the wholes. Of one
+// that is shared, or that no unit watches, each unit has the whole; what other units alone watch is not known.
 func (b *Bench) judgeDerived(svc Service, s Span, depth int) Judgement {
 	var j Judgement
 	for _, u := range svc.units() {
@@ -173,6 +173,8 @@ func (b *Bench) state(o Operand, unit string, s Span, depth int) []Run {
 		of := j.Runs
 		if i := slices.IndexFunc(j.Units, func(u Unit) bool { return u.ID == unit }); unit != "" && i >= 0 {
 			of = j.Units[i].Runs
+		} else if unit != "" && !svc.Shared && len(j.Units) > 0 {
+			of = nil // others have it; how this unit does, nobody says
 		}
 		runs = append(runs, of...)
 	}

@@ -87,6 +87,19 @@ func TestDerivedByUnit(t *testing.T) {
 	if last := bench.Judge(e, s).Runs; last[len(last)-1].Reason.State() != check.Unknown {
 		t.Errorf("after the change: %v", last)
 	}
+	// Another unit's line says nothing of one's own; what the district watches for all is everybody's.
+	line := said("line", check.OK)
+	line.Watchers = []history.Watcher{{Machine: "m1", Unit: "u1"}}
+	way := history.Service{ID: "way", Watchers: a.Watchers, Derived: &history.Expr{Need: 1, Of: []history.Operand{{Service: "line"}}}}
+	for _, shared := range []bool{false, true} {
+		line.Shared = shared
+		one := history.Span{From: 0, To: 1}
+		got := history.NewBench(nil, one).With(history.Catalogue{Services: []history.Service{line, way}}).Judge(way, one)
+		want := map[bool]check.Reason{false: check.NotPlanned, true: check.OK}[shared]
+		if got.Units[0].Runs[0].Reason != check.OK || got.Units[1].Runs[0].Reason != want {
+			t.Errorf("shared %v: %v", shared, got.Units)
+		}
+	}
 	circle := history.Catalogue{Services: []history.Service{{ID: "x", Derived: &history.Expr{Need: 1, Of: []history.Operand{{Service: "x"}}}}}}
 	if got := history.NewBench(nil, s).With(circle).Judge(circle.Services[0], s).Runs; got[0].Reason != check.NotPlanned {
 		t.Errorf("a circle: %v", got)
