@@ -34,6 +34,7 @@ func TestJSONPath(t *testing.T) {
 		{"$.gone", "<html>", 9, nil, true},
 		{"$.gone", "", 9, nil, true},
 		{"$.a", `{"a":` + strings.Repeat("[", 1_000_000), 9, nil, true},
+		{"$", strings.Repeat("[", 2*maxJSONDepth) + strings.Repeat("]", 2*maxJSONDepth), 9, nil, true},
 		{"$.b", strings.Repeat(`{"a":`, 1_000_000), 9, nil, true},
 		{"$.a", `{"a":"` + strings.Repeat("x", 9000) + `"}`, 9, []string{strings.Repeat("x", maxJSONValue)}, false},
 		{"$", "[" + strings.Repeat("1,", 9000) + "1]", 9, []string{("[" + strings.Repeat("1,", 9000))[:maxJSONValue]}, false},
