@@ -428,7 +428,7 @@ func TestNotConfigured(t *testing.T) {
 		{"qlvb", "xa-tu-ky", []Lack{{"qlvb.dang_nhap", true, []string{"qlvb.url"}}, {"qlvb.tls", false, []string{"qlvb.address"}}, {"qlvb.van_ban_den", false, []string{"qlvb.freshness_json", "qlvb.freshness_url"}}}},
 		{"qlvb", "huyen-tu-ky", nil}, // nobody there is to watch it
 		{"dvc_q", "xa-tu-ky", []Lack{{"dvc_q.dang_nhap", false, []string{"dvc_q.login_url"}}}},
-		{"pc", "xa-tu-ky", nil},
+		{"motcua_bo", "xa-tu-ky", nil},
 		{"thu_thap", "huyen-tu-ky", nil},
 		{"nothing", "xa-tu-ky", nil},
 	}
