@@ -208,7 +208,7 @@ func names(t *testing.T) {
 	<-ready
 	was := net.DefaultResolver
 	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, network, conn.LocalAddr().String())
+		return (&net.Dialer{Resolver: new(net.Resolver)}).DialContext(ctx, network, conn.LocalAddr().String()) // one that reads no global
 	}}
 	t.Cleanup(func() { net.DefaultResolver = was; _ = s.Shutdown(); <-done })
 }
