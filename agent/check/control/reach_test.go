@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -254,5 +255,24 @@ func TestTargets(t *testing.T) {
 		if got := strings.Join(controlKind().Target(tt.with), " "); got != tt.want {
 			t.Errorf("%v: %q, want %q", tt.with, got, tt.want)
 		}
+	}
+}
+
+// TestBounded ends an answer whose head has no end.
+func TestBounded(t *testing.T) {
+	here, there := net.Pipe()
+	defer here.Close()
+	go func() {
+		defer there.Close()
+		for {
+			if _, err := there.Write([]byte("X: y\r\n")); err != nil {
+				return
+			}
+		}
+	}()
+	b := &bounded{here, 1000}
+	n, err := io.Copy(io.Discard, io.LimitReader(b, 5000))
+	if n != 1000 || err == nil {
+		t.Errorf("%d bytes were read: %v", n, err)
 	}
 }
