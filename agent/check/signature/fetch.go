@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -260,15 +261,12 @@ func statusFault(status int) *fault {
 func (f *fetcher) body(resp *http.Response, sp *spans, facts *check.Facts) (*answer, *fault) {
 	begin := time.Now()
 	// Never closed: Close would read the rest of a body without end. The connection is closed instead.
-	var buf bytes.Buffer
-	switch n := resp.ContentLength; {
-	case n > f.maxBytes:
+	if resp.ContentLength > f.maxBytes {
 		facts.Add("body_bytes", float64(f.maxBytes))
 		return nil, because(check.TooLarge, "the answer has more than %d bytes", f.maxBytes)
-	case n > 0:
-		buf.Grow(int(n) + bytes.MinRead)
 	}
-	n, err := buf.ReadFrom(io.LimitReader(resp.Body, f.maxBytes+1))
+	buf, err := readUpTo(resp.Body, max(resp.ContentLength, firstRead), f.maxBytes+1)
+	n := int64(len(buf))
 	sp.add(phaseTransfer, time.Since(begin))
 	facts.Add("body_bytes", float64(min(n, f.maxBytes)))
 	switch {
@@ -279,7 +277,32 @@ func (f *fetcher) body(resp *http.Response, sp *spans, facts *check.Facts) (*ans
 	case n == 0:
 		return nil, because(check.Truncated, "the answer is empty")
 	}
-	return &answer{kind: resp.Header.Get("Content-Type"), body: buf.Bytes()}, nil
+	return &answer{kind: resp.Header.Get("Content-Type"), body: buf}, nil
+}
+
+// firstRead is how much room is made for a body whose size is not told.
+const firstRead = 16 << 10
+
+// readUpTo reads to the end, or until it has most bytes. It makes room for size bytes first and then twice as much each
+// time, never more than most.
+func readUpTo(r io.Reader, size, most int64) ([]byte, error) {
+	buf := make([]byte, 0, min(size+1, most)) // the end is seen without more room
+	for int64(len(buf)) < most {
+		if len(buf) == cap(buf) {
+			more := make([]byte, len(buf), min(2*int64(cap(buf)), most))
+			copy(more, buf)
+			buf = more
+		}
+		n, err := r.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		switch {
+		case errors.Is(err, io.EOF):
+			return buf, nil
+		case err != nil:
+			return buf, err
+		}
+	}
+	return buf, nil
 }
 
 // unreadable says why an answer cannot be read as what it should be, and what it seems to be instead.
