@@ -77,6 +77,18 @@ func (h *handler) acknowledge(w http.ResponseWriter, r *http.Request) {
 		h.say(w, r, http.StatusNotFound, true, "incident.unknown")
 		return
 	}
+	// Who sees one unit takes note of what concerns that unit.
+	if h.unit(r.Context()) != "" {
+		v, err := h.current(r.Context())
+		if err != nil {
+			h.failed(w, r, http.StatusServiceUnavailable, err)
+			return
+		}
+		if !slices.ContainsFunc(v.Incidents, func(i Incident) bool { return i.ID == id }) {
+			h.say(w, r, http.StatusNotFound, true, "incident.unknown")
+			return
+		}
+	}
 	err := h.ack(r.Context(), id, user, note)
 	h.forget()
 	switch {

@@ -168,3 +168,15 @@ func suspending() *fake {
 	f.view.Suspensions[3].Withdrawn = f.view.Suspensions[3].From
 	return f
 }
+
+// TestAcksOfOtherUnits: who sees one unit takes note of what concerns that unit, and of nothing else.
+func TestAcksOfOtherUnits(t *testing.T) {
+	for unit, want := range map[string]int{"": 303, "xa-07": 303, "xa-03": 404} {
+		var acks []string
+		h := NewHandler(troubled(), Options{Now: func() time.Time { return noon }, User: func(context.Context) string { return "Mai" }, Unit: func(context.Context) string { return unit },
+			Ack: func(_ context.Context, id, _, _ string) error { acks = append(acks, id); return nil }})
+		if w := post(h, "/incident/"+lineIncident+"/ack", "note=x"); w.Code != want || (len(acks) == 1) != (want == 303) {
+			t.Errorf("unit %q: status %d, noted %v; want %d", unit, w.Code, acks, want)
+		}
+	}
+}
