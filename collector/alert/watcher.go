@@ -91,8 +91,9 @@ const (
 	WatcherStale       = "stale" // confirmed more than a year ago
 )
 
-// The results that calls of the watcher are counted by, besides ok and error.
-const ResultBlind = "blind" // not made, because the collector sees nothing
+// ResultBlind is what calls of the watcher are counted by, besides ok and error, that were not made because the collector
+// sees nothing.
+const ResultBlind = "blind"
 
 // WatcherOptions are what a Watcher is made from. File and Record must be set.
 type WatcherOptions struct {
