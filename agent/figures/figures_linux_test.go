@@ -165,6 +165,12 @@ func runAgent(t *testing.T, p peers, n int, every string, more ...string) (cmd *
 	if err := os.WriteFile(filepath.Join(dir, daemon.PlanFile), signed, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.MkdirAll(filepath.Join(dir, "secrets"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "secrets", "letters"), []byte("of figures"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	cmd = exec.CommandContext(t.Context(), build(t), "run", "--data", dir, "--listen", "127.0.0.1:0")
 	cmd.Stderr = os.Stderr
 	started = time.Now()
@@ -246,4 +252,70 @@ func TestFigureLines(t *testing.T) {
 	rss, anon, _ := memory(cmd.Process.Pid)
 	t.Logf("40 checks a minute and the kinds of lines twice a minute: %.2f s of processor time in %.0f s: %.2f %% of a core; resident %.1f MiB, of which %.1f anonymous",
 		used, passed, used/passed*100, rss, anon)
+}
+
+// What the agent may cost, with all kinds of check that a desk asks of lines, names and mail.
+const (
+	mostShare    = 0.01 // of a core
+	mostResident = 20.0 // MiB
+)
+
+// Every kind of line, name and mail once a minute, which is more than a plan has of most, and the gateway as a plan has it.
+func TestFigureKinds(t *testing.T) {
+	wanted(t)
+	p := startServers(t)
+	tcpPort := p.TCP[strings.LastIndexByte(p.TCP, ':')+1:]
+	var more []string
+	for _, c := range []struct{ kind, rest, with string }{
+		{"gateway", "every: 15s, timeout: 6s, path: lan", "host: 127.0.0.1"},
+		{"ping", "every: 1m, timeout: 5s", "host: 127.0.0.1"},
+		{"tcp", "every: 1m, timeout: 5s", fmt.Sprintf("address: %q", p.TCP)},
+		{"uplink", "every: 1m, timeout: 5s", fmt.Sprintf("anchors: [%q, %q, %q]", p.TCP, p.SMTP, p.IMAP)},
+		{"path", "every: 1m, timeout: 20s, confirm: 0", "host: 127.0.0.1"},
+		{"line", "every: 1m, timeout: 5s", fmt.Sprintf("anchors: [%q], down_mbps: 100, up_mbps: 100", p.TCP)},
+		{"throughput", "every: 1m, timeout: 20s, confirm: 0", fmt.Sprintf("url: %q, enabled: true, max_time: 5s", p.HTTP+"file")},
+		{"captive", "every: 1m, timeout: 5s", fmt.Sprintf("url: %q, status: [200]", p.HTTP)},
+		{"neighbours", "every: 1m, timeout: 5s", "known: []"},
+		{"ntp", "every: 1m, timeout: 5s", fmt.Sprintf("servers: [%q]", p.NTP)},
+		{"device", "every: 1m, timeout: 10s", "host: 127.0.0.1, ports: [" + tcpPort + "]"},
+		{"dns", "every: 1m, timeout: 5s", fmt.Sprintf("name: tuky.test, server: %q", p.DNS)},
+		{"zone", "every: 1m, timeout: 10s", fmt.Sprintf("name: tuky.test, server: %q, family: ip4", p.DNS)},
+		{"hijack", "every: 1m, timeout: 10s", fmt.Sprintf("name: www.tuky.test, answers: [192.0.2.1], missing: [\"missing-{random}.tuky.test\"], server: %q", p.DNS)},
+		{"smtp", "every: 1m, timeout: 10s", fmt.Sprintf("address: %q, roots: %q", p.SMTP, p.Roots)},
+		{"imap", "every: 1m, timeout: 10s", fmt.Sprintf("address: %q, roots: %q", p.IMAP, p.Roots)},
+		{"pop3", "every: 1m, timeout: 10s", fmt.Sprintf("address: %q, roots: %q", p.POP3, p.Roots)},
+		{"maildns", "every: 1m, timeout: 10s", fmt.Sprintf("name: tuky.test, server: %q", p.DNS)},
+		{"mailloop", "every: 1m, timeout: 20s", fmt.Sprintf("address: %q, imap: %q, roots: %q, mailbox: a@tuky.test, user: a, password: {secret: letters}, key: {secret: letters}, pace: 10m, wait: 0s", p.SMTP, p.IMAP, p.Roots)},
+	} {
+		more = append(more, fmt.Sprintf("{id: n.%s, kind: %s, %s, with: {%s}}", c.kind, c.kind, c.rest, c.with))
+	}
+	cmd, dir, _ := runAgent(t, p, 0, "1m", more...)
+	time.Sleep(5 * time.Second)
+	before, start := cpuOf(cmd.Process.Pid), time.Now()
+	var peak, own float64
+	for end := start.Add(long()); time.Now().Before(end); time.Sleep(time.Second) {
+		rss, anon, _ := memory(cmd.Process.Pid)
+		peak, own = max(peak, rss), max(own, anon)
+	}
+	used, passed := cpuOf(cmd.Process.Pid)-before, time.Since(start).Seconds()
+	last := map[string]string{}
+	for e := range journal.Read(filepath.Join(dir, "journal")) {
+		for _, r := range e.Records {
+			if r.Result != nil {
+				last[r.Result.Check] = string(r.Result.Reason) + " " + r.Result.Detail
+			}
+		}
+	}
+	for id, said := range last {
+		if !strings.HasPrefix(said, "ok ") {
+			t.Logf("%s: %s", id, said)
+		}
+	}
+	if passed > 60 && len(last) < len(more) {
+		t.Errorf("%d of %d checks recorded: these figures mean nothing", len(last), len(more))
+	}
+	t.Logf("%d kinds once a minute: %.2f s of processor time in %.0f s: %.2f %% of a core; resident %.1f MiB at most, of which %.1f anonymous", len(more), used, passed, used/passed*100, peak, own)
+	if used/passed > mostShare || peak > mostResident {
+		t.Errorf("more than %g of a core or %g MiB", mostShare, mostResident)
+	}
 }

@@ -25,11 +25,16 @@ import (
 // Peers are the servers that are probed.
 type peers struct {
 	HTTP, HTTPS, TCP, DNS, Roots string
+	SMTP, IMAP, POP3, NTP        string
 }
 
 // serve runs one server of each sort until standard input ends, and writes where they are.
 func serve(dir string) error {
-	page := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	page := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/file" {
+			_, _ = w.Write(make([]byte, 1<<20))
+			return
+		}
 		_, _ = io.WriteString(w, "<!doctype html><title>Cổng thông tin</title><p>Xin chào")
 	})
 	quiet := log.New(io.Discard, "", 0)
@@ -79,20 +84,39 @@ func serve(dir string) error {
 		return err
 	}
 	p.DNS = names.LocalAddr().String()
-	go func() {
-		_ = dns.ActivateAndServe(nil, names, dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
-			m := new(dns.Msg).SetReply(q)
-			if rr, err := dns.NewRR(q.Question[0].Name + " 60 IN A 192.0.2.1"); err == nil {
-				m.Answer = []dns.RR{rr}
-			}
-			_ = w.WriteMsg(m)
-		}))
-	}()
+	go answerNames(names)
+	if own, err := net.ListenPacket("udp", zoneAddress+":53"); err == nil {
+		go answerNames(own)
+	}
+	if err := letters(&p, cert); err != nil {
+		return err
+	}
+	if err := clock(&p); err != nil {
+		return err
+	}
 	if err := json.NewEncoder(os.Stdout).Encode(p); err != nil {
 		return err
 	}
 	_, err = io.Copy(io.Discard, os.Stdin)
 	return err
+}
+
+// answerNames is a name server of the zone tuky.test.
+func answerNames(c net.PacketConn) {
+	_ = dns.ActivateAndServe(nil, c, dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
+		m := new(dns.Msg).SetReply(q)
+		m.Authoritative, m.RecursionAvailable = true, true
+		answer, known := zoneRecords(q.Question[0])
+		if !known {
+			m.Rcode = dns.RcodeNameError
+		}
+		for _, text := range answer {
+			if rr, err := dns.NewRR(text); err == nil {
+				m.Answer = append(m.Answer, rr)
+			}
+		}
+		_ = w.WriteMsg(m)
+	}))
 }
 
 // certificate makes a server's certificate and the root it ends in.
