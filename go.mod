@@ -17,6 +17,7 @@ require (
 	github.com/prometheus/common v0.72.1
 	github.com/prometheus/exporter-toolkit v0.20.0
 	github.com/prometheus/prometheus v0.316.0
+	github.com/quic-go/quic-go v0.65.0
 	github.com/rogpeppe/go-internal v1.16.0
 	github.com/shirou/gopsutil/v3 v3.24.5
 	github.com/transparency-dev/formats v0.1.1
@@ -38,6 +39,7 @@ require (
 require (
 	github.com/andybalholm/cascadia v1.3.5 // indirect
 	github.com/boombuler/barcode v1.0.1-0.20190219062509-6c824513bacc // indirect
+	github.com/quic-go/qpack v0.6.0 // indirect
 	github.com/emersion/go-msgauth v0.7.0
 	github.com/pquerna/otp v1.5.0 // indirect
 	go.bug.st/serial v1.8.0 // indirect

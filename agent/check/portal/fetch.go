@@ -112,6 +112,9 @@ func (f *fetch) exchange(ctx context.Context, u *url.URL, method string) (next *
 	if bad != nil {
 		return nil, bad
 	}
+	if f.c.more.protocol == protocol3 && u.Scheme == "https" {
+		return f.exchange3(ctx, u, req)
+	}
 	conn, bad := f.connect(ctx, u, via)
 	if bad != nil {
 		return nil, bad

@@ -33,7 +33,7 @@ func httpKind() check.Kind {
 			{Name: "status_code", Help: "status of the last answer", Min: 100, Max: 999},
 			{Name: "body_bytes", Help: "size of the body after decompression", Max: maxMaxBytes},
 			{Name: "redirects_count", Help: "redirections followed", Max: maxRedirects},
-			{Name: "http_version_code", Help: "the protocol version times ten: 10, 11 or 20", Min: 10, Max: 20},
+			{Name: "http_version_code", Help: "the protocol version times ten: 10, 11, 20 or 30", Min: 10, Max: 30},
 			reach.FamilyFact(),
 			reach.AddressFact(),
 		}, moreFacts(), reach.TLSFacts()),

@@ -29,6 +29,7 @@ const (
 	protocol1   = "1.1"
 	protocol2   = "2"
 	protocolAny = "any"
+	protocol3   = "3"
 )
 
 const (
@@ -57,8 +58,8 @@ func moreOptions() []check.Option {
 		{Name: "newest_max", Type: check.TypeDuration, Min: 60, Max: 10 * 366 * 86400, Help: "A newest article older than this is stale; required with newest or feed."},
 		{Name: "hsts", Type: check.TypeDuration, Max: century, Help: "How long Strict-Transport-Security must hold at least; less, or none, is weak_tls."},
 		{Name: "plain_url", Type: check.TypeURL, Help: "The http:// address of the site that must lead to https or be closed; one that shows a page is weak_tls."},
-		{Name: "protocol", Type: check.TypeString, Default: protocol1, Enum: []string{protocol1, protocol2, protocolAny},
-			Help: "The version of HTTP: any takes 2 where the server has it, 2 must be had."},
+		{Name: "protocol", Type: check.TypeString, Default: protocol1, Enum: []string{protocol1, protocol2, protocolAny, protocol3},
+			Help: "The version of HTTP: any takes 2 where the server has it; 2 and 3 must be had. 3 needs an agent built with -tags http3; others say not_supported."},
 		{Name: "addresses", Type: check.TypeString, Default: addressesOne, Enum: []string{addressesOne, addressesAll, addressesFamilies},
 			Help: "Which addresses of the name are tried: one; all, of which some that fail are partial; families: IPv4 and IPv6 must both do."},
 		{Name: "caa", Type: check.TypeStrings, Min: 1, Max: 16, Help: "The authorities that the name's CAA records may name, e.g. [letsencrypt.org]; others, and no records, are weak_tls."},
@@ -170,8 +171,10 @@ func (c *httpCheck) beyond(o check.Options, env check.Env) (err error) {
 		return fmt.Errorf("option \"plain_url\": write an http:// address")
 	case m.sitemap != nil && m.links == 0:
 		return fmt.Errorf("option \"sitemap\": write links: how many of its addresses to try")
-	case (m.hsts > 0 || m.protocol == protocol2) && c.url.Scheme != "https":
-		return fmt.Errorf("option \"url\": hsts and protocol %s need https://", protocol2)
+	case (m.hsts > 0 || m.protocol == protocol2 || m.protocol == protocol3) && c.url.Scheme != "https":
+		return fmt.Errorf("option \"url\": hsts and protocol %s and %s need https://", protocol2, protocol3)
+	case m.protocol == protocol3 && o.String("proxy") != "none":
+		return fmt.Errorf("option \"protocol\": %s goes through no proxy: write proxy: none", protocol3)
 	case m.addresses == addressesFamilies && m.network != "ip":
 		return fmt.Errorf("option \"addresses\": families needs both: leave out family")
 	case m.addresses != "" && m.addresses != addressesOne && o.String("proxy") != "none":

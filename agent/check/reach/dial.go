@@ -105,9 +105,16 @@ func IPFamily(conn net.Conn) float64 {
 // or link-local one, or none.
 func AddressCode(conn net.Conn) float64 {
 	a, ok := conn.RemoteAddr().(*net.TCPAddr)
-	if !ok || !a.IP.IsGlobalUnicast() {
+	if !ok {
 		return 0
 	}
-	sum := sha256.Sum256(a.IP.To16())
+	return codeOf(a.IP)
+}
+
+func codeOf(ip net.IP) float64 {
+	if !ip.IsGlobalUnicast() {
+		return 0
+	}
+	sum := sha256.Sum256(ip.To16())
 	return float64(binary.BigEndian.Uint64(sum[:8]) >> 16)
 }

@@ -1,0 +1,100 @@
+//go:build http3
+
+package portal
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"maps"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/quic-go/quic-go/http3"
+
+	"egovmon/agent/check"
+	"egovmon/agent/check/checktest"
+)
+
+// serve3 serves by HTTP/3 on a loopback port and returns the address.
+func serve3(t *testing.T, cert tls.Certificate) string {
+	t.Helper()
+	socket, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &http3.Server{TLSConfig: http3.ConfigureTLSConfig(&tls.Config{Certificates: []tls.Certificate{cert}}), Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/bomb":
+			for r.Context().Err() == nil {
+				if _, err := w.Write(make([]byte, 64<<10)); err != nil {
+					return
+				}
+			}
+		case "/hang":
+			<-r.Context().Done()
+		case "/head":
+			w.Header().Set("X", strings.Repeat("x", 600<<10))
+		case "/round":
+			http.Redirect(w, r, "/", http.StatusFound)
+		case "/503":
+			w.WriteHeader(503)
+		default:
+			fmt.Fprintf(w, "Tứ Kỳ %s", r.Proto)
+		}
+	})}
+	done := make(chan struct{})
+	go func() { defer close(done); _ = s.Serve(socket) }()
+	t.Cleanup(func() { _ = s.Close(); _ = socket.Close(); <-done })
+	return "https://" + socket.LocalAddr().String()
+}
+
+func TestHTTP3(t *testing.T) {
+	a := checktest.NewAuthority(t, "127.0.0.1")
+	good := serve3(t, a.Leaf(nil, nil))
+	old := serve3(t, a.Leaf(nil, func(c *x509.Certificate) { c.NotAfter = checktest.Epoch().Add(-time.Hour) }))
+	silent, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	short := check.Env{Timeout: time.Second}
+	for _, tt := range []struct {
+		name, url string
+		with      check.Options
+		env       check.Env
+		reason    check.Reason
+		detail    string
+		version   float64
+	}{
+		{"had", good, check.Options{"contains": []string{"Tứ Kỳ HTTP/3.0"}}, check.Env{}, check.OK, "", 30},
+		{"over a redirection", good + "/round", nil, check.Env{}, check.OK, "", 30},
+		{"a status", good + "/503", nil, check.Env{}, check.HTTPStatus, "503", 30},
+		{"a body without end", good + "/bomb", nil, check.Env{}, check.TooLarge, "", 30},
+		{"headers without end", good + "/head", nil, check.Env{}, check.Protocol, "", 0},
+		{"no answer to the request", good + "/hang", nil, short, check.Timeout, "", 0},
+		{"a certificate that has ended", old, nil, check.Env{}, check.TLSExpired, "", 0},
+		{"another root", good, check.Options{"roots": checktest.NewAuthority(t, "127.0.0.1").Roots()}, check.Env{}, check.TLSUntrusted, "", 0},
+		{"nothing there", "https://" + silent.LocalAddr().String(), nil, short, check.ConnectTimeout, "may not speak HTTP/3", 0},
+		{"no such name", "https://khong-co.invalid", nil, check.Env{}, check.DNSNXDomain, "", 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			o := check.Options{"url": tt.url, "roots": a.Roots(), "protocol": protocol3}
+			maps.Copy(o, tt.with)
+			begin := time.Now()
+			r := checktest.NewFunc(t, httpKind(), o, tt.env)(t.Context())
+			if tt.name == "no such name" && r.Reason != check.DNSNXDomain && r.Reason.State() != check.Up {
+				return // a resolver that is not there says otherwise
+			}
+			if v, _ := r.Facts.Get("http_version_code"); r.Reason != tt.reason || !strings.Contains(r.Detail, tt.detail) || v != tt.version {
+				t.Errorf("%s %q, version %v", r.Reason, r.Detail, v)
+			}
+			if d := time.Since(begin); d > time.Minute {
+				t.Errorf("it took %v", d)
+			}
+		})
+	}
+}
