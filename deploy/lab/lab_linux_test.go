@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -452,10 +453,13 @@ func TestScripts(t *testing.T) {
 		testscript.Run(t, testscript.Params{
 			Dir: filepath.Join("testdata", "script"),
 			Condition: func(cond string) (bool, error) {
-				if cond != "series" {
-					return false, fmt.Errorf("there is no condition %s", cond)
+				switch cond {
+				case "series":
+					return beside, nil
+				case "long":
+					return *long, nil
 				}
-				return beside, nil
+				return false, fmt.Errorf("there is no condition %s", cond)
 			},
 			Setup: func(e *testscript.Env) error {
 				one.Lock()
@@ -489,6 +493,9 @@ func TestScripts(t *testing.T) {
 		})
 	})
 }
+
+// long plays what the scripts mark with [long], too.
+var long = flag.Bool("long", false, "play every phase of the lab's scripts; some minutes more")
 
 type startKey struct{}
 
@@ -524,6 +531,10 @@ func playFault(ts *testscript.TestScript, c *control.Client, neg bool, args []st
 func playWait(ts *testscript.TestScript, c *control.Client, args []string) {
 	if args[0] == "series" {
 		waitSeries(ts.Fatalf, c, args[1], args[2])
+		return
+	}
+	if args[0] == "open" {
+		waitFor(ts.Fatalf, c, strings.Join(args, " "), func(b stage.Board) bool { return strconv.Itoa(len(openOf(b))) == args[1] })
 		return
 	}
 	args = append(args, "", "")
