@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net"
 	"net/netip"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -95,8 +96,8 @@ func TestNumbers(t *testing.T) {
 }
 
 // TestHostileAnswers asks a peer that sends bytes of its own. q is the question as it came.
+// TestHostileAnswers runs beside no other test: it sees what is allocated.
 func TestHostileAnswers(t *testing.T) {
-	t.Parallel()
 	good := func(q []byte) []byte {
 		var m mdns.Msg
 		if err := m.Unpack(q); err != nil {
@@ -165,8 +166,16 @@ func TestHostileAnswers(t *testing.T) {
 			if tc.want == check.DNSTimeout {
 				limit = soon
 			}
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			begin := time.Now()
 			r := run(t, check.Options{"server": p.address, "protocol": "udp"}, check.Env{}, limit)
+			took := time.Since(begin)
+			runtime.ReadMemStats(&after)
 			want(t, r, tc.want)
+			if bytes := after.TotalAlloc - before.TotalAlloc; r.State != tc.want.State() || took > time.Minute || bytes > 4<<20 {
+				t.Errorf("%s after %s and %d bytes", r.State, took, bytes)
+			}
 			if !strings.Contains(r.Detail, tc.detail) {
 				t.Errorf("detail %q does not say %q", r.Detail, tc.detail)
 			}

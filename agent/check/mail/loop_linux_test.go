@@ -302,12 +302,11 @@ func hostileLetters(t *testing.T, m *servers.Mail, pki *servers.PKI) {
 				f.key = tt.key
 			}
 			f.put(t, m, tt.above)
-			begin := time.Now()
-			r := v.look(0)
+			r, took, bytes := measured(func() check.Result { return v.look(0) })
 			want(t, r, tt.reason, tt.detail)
 			wantFacts(t, r, tt.facts)
-			if took := time.Since(begin); took > 30*time.Second {
-				t.Errorf("took %s", took)
+			if took > 30*time.Second || bytes > 32<<20 {
+				t.Errorf("took %s and %d bytes", took, bytes)
 			}
 			if n := letters(t, m, userName); n != 0 {
 				t.Errorf("%d letters are left", n)
