@@ -9,7 +9,6 @@ import (
 	"maps"
 	"net"
 	"net/http"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -126,34 +125,19 @@ func Acts(list []Encounter, a *Authority, option string, url func(scheme, addres
 // and unknown too.
 func Play(t *testing.T, k check.Kind, down []check.Reason, acts []Act) {
 	t.Helper()
-	states := map[check.State]bool{}
-	reasons := map[check.Reason]bool{}
+	var scenes []Scene
 	for _, a := range acts {
-		t.Run(a.Name, func(t *testing.T) {
+		scenes = append(scenes, Scene{a.Name, a.Want, func(t *testing.T) check.Result {
 			limit := a.Limit
 			if limit == 0 {
 				limit = time.Minute
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), limit)
 			defer cancel()
-			r := NewFunc(t, k, a.With, a.Env)(ctx)
-			if r.Reason != a.Want {
-				t.Errorf("got %s %q, want %s", r.Reason, r.Detail, a.Want)
-			}
-			if states[r.State] = true; r.State == check.Down {
-				reasons[r.Reason] = true
-			}
-		})
+			return NewFunc(t, k, a.With, a.Env)(ctx)
+		}})
 	}
-	got, all := slices.Sorted(maps.Keys(reasons)), slices.Sorted(slices.Values(down))
-	if !slices.Equal(got, all) {
-		t.Errorf("played %v, and the kind can give %v", got, all)
-	}
-	for _, s := range []check.State{check.Up, check.Degraded, check.Unknown} {
-		if !states[s] {
-			t.Errorf("no act is %s", s)
-		}
-	}
+	PlayScenes(t, down, scenes)
 }
 
 // Dropped is an address of this machine that answers no connection request.

@@ -1,6 +1,7 @@
 package dns
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -9,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"slices"
 	"testing"
 	"time"
 
@@ -29,41 +29,22 @@ type act struct {
 	run   func(t *testing.T) check.Result // in place of a run of the kind with o and env; nil for that
 }
 
-// play plays the acts and sees that they are all that the kind can say of a target that is down, and that it can be up,
-// degraded and unknown too.
+// play plays the acts, which are all that the kind can say of a target that is down.
 func play(t *testing.T, k check.Kind, down []check.Reason, acts []act) {
 	t.Helper()
-	states := map[check.State]bool{}
-	reasons := map[check.Reason]bool{}
+	var scenes []checktest.Scene
 	for _, a := range acts {
-		t.Run(a.name, func(t *testing.T) {
-			var r check.Result
-			if a.run != nil {
-				r = a.run(t)
-			} else {
-				limit := a.limit
-				if limit == 0 {
-					limit = long
-				}
-				ctx, cancel := context.WithTimeout(t.Context(), limit)
+		run := a.run
+		if run == nil {
+			run = func(t *testing.T) check.Result {
+				ctx, cancel := context.WithTimeout(t.Context(), cmp.Or(a.limit, long))
 				defer cancel()
-				r = checktest.NewFunc(t, k, a.o, a.env)(ctx)
+				return checktest.NewFunc(t, k, a.o, a.env)(ctx)
 			}
-			want(t, r, a.want)
-			if states[r.State] = true; r.State == check.Down {
-				reasons[r.Reason] = true
-			}
-		})
-	}
-	got, all := slices.Sorted(maps.Keys(reasons)), slices.Sorted(slices.Values(down))
-	if !slices.Equal(got, all) {
-		t.Errorf("played %v, and the kind can give %v", got, all)
-	}
-	for _, s := range []check.State{check.Up, check.Degraded, check.Unknown} {
-		if !states[s] {
-			t.Errorf("no act is %s", s)
 		}
+		scenes = append(scenes, checktest.Scene{Name: a.name, Want: a.want, Run: run})
 	}
+	checktest.PlayScenes(t, down, scenes)
 }
 
 // cutOff starts a name server whose answers do not fit UDP, and that ends each connection by TCP as end does, once it has

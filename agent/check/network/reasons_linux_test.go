@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -28,31 +27,18 @@ type act struct {
 	run  func(t *testing.T) check.Result
 }
 
-// play plays the acts and sees that they are all that the kind can say of a target that is down, and that it can be up,
-// degraded and unknown too.
+// play plays the acts, which are all that the kind can say of a target that is down.
 func play(t *testing.T, k check.Kind, down []check.Reason, acts []act) {
 	t.Helper()
-	states := map[check.State]bool{}
-	reasons := map[check.Reason]bool{}
+	var scenes []checktest.Scene
 	for _, a := range acts {
-		t.Run(a.name, func(t *testing.T) {
+		scenes = append(scenes, checktest.Scene{Name: a.name, Want: a.want, Run: func(t *testing.T) check.Result {
 			r := a.run(t)
 			declared(t, k, r)
-			want(t, r, a.want)
-			if states[r.State] = true; r.State == check.Down {
-				reasons[r.Reason] = true
-			}
-		})
+			return r
+		}})
 	}
-	got, all := slices.Sorted(maps.Keys(reasons)), slices.Sorted(slices.Values(down))
-	if !slices.Equal(got, all) {
-		t.Errorf("played %v, and the kind can give %v", got, all)
-	}
-	for _, s := range []check.State{check.Up, check.Degraded, check.Unknown} {
-		if !states[s] {
-			t.Errorf("no act is %s", s)
-		}
-	}
+	checktest.PlayScenes(t, down, scenes)
 }
 
 // nameless is a site of its own whose resolver knows no name: what it says is the name's first label.
