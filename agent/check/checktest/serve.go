@@ -47,13 +47,28 @@ func ServeTLS(t testing.TB, cfg *tls.Config, handle func(net.Conn)) string {
 	})
 }
 
-// ClosedPort is an address where nobody listens.
+// ClosedPort is an address where nobody listens, for TCP and UDP, and where nobody else will while the test runs: both ports are
+// held by sockets that only speak with others.
 func ClosedPort(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Cleanup(func() { l.Close() })
+	for range 100 {
+		// That the address is named makes the port one that the system gives to nobody else, be it to listen or to connect from.
+		conn, err := net.DialTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}, l.Addr().(*net.TCPAddr))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		at := conn.LocalAddr().(*net.TCPAddr)
+		if u, err := net.DialUDP("udp4", &net.UDPAddr{IP: at.IP, Port: at.Port}, &net.UDPAddr{IP: at.IP, Port: 9}); err == nil {
+			t.Cleanup(func() { u.Close() })
+			return at.String()
+		}
+	}
+	t.Fatal("no port is free for both TCP and UDP")
+	return ""
 }

@@ -13,6 +13,7 @@ import (
 	mdns "github.com/miekg/dns"
 
 	"egovmon/agent/check"
+	"egovmon/agent/check/checktest"
 )
 
 // declared fails the test when a result carries what the kind does not declare, or a state that is not its reason's.
@@ -190,13 +191,5 @@ func silent(t *testing.T) string {
 	return serve(t, func(*mdns.Msg, bool) *mdns.Msg { return nil })
 }
 
-// refused returns an address at which nothing listened a moment ago.
-func refused(t *testing.T) string {
-	t.Helper()
-	u, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer u.Close()
-	return u.LocalAddr().String()
-}
+// refused returns an address at which nothing listens, for UDP and TCP.
+func refused(t *testing.T) string { return checktest.ClosedPort(t) }

@@ -19,6 +19,7 @@ import (
 	mdns "github.com/miekg/dns"
 
 	"egovmon/agent/check"
+	"egovmon/agent/check/checktest"
 	"egovmon/deploy/lab/servers"
 )
 
@@ -93,17 +94,6 @@ func timeServer(t *testing.T, answers ...timeAnswer) (address string, asked *ato
 	return c.LocalAddr().String(), asked
 }
 
-// closedUDP is an address that nobody listens at, which the system says.
-func closedUDP(t *testing.T) string {
-	t.Helper()
-	c, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	return c.LocalAddr().String()
-}
-
 // withDefaults fills in what the plan would.
 func withDefaults(k check.Kind, o check.Options) check.Options {
 	for _, d := range k.Options {
@@ -174,13 +164,13 @@ func TestNTP(t *testing.T) {
 		{"a flood of answers to another", []string{at(append(slices.Repeat([]timeAnswer{with(func(a *timeAnswer) { a.foreign = true })}, maxStrange), good)...)}, nil, check.Protocol, "a flood"},
 		{"too short", []string{at(with(func(a *timeAnswer) { a.short = true }))}, nil, check.Protocol, "none to our request"},
 		{"silent", []string{dead}, nil, check.Timeout, dead},
-		{"nobody listens", []string{closedUDP(t)}, nil, check.ConnectRefused, ""},
-		{"the first one's reason", []string{closedUDP(t), dead}, nil, check.ConnectRefused, ""},
+		{"nobody listens", []string{checktest.ClosedPort(t)}, nil, check.ConnectRefused, ""},
+		{"the first one's reason", []string{checktest.ClosedPort(t), dead}, nil, check.ConnectRefused, ""},
 
 		{"kiss of death", []string{at(timeAnswer{refid: "DENY"})}, nil, check.Blocked, "says DENY"},
 		{"another kiss", []string{at(timeAnswer{refid: "INIT"})}, nil, check.Protocol, "says INIT"},
 		{"a kiss that is no word", []string{at(timeAnswer{refid: "%s\n\x1b"})}, nil, check.Protocol, "not synchronised"},
-		{"a kiss and a dead one", []string{at(timeAnswer{refid: "RATE"}), closedUDP(t)}, nil, check.ConnectRefused, ""},
+		{"a kiss and a dead one", []string{at(timeAnswer{refid: "RATE"}), checktest.ClosedPort(t)}, nil, check.ConnectRefused, ""},
 		{"a kiss and a good one", []string{at(timeAnswer{refid: "RATE"}), right}, nil, check.Partial, "says RATE"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -116,7 +116,7 @@ func TestReasonsOfNTP(t *testing.T) {
 		{"refuses us", check.Blocked, ask(long, check.Env{}, deny)},
 		{"another version of IP", check.Misconfigured, ask(long, check.Env{Source: netip.IPv6Loopback()}, right)},
 		{"our own system forbids it", check.NoPermission, planned(w, "pc", "ntp", `servers: ["192.0.2.2:123"]`, 0)},
-		{"nobody listens", check.ConnectRefused, ask(long, check.Env{}, closedUDP(t))},
+		{"nobody listens", check.ConnectRefused, ask(long, check.Env{}, checktest.ClosedPort(t))},
 		{"no way", check.ConnectUnreachable, planned(w, "pc", "ntp", `servers: ["192.0.2.1:123"]`, 0)},
 		{"silent", check.Timeout, ask(time.Second, check.Env{}, dead)},
 		{"not synchronised", check.Protocol, ask(long, check.Env{}, at(timeAnswer{leap: 3}))},
