@@ -96,8 +96,20 @@ func (c *center) reportsHandler(w http.ResponseWriter, r *http.Request) {
 		answer(w, nil, err)
 		return
 	}
+	if req.Do != "list" && !mayReport(access.Of(r.Context())) {
+		answer(w, nil, errNotInCharge)
+		return
+	}
 	a, err := c.reports(r.Context(), req, access.User(r.Context()))
 	answer(w, a, err)
+}
+
+var errNotInCharge = errors.New("reports are made, reviewed and issued by people of the office in charge (role operator or admin)")
+
+// mayReport reports whether somebody may change reports on their way: a person who enters documents and sees all figures,
+// or who sits at the collector itself.
+func mayReport(w access.Who) bool {
+	return w.May(access.ScopeFigures) && w.May(access.ScopeAttest) && (w.Person || w.Name == access.Operator || w.Name == access.Program)
 }
 
 // draftReports makes the drafts that are due, until ctx ends.
@@ -257,7 +269,7 @@ func (a reportsAnswer) write(stdout, stderr io.Writer, l words.Lang) int {
 
 // scopeFlags are those that say what a report is of.
 func scopeFlags(text func(p *string, name, value, usage string), yes func(p *bool, name string, value bool, usage string), s *report.Scope) {
-	text(&s.Period, "period", "", "`PERIOD`: 2026, 2026-H1, 2026-9M, 2026-Q3, 2026-09 (NĐ 09/2019: the year begins on 15 December)")
+	text(&s.Period, "period", "", "`PERIOD`: 2026, 2026-H1, 2026-9M, 2026-Q3, 2026-09 (NĐ 09/2019: the year begins on 15 December), or days: 2026-01-10..2026-02-20")
 	yes(&s.Calendar, "calendar-period", false, "take --period by the calendar")
 	text(&s.Service, "service", "", "only this service, by its `ID` in services.yaml")
 	text(&s.Unit, "unit", "", "only this unit, by its `ID` in units.yaml")

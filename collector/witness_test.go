@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"egovmon/collector/profile"
+	"egovmon/collector/report"
 )
 
 // TestWitnessAndIssuedReport walks the way of an inspectorate: it signs a running collector's log, a report is issued, and
@@ -67,7 +68,25 @@ func TestWitnessAndIssuedReport(t *testing.T) {
 		t.Fatal("no draft")
 	}
 	reports(exitFailed, "issue", last)
+	// The command acts as one person: another one reviews what it made and issues.
+	reviewed := report.Scope{Period: last, Calendar: true}
 	reports(exitDone, "review", last, "--sha256", drafts[len(drafts)-1].SHA256)
+	reports(exitFailed, "issue", last)
+	other := report.NewDesk(filepath.Join(dir, reportsDir), nil, time.Now)
+	d, ok, err := other.Draft(reviewed)
+	if err != nil || !ok {
+		t.Fatal(err, ok)
+	}
+	m, err := report.Read(bytes.NewReader(d.Model))
+	if err == nil {
+		d, err = other.Put(reviewed, m, report.Program)
+	}
+	if err == nil {
+		_, err = other.Review(reviewed, d.SHA256, "minh.tv")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	issued := reports(exitDone, "issue", last).Issued
 	if len(issued) != 1 || !strings.HasSuffix(issued[0].By, "@local") {
 		t.Fatalf("issued: %+v", issued)

@@ -237,6 +237,9 @@ func TestParsePeriod(t *testing.T) {
 		{"2026-9M", true, "2026-01-01", "2026-09-30"},
 		{"2026-Q3", true, "2026-07-01", "2026-09-30"},
 		{"2024-02", true, "2024-02-01", "2024-02-29"},
+		{"2026-01-10..2026-02-20", false, "2026-01-10", "2026-02-20"},
+		{"2026-01-10..2026-01-10", false, "2026-01-10", "2026-01-10"},
+		{"2021-07-01..2026-07-01", false, "2021-07-01", "2026-07-01"},
 	}
 	for _, tt := range tests {
 		from, to, err := ParsePeriod(tt.period, tt.calendar)
@@ -256,7 +259,7 @@ func TestParsePeriod(t *testing.T) {
 	if from, _, _ := ParsePeriod("2026", false); from.Format(time.RFC3339) != "2025-12-14T17:00:00Z" {
 		t.Errorf("2026 begins at %s", from.Format(time.RFC3339))
 	}
-	for _, bad := range []string{"", "26", "2026-H2", "2026-H3", "2026-Q5", "2026-Q0", "2026-00", "2026-13", "2026-9", "2026-6M", "2026-q1", "9999", "2026-Q1 ", "2026-Q1x"} {
+	for _, bad := range []string{"", "26", "2026-H2", "2026-H3", "2026-Q5", "2026-Q0", "2026-00", "2026-13", "2026-9", "2026-6M", "2026-q1", "9999", "2026-Q1 ", "2026-Q1x", "2026-01-02..2026-01-01", "2026-01-02..", "2026-01-02..x", "2020-01-01..2026-01-01"} {
 		if from, to, err := ParsePeriod(bad, false); err == nil {
 			t.Errorf("%q: got %s to %s, want an error", bad, from, to)
 		} else if !strings.Contains(err.Error(), fmt.Sprintf("%q", bad)) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -18,11 +19,15 @@ const cutoffDay = 15
 // runs from the 15th of the month before to the 14th, a year from 15 December of the year before to 14 December. With
 // calendar true they are those of the calendar instead. Days begin at midnight in Vietnam; the instants are UTC.
 //
-// The decree has no second half-year: 2026-H2 is a period of the calendar only.
+// The decree has no second half-year: 2026-H2 is a period of the calendar only. Any days are written as
+// 2026-01-10..2026-02-20, both inclusive and at most [MaxRangeYears] years; they are of no calendar.
 func ParsePeriod(s string, calendar bool) (from, to time.Time, err error) {
+	if a, b, ok := strings.Cut(s, RangeSign); ok {
+		return parseRange(s, a, b, calendar)
+	}
 	m := formPeriod.FindStringSubmatch(s)
 	if m == nil {
-		return from, to, fmt.Errorf("period %q: write a year, half-year, nine months, quarter or month: 2026, 2026-H1, 2026-9M, 2026-Q3 or 2026-09", s)
+		return from, to, fmt.Errorf("period %q: write a year, half-year, nine months, quarter, month or range of days: 2026, 2026-H1, 2026-9M, 2026-Q3, 2026-09 or 2026-01-10..2026-02-20", s)
 	}
 	year, _ := strconv.Atoi(m[1])
 	if year <= minYear || year > maxYear {
@@ -52,6 +57,27 @@ func ParsePeriod(s string, calendar bool) (from, to time.Time, err error) {
 		end = NewDate(year, time.Month(first+months-1), cutoffDay)
 	}
 	return begin.Start(), end.Start(), nil
+}
+
+// RangeSign stands between the two days of a period that is any range.
+const RangeSign = ".."
+
+// MaxRangeYears is the most years of such a range.
+const MaxRangeYears = 5
+
+// IsRange reports whether a period is written as a range of days.
+func IsRange(period string) bool { return strings.Contains(period, RangeSign) }
+
+func parseRange(s, first, last string, calendar bool) (from, to time.Time, err error) {
+	switch from, to, err = ParseDays(first, last); {
+	case err != nil:
+		return time.Time{}, time.Time{}, fmt.Errorf("period %.60q: %w", s, err)
+	case calendar:
+		return time.Time{}, time.Time{}, fmt.Errorf("period %q: days are of no calendar: leave the calendar out", s)
+	case to.After(from.AddDate(MaxRangeYears, 0, 1)):
+		return time.Time{}, time.Time{}, fmt.Errorf("period %q: at most %d years", s, MaxRangeYears)
+	}
+	return from, to, nil
 }
 
 // ParseDays returns the instants [from, to) of two days as people write them, both inclusive.

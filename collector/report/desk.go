@@ -35,6 +35,9 @@ type Draft struct {
 	Model      json.RawMessage `json:"model,omitempty"`
 }
 
+// ErrSamePerson is the error of who would issue what it has made or reviewed itself.
+var ErrSamePerson = errors.New("another person issues it; give that person an account of their own")
+
 // Program makes drafts at each cut-off.
 const Program = "egovmon"
 
@@ -191,7 +194,16 @@ func (d *Desk) Review(s Scope, sha, by string) (Draft, error) {
 	return x, d.save(x)
 }
 
-// Issue puts the reviewed draft into the log, for ever. The period must have ended. A scope that was issued before takes
+// samePerson reports whether two names may be one person's. Whoever sits at the collector itself, with its command or a
+// one-time link, has a name that ends in @local.
+func samePerson(a, b string) bool {
+	const local = "@local"
+	a, b = strings.ToLower(a), strings.ToLower(b)
+	return a == b || strings.HasSuffix(a, local) && strings.HasSuffix(b, local)
+}
+
+// Issue puts the reviewed draft into the log, for ever. Who made or reviewed it cannot issue it: four eyes see every
+// report. The period must have ended. A scope that was issued before takes
 // a reason, and becomes its next version.
 func (d *Desk) Issue(ctx context.Context, s Scope, by, why string) (Issued, error) {
 	d.mu.Lock()
@@ -220,8 +232,12 @@ func (d *Desk) Issue(ctx context.Context, s Scope, by, why string) (Issued, erro
 		return Issued{}, fmt.Errorf("report: %s was issued (leaf %d): say why there is a new version", s.ID(), last.Leaf)
 	case by == "" || by == Program:
 		return Issued{}, errors.New("report: a person issues a report")
+	case samePerson(by, x.ReviewedBy):
+		return Issued{}, fmt.Errorf("report: %q reviewed the draft of %s: %w", by, s.ID(), ErrSamePerson)
+	case samePerson(by, x.By):
+		return Issued{}, fmt.Errorf("report: %q made the draft of %s: %w", by, s.ID(), ErrSamePerson)
 	}
-	i := Issued{Scope: s, Number: 1, At: now, By: by, ReviewedBy: x.ReviewedBy, ReviewedAt: x.ReviewedAt, SHA256: x.SHA256, Supersedes: -1}
+	i := Issued{Scope: s, Number: 1, At: now, By: by, MadeBy: x.By, ReviewedBy: x.ReviewedBy, ReviewedAt: x.ReviewedAt, SHA256: x.SHA256, Supersedes: -1}
 	if again {
 		i.Number, i.Supersedes, i.Why = last.Number+1, last.Leaf, oneLine(why)
 	}

@@ -192,6 +192,39 @@ func TestIssueRefuses(t *testing.T) {
 			_, err = r.Issue(r.t.Context(), quarter, "an", "")
 			return err
 		},
+		"by who reviewed it": func(r *rig, m Model) error {
+			x, err := r.Put(quarter, m, Program)
+			if err == nil {
+				_, err = r.Review(quarter, x.SHA256, "binh")
+			}
+			if err != nil {
+				r.t.Fatal(err)
+			}
+			_, err = r.Issue(r.t.Context(), quarter, "Binh", "")
+			return err
+		},
+		"by who reviewed it, by another way in": func(r *rig, m Model) error {
+			x, err := r.Put(quarter, m, Program)
+			if err == nil {
+				_, err = r.Review(quarter, x.SHA256, "operator@local")
+			}
+			if err != nil {
+				r.t.Fatal(err)
+			}
+			_, err = r.Issue(r.t.Context(), quarter, "program@local", "")
+			return err
+		},
+		"by who made it": func(r *rig, m Model) error {
+			x, err := r.Put(quarter, m, "an")
+			if err == nil {
+				_, err = r.Review(quarter, x.SHA256, "binh")
+			}
+			if err != nil {
+				r.t.Fatal(err)
+			}
+			_, err = r.Issue(r.t.Context(), quarter, "an", "")
+			return err
+		},
 		"a name that leaves the folder": func(r *rig, m Model) error { _, err := r.Put(Scope{Period: "../x"}, m, Program); return err },
 	} {
 		t.Run(name, func(t *testing.T) {

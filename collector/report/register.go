@@ -45,6 +45,7 @@ type Issued struct {
 	Leaf       int64     `json:"leaf"`
 	At         time.Time `json:"at"`
 	By         string    `json:"by"`
+	MadeBy     string    `json:"made_by,omitempty"` // of the draft; "" in what older programs wrote
 	ReviewedBy string    `json:"reviewed_by"`
 	ReviewedAt time.Time `json:"reviewed_at"`
 	Why        string    `json:"why,omitempty"` // of a version after the first
@@ -62,7 +63,7 @@ func (i Issued) Entry(model []byte) (evidence.Entry, error) {
 	if i.Calendar {
 		f["calendar"] = "true"
 	}
-	for key, v := range map[string]string{"service": i.Service, "unit": i.Unit, "why": i.Why} {
+	for key, v := range map[string]string{"made_by": i.MadeBy, "service": i.Service, "unit": i.Unit, "why": i.Why} {
 		if v != "" {
 			f[key] = v
 		}
@@ -122,7 +123,7 @@ func (r *Register) Apply(e evidence.Stored) error {
 func parseIssued(e evidence.Stored) (i Issued, err error) {
 	f := e.Leaf.Field
 	i = Issued{Scope: Scope{Period: f("period"), Calendar: f("calendar") == "true", Service: f("service"), Unit: f("unit")}, Leaf: e.Index,
-		By: f("by"), ReviewedBy: f("reviewed_by"), Why: f("why"), Supersedes: -1}
+		By: f("by"), MadeBy: f("made_by"), ReviewedBy: f("reviewed_by"), Why: f("why"), Supersedes: -1}
 	var errs [4]error
 	i.Number, errs[0] = strconv.Atoi(f("version"))
 	i.At, errs[1] = time.Parse(time.RFC3339, f("at"))
