@@ -96,7 +96,7 @@ func readPlan(file string) ([]byte, error) {
 func writeLine(w io.Writer, l words.Lang, r check.Result) {
 	fmt.Fprintf(w, "%-9s %-28s %8s  %s (%s)", r.State, r.Check, words.Milliseconds(l, r.Took), words.Reason(l, r.Reason).Title, r.Reason)
 	if ended, _ := r.Facts.Get("os_ended_code"); ended == 1 {
-		fmt.Fprintf(w, "; %s", words.Say(l, "check.osended"))
+		fmt.Fprintf(w, "; %s", words.Tell(l, "check.osended"))
 	}
 	if r.Detail != "" {
 		fmt.Fprintf(w, ": %s", r.Detail)

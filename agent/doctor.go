@@ -70,7 +70,7 @@ func runDoctor(ctx context.Context, args []string, stdout, stderr io.Writer) int
 	}
 	l := words.ParseLang(*lang)
 	name, _ := os.Hostname()
-	title, look := words.Say(l, "doctor.title", name), examine(ctx, dir, l)
+	title, look := words.Tell(l, "doctor.title", name), examine(ctx, dir, l)
 	if to != "" {
 		p, err := storedPlan(*file, dir)
 		if err != nil {
@@ -82,7 +82,7 @@ func runDoctor(ctx context.Context, args []string, stdout, stderr io.Writer) int
 			fmt.Fprintf(stderr, "agent doctor: %v\n", err)
 			return exitUsage
 		}
-		title, look = words.Say(l, "doctor.way.title", name, s.url.Host), examineWay(ctx, s)
+		title, look = words.Tell(l, "doctor.way.title", name, s.url.Host), examineWay(ctx, s)
 	}
 	if !*asJSON {
 		fmt.Fprintf(stdout, "%s\n\n", title)
@@ -112,23 +112,23 @@ func runDoctor(ctx context.Context, args []string, stdout, stderr io.Writer) int
 // conclude says what to do first, and what to read out when calling for help.
 func conclude(w io.Writer, l words.Lang, all []finding, bad int) {
 	if bad < 0 {
-		fmt.Fprintln(w, words.Say(l, "doctor.allfine"))
+		fmt.Fprintln(w, words.Tell(l, "doctor.allfine"))
 		return
 	}
 	f := all[bad]
 	if f.sentence != "" {
 		fmt.Fprintln(w, sentenceOf(l, f))
 	} else {
-		fmt.Fprintln(w, words.Say(l, "doctor.first", bad+1, label(l, f.Key)))
+		fmt.Fprintln(w, words.Tell(l, "doctor.first", bad+1, label(l, f.Key)))
 	}
 	advice := words.Reason(l, f.Reason).Action
 	if f.advice != "" {
-		advice = words.Say(l, f.advice)
+		advice = words.Tell(l, f.advice)
 	}
 	if advice != "" {
-		fmt.Fprintln(w, words.Say(l, "doctor.advice", advice))
+		fmt.Fprintln(w, words.Tell(l, "doctor.advice", advice))
 	}
-	fmt.Fprintln(w, words.Say(l, "doctor.call", bad+1, f.Reason))
+	fmt.Fprintln(w, words.Tell(l, "doctor.call", bad+1, f.Reason))
 }
 
 // firstBad returns the index of the first finding that is down, else of the first that is degraded, else of a way that
@@ -143,22 +143,22 @@ func firstBad(fs []finding) int {
 }
 
 func label(l words.Lang, key string) string {
-	if s := words.Say(l, "doctor."+key); s != "<doctor."+key+">" {
+	if s := words.Tell(l, "doctor."+key); s != "<doctor."+key+">" {
 		return s
 	}
 	return key
 }
 
 func writeFinding(w io.Writer, l words.Lang, number int, f finding) {
-	mark, word := "?", words.Say(l, "doctor.unknown")
+	mark, word := "?", words.Tell(l, "doctor.unknown")
 	switch f.State {
 	case check.Up:
-		mark, word = " ", words.Say(l, "doctor.fine")
+		mark, word = " ", words.Tell(l, "doctor.fine")
 	case check.Degraded, check.Down:
-		mark, word = "!", words.Say(l, "doctor.bad")
+		mark, word = "!", words.Tell(l, "doctor.bad")
 	}
 	if f.State == check.Unknown && f.Reason == "" {
-		word = words.Say(l, "doctor.notlooked")
+		word = words.Tell(l, "doctor.notlooked")
 	}
 	fmt.Fprintf(w, "%s %2d. %-36s %s", mark, number, label(l, f.Key), word)
 	if f.State != check.Up && f.Reason != "" {
@@ -227,7 +227,7 @@ func found(key string, r check.Result) finding {
 func examineClock(now, built time.Time, l words.Lang) finding {
 	f := finding{Key: "clock", State: check.Up, Reason: check.OK, Detail: now.Format("15:04:05 02/01/2006 -07:00")}
 	if now.Before(built) {
-		f.State, f.Reason, f.Detail, f.advice = check.Down, check.ClockUnset, words.Say(l, "doctor.notime", f.Detail), "doctor.clockadvice"
+		f.State, f.Reason, f.Detail, f.advice = check.Down, check.ClockUnset, words.Tell(l, "doctor.notime", f.Detail), "doctor.clockadvice"
 	}
 	return f
 }
@@ -242,7 +242,7 @@ func examineAddress(l words.Lang) finding {
 			return finding{Key: "address", State: check.Up, Reason: check.OK, Detail: n.IP.String()}
 		}
 	}
-	return finding{Key: "address", State: check.Down, Reason: check.ConnectUnreachable, Detail: words.Say(l, "doctor.noaddress"), advice: "doctor.cableadvice"}
+	return finding{Key: "address", State: check.Down, Reason: check.ConnectUnreachable, Detail: words.Tell(l, "doctor.noaddress"), advice: "doctor.cableadvice"}
 }
 
 // examineKind runs a kind of check with its defaults.
@@ -271,7 +271,7 @@ func examineKind(ctx context.Context, key, kind, advice string) finding {
 func examineIdentity(id *host.Identity, err error, now time.Time, l words.Lang) finding {
 	switch {
 	case errors.Is(err, host.ErrNotEnrolled):
-		return finding{Key: "identity", State: check.Down, Reason: check.NotConfigured, Detail: words.Say(l, "doctor.notenrolled"), advice: "doctor.enroladvice"}
+		return finding{Key: "identity", State: check.Down, Reason: check.NotConfigured, Detail: words.Tell(l, "doctor.notenrolled"), advice: "doctor.enroladvice"}
 	case err != nil:
 		return found("identity", check.Because(check.Misconfigured, "%v", err))
 	}
@@ -283,7 +283,7 @@ func examineIdentity(id *host.Identity, err error, now time.Time, l words.Lang) 
 		r = check.CertExpiring
 	}
 	return finding{Key: "identity", State: r.State(), Reason: r,
-		Detail: words.Say(l, "doctor.enrolled", id.Machine, id.Collector, id.TLS.Leaf.NotAfter.Format("02/01/2006"))}
+		Detail: words.Tell(l, "doctor.enrolled", id.Machine, id.Collector, id.TLS.Leaf.NotAfter.Format("02/01/2006"))}
 }
 
 // examineRunning tells whether the agent works in the data folder.
@@ -293,7 +293,7 @@ func examineRunning(dir string, l words.Lang) finding {
 	case err != nil:
 		return found("running", check.Because(check.NoPermission, "%v", err))
 	case !running:
-		return finding{Key: "running", State: check.Down, Reason: check.MissedStopped, Detail: words.Say(l, "doctor.notrunning"), advice: "doctor.runadvice"}
+		return finding{Key: "running", State: check.Down, Reason: check.MissedStopped, Detail: words.Tell(l, "doctor.notrunning"), advice: "doctor.runadvice"}
 	}
 	return finding{Key: "running", State: check.Up, Reason: check.OK}
 }
@@ -305,9 +305,9 @@ func examineJournal(dir string, l words.Lang) finding {
 		return found("journal", check.Because(check.Misconfigured, "%v", err))
 	}
 	if b.Batches == 0 {
-		return finding{Key: "journal", State: check.Up, Reason: check.OK, Detail: words.Say(l, "doctor.nowaiting")}
+		return finding{Key: "journal", State: check.Up, Reason: check.OK, Detail: words.Tell(l, "doctor.nowaiting")}
 	}
-	f := finding{Key: "journal", State: check.Up, Reason: check.OK, Detail: words.Say(l, "doctor.waiting", b.Batches, b.Oldest.Local().Format("15:04 02/01/2006"))}
+	f := finding{Key: "journal", State: check.Up, Reason: check.OK, Detail: words.Tell(l, "doctor.waiting", b.Batches, b.Oldest.Local().Format("15:04 02/01/2006"))}
 	if time.Since(b.Oldest) > 24*time.Hour {
 		f.State, f.Reason = check.Degraded, check.Stale
 	}
@@ -353,7 +353,7 @@ func examineCollector(ctx context.Context, id *host.Identity, dial push.Dial, l 
 // unreached says why the collector cannot be spoken to.
 func unreached(err error, l words.Lang) finding {
 	p := push.ProblemOf(err)
-	f := finding{Key: "collector", State: check.Down, Detail: fmt.Sprintf("%s: %v", words.Say(l, "reach."+string(p)), err), advice: "reach.do." + string(p)}
+	f := finding{Key: "collector", State: check.Down, Detail: fmt.Sprintf("%s: %v", words.Tell(l, "reach."+string(p)), err), advice: "reach.do." + string(p)}
 	switch p {
 	case push.TLSInspection, push.WrongPeer:
 		f.Reason = check.TLSUntrusted

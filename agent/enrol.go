@@ -58,7 +58,7 @@ func runEnrol(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 		fmt.Fprintf(stderr, "agent enrol: %v\n", err)
 		if p := push.ProblemOf(err); p != push.BadAnswer { // else the collector's words say it
 			for _, l := range []words.Lang{words.VI, words.EN} {
-				fmt.Fprintf(stderr, "%s. %s.\n", words.Say(l, "reach."+string(p)), words.Say(l, "reach.do."+string(p)))
+				fmt.Fprintf(stderr, "%s. %s.\n", words.Tell(l, "reach."+string(p)), words.Tell(l, "reach.do."+string(p)))
 			}
 		}
 		return exitFailed
@@ -71,7 +71,7 @@ func runEnrol(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 		return exitFailed
 	}
 	for _, l := range []words.Lang{words.VI, words.EN} {
-		fmt.Fprintln(stdout, words.Say(l, "enrol.done", id.Machine, id.Unit, dir, dir))
+		fmt.Fprintln(stdout, words.Tell(l, "enrol.done", id.Machine, id.Unit, dir, dir))
 	}
 	return exitDone
 }

@@ -83,24 +83,24 @@ func verifyJournal(dir string, l words.Lang, asJSON bool, stdout, stderr io.Writ
 
 // writeReport tells a person what was found: what, where, and what to do.
 func writeReport(w io.Writer, l words.Lang, machine string, r journal.Report) {
-	fmt.Fprintln(w, words.Say(l, "journal.sums", machine, r.Journals, r.Batches, r.Records, r.Open))
+	fmt.Fprintln(w, words.Tell(l, "journal.sums", machine, r.Journals, r.Batches, r.Records, r.Open))
 	for _, p := range r.Notes {
-		fmt.Fprintln(w, words.Say(l, "journal.note", words.Say(l, "journal."+string(p.Kind))))
-		fmt.Fprintln(w, "  "+words.Say(l, "journal.where", p.File, p.Offset, p.Err))
+		fmt.Fprintln(w, words.Tell(l, "journal.note", words.Tell(l, "journal."+string(p.Kind))))
+		fmt.Fprintln(w, "  "+words.Tell(l, "journal.where", p.File, p.Offset, p.Err))
 	}
 	for i, p := range r.Problems {
-		fmt.Fprintln(w, words.Say(l, "journal.wrong", i+1, words.Say(l, "journal."+string(p.Kind))))
-		fmt.Fprintln(w, "  "+words.Say(l, "journal.where", p.File, p.Offset, p.Err))
+		fmt.Fprintln(w, words.Tell(l, "journal.wrong", i+1, words.Tell(l, "journal."+string(p.Kind))))
+		fmt.Fprintln(w, "  "+words.Tell(l, "journal.where", p.File, p.Offset, p.Err))
 		// What to do is said once for each kind.
 		if slices.IndexFunc(r.Problems, func(q journal.Problem) bool { return q.Kind == p.Kind }) == i {
-			fmt.Fprintln(w, "  "+words.Say(l, "journal.advice", words.Say(l, "journal."+string(p.Kind)+".advice")))
+			fmt.Fprintln(w, "  "+words.Tell(l, "journal.advice", words.Tell(l, "journal."+string(p.Kind)+".advice")))
 		}
 	}
 	switch {
 	case r.More > 0:
-		fmt.Fprintln(w, words.Say(l, "journal.more", r.More))
+		fmt.Fprintln(w, words.Tell(l, "journal.more", r.More))
 	case len(r.Problems) == 0:
-		fmt.Fprintln(w, words.Say(l, "journal.fine"))
+		fmt.Fprintln(w, words.Tell(l, "journal.fine"))
 	}
 }
 
@@ -130,7 +130,7 @@ func newVerdict(machine string, l words.Lang, r journal.Report) verdict {
 	v := verdict{OK: len(r.Problems) == 0, Machine: machine, Journals: r.Journals, Batches: r.Batches, Records: r.Records, Open: r.Open,
 		Problems: []place{}, More: r.More, Notes: []place{}}
 	for _, p := range r.Problems {
-		v.Problems = append(v.Problems, place{string(p.Kind), p.File, p.Offset, p.Err.Error(), words.Say(l, "journal."+string(p.Kind)+".advice")})
+		v.Problems = append(v.Problems, place{string(p.Kind), p.File, p.Offset, p.Err.Error(), words.Tell(l, "journal."+string(p.Kind)+".advice")})
 	}
 	for _, p := range r.Notes {
 		v.Notes = append(v.Notes, place{string(p.Kind), p.File, p.Offset, p.Err.Error(), ""})
@@ -157,19 +157,19 @@ func (s *shower) show(ctx context.Context, dir string) int {
 		if e.Err != nil && !errors.Is(e.Err, fs.ErrNotExist) {
 			kind := e.Problem()
 			if kind == journal.BrokenOff {
-				fmt.Fprintln(s.stderr, words.Say(s.l, "journal.note", words.Say(s.l, "journal."+string(kind))))
+				fmt.Fprintln(s.stderr, words.Tell(s.l, "journal.note", words.Tell(s.l, "journal."+string(kind))))
 			} else {
 				code = exitFailed
-				fmt.Fprintln(s.stderr, words.Say(s.l, "journal.wrong", 1, words.Say(s.l, "journal."+string(kind))))
-				fmt.Fprintln(s.stderr, "  "+words.Say(s.l, "journal.advice", words.Say(s.l, "journal."+string(kind)+".advice")))
+				fmt.Fprintln(s.stderr, words.Tell(s.l, "journal.wrong", 1, words.Tell(s.l, "journal."+string(kind))))
+				fmt.Fprintln(s.stderr, "  "+words.Tell(s.l, "journal.advice", words.Tell(s.l, "journal."+string(kind)+".advice")))
 			}
-			fmt.Fprintln(s.stderr, "  "+words.Say(s.l, "journal.where", e.File, e.Offset, e.Err))
+			fmt.Fprintln(s.stderr, "  "+words.Tell(s.l, "journal.where", e.File, e.Offset, e.Err))
 		}
 		if h := e.Header; !s.asJSON && s.only == "" && h.Seq > 0 {
-			fmt.Fprintln(s.stdout, words.Say(s.l, "journal.batch", h.Seq, h.Journal, words.DateTime(s.l, h.Sealed), h.Records))
+			fmt.Fprintln(s.stdout, words.Tell(s.l, "journal.batch", h.Seq, h.Journal, words.DateTime(s.l, h.Sealed), h.Records))
 		} else if !s.asJSON && s.only == "" && !opened && len(e.Records) > 0 {
 			opened = true
-			fmt.Fprintln(s.stdout, words.Say(s.l, "journal.open"))
+			fmt.Fprintln(s.stdout, words.Tell(s.l, "journal.open"))
 		}
 		s.records(e.Records)
 	}
@@ -218,18 +218,18 @@ func recordLine(l words.Lang, r *journal.Record) string {
 	case r.Range != nil:
 		x := r.Range
 		return line(x.From, x.Reason.State().String(), x.Check, words.Reason(l, x.Reason).Title, " (", string(x.Reason), "): ",
-			words.Say(l, "journal.range", x.Slots, words.DateTime(l, x.To)))
+			words.Tell(l, "journal.range", x.Slots, words.DateTime(l, x.To)))
 	case r.Plan != nil:
-		return line(r.Plan.At, "plan", "-", words.Say(l, "journal.plan", r.Plan.Version, r.Plan.SHA256))
+		return line(r.Plan.At, "plan", "-", words.Tell(l, "journal.plan", r.Plan.Version, r.Plan.SHA256))
 	case r.Begin != nil:
 		b := r.Begin
-		s := line(b.At, "begin", "-", words.Say(l, "journal.begin", check.CleanDetail(b.Cause), check.CleanDetail(b.Build)))
+		s := line(b.At, "begin", "-", words.Tell(l, "journal.begin", check.CleanDetail(b.Cause), check.CleanDetail(b.Build)))
 		if b.PreviousJournal != "" {
-			s += ", " + words.Say(l, "journal.after", b.PreviousJournal, check.CleanDetail(b.PreviousHead))
+			s += ", " + words.Tell(l, "journal.after", b.PreviousJournal, check.CleanDetail(b.PreviousHead))
 		}
 		return s
 	case r.End != nil:
-		return line(r.End.At, "end", "-", words.Say(l, "journal.end", check.CleanDetail(r.End.Cause)))
+		return line(r.End.At, "end", "-", words.Tell(l, "journal.end", check.CleanDetail(r.End.Cause)))
 	}
 	return ""
 }

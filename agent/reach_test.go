@@ -15,7 +15,7 @@ func TestReachWords(t *testing.T) {
 	for _, p := range push.Problems() {
 		for _, l := range []words.Lang{words.VI, words.EN} {
 			for _, key := range []string{"reach." + string(p), "reach.do." + string(p)} {
-				if s := words.Say(l, key); strings.HasPrefix(s, "<") {
+				if s := words.Tell(l, key); strings.HasPrefix(s, "<") {
 					t.Errorf("%s has no phrase in %s", key, l)
 				}
 			}
@@ -35,7 +35,7 @@ func TestUnreached(t *testing.T) {
 		{push.ErrClock, check.TLSNotYetValid, "reach.do.wrong_clock"},
 	} {
 		f := unreached(tt.err, words.VI)
-		if f.State != check.Down || f.Reason != tt.reason || f.advice != tt.advice || !strings.Contains(f.Detail, words.Say(words.VI, strings.Replace(tt.advice, ".do", "", 1))) {
+		if f.State != check.Down || f.Reason != tt.reason || f.advice != tt.advice || !strings.Contains(f.Detail, words.Tell(words.VI, strings.Replace(tt.advice, ".do", "", 1))) {
 			t.Errorf("%v: %+v", tt.err, f)
 		}
 	}

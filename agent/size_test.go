@@ -1,12 +1,15 @@
 package main
 
 import (
+	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"egovmon/agent/words"
 )
 
 // maxSize bounds the program as it is released: commune lines are slow, and so are their disks.
@@ -24,6 +27,11 @@ func TestSize(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("%d bytes", st.Size())
+	if b, err := os.ReadFile(file); err != nil {
+		t.Fatal(err)
+	} else if said := words.Say(words.VI, "access.enter"); bytes.Contains(b, []byte(said)) {
+		t.Errorf("the agent holds %q, which only the collector says: something in it calls words.Say in place of words.Tell", said)
+	}
 	if st.Size() > maxSize {
 		t.Errorf("the stripped agent has %d bytes, at most %d are allowed: see with `go list -deps` what it began to import", st.Size(), maxSize)
 	}

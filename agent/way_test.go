@@ -92,7 +92,7 @@ func TestJudgeWay(t *testing.T) {
 			continue
 		}
 		for _, l := range []words.Lang{words.VI, words.EN} {
-			for _, s := range []string{sentenceOf(l, fs[i]), words.Say(l, fs[i].advice), words.Say(l, "doctor."+fs[i].Key)} {
+			for _, s := range []string{sentenceOf(l, fs[i]), words.Tell(l, fs[i].advice), words.Tell(l, "doctor."+fs[i].Key)} {
 				if strings.ContainsAny(s, "<%>") || s == "" {
 					t.Errorf("%s: %s", tc.name, s)
 				}
@@ -102,7 +102,7 @@ func TestJudgeWay(t *testing.T) {
 	// Whatever a page may report, there is something to say.
 	for _, r := range check.Reasons() {
 		for _, change := range []func(*wayEvidence){nil, broken(1), broken(4), hole, func(e *wayEvidence) { e.outside = 1 }} {
-			if b := judgeWay(with(r, change)); b.at != pastAll && words.Say(words.VI, "doctor.break."+b.how) == "<doctor.break."+b.how+">" {
+			if b := judgeWay(with(r, change)); b.at != pastAll && words.Tell(words.VI, "doctor.break."+b.how) == "<doctor.break."+b.how+">" {
 				t.Errorf("%s: no sentence for %q", r, b.how)
 			}
 		}

@@ -397,7 +397,7 @@ func storedPlan(file, dir string) (*plan.Plan, error) {
 // sentenceOf is the one sentence that says where the way breaks off.
 func sentenceOf(l words.Lang, f finding) string {
 	if f.after != "" {
-		return words.Say(l, f.sentence, f.after)
+		return words.Tell(l, f.sentence, f.after)
 	}
-	return words.Say(l, f.sentence)
+	return words.Tell(l, f.sentence)
 }

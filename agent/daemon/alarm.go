@@ -122,11 +122,11 @@ func alarmText(event string, s push.Stats, now time.Time) string {
 	for _, l := range []words.Lang{words.VI, words.EN} {
 		switch {
 		case event == collectorBack:
-			fmt.Fprintln(&b, words.Say(l, "alarm.back"))
+			fmt.Fprintln(&b, words.Tell(l, "alarm.back"))
 		case s.LastSuccess.IsZero():
-			fmt.Fprintln(&b, words.Say(l, "alarm.never"))
+			fmt.Fprintln(&b, words.Tell(l, "alarm.never"))
 		default:
-			fmt.Fprintln(&b, words.Say(l, "alarm.gone", words.At(l, s.LastSuccess, now)))
+			fmt.Fprintln(&b, words.Tell(l, "alarm.gone", words.At(l, s.LastSuccess, now)))
 		}
 	}
 	return b.String()

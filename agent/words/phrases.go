@@ -5,97 +5,39 @@ import (
 	"sync"
 )
 
-// phrases holds, by key, the Vietnamese and the English form.
-var phrases = sync.OnceValue(func() map[string][2]string {
-	m := map[string][2]string{
-		// agent check, agent doctor
-		"doctor.title":         {"Khám máy: %s", "Examination of %s"},
-		"doctor.fine":          {"Tốt", "Fine"},
-		"doctor.bad":           {"Có vấn đề", "Trouble"},
-		"doctor.unknown":       {"Không đo được", "Not measurable"},
-		"doctor.clock":         {"Đồng hồ máy", "Clock of this machine"},
-		"doctor.address":       {"Dây mạng hoặc Wi-Fi", "Network cable or Wi-Fi"},
-		"doctor.gateway":       {"Thiết bị mạng của đơn vị", "The unit's router"},
-		"doctor.dns":           {"Tra tên máy chủ huyện (DNS)", "Finding the district's server (DNS)"},
-		"doctor.collector":     {"Kết nối tới máy chủ huyện", "Connection to the district's server"},
-		"doctor.identity":      {"Ghi danh với huyện", "Enrolment with the district"},
-		"doctor.running":       {"Phần mềm giám sát đang chạy", "Monitoring program is running"},
-		"doctor.journal":       {"Số liệu chờ gửi", "Measurements waiting to be sent"},
-		"doctor.disk":          {"Ổ đĩa của máy", "Disks of this machine"},
-		"doctor.plan":          {"Kế hoạch kiểm tra", "Plan of checks"},
-		"doctor.noaddress":     {"máy không có địa chỉ mạng", "the machine has no network address"},
-		"doctor.notime":        {"máy đang chỉ %s, sai ngày", "it shows %s, a wrong date"},
-		"doctor.notenrolled":   {"máy này chưa ghi danh", "this machine is not enrolled"},
-		"doctor.enrolled":      {"tên máy %s, máy chủ %s, chứng thư đến %s", "machine %s, server %s, certificate until %s"},
-		"doctor.notrunning":    {"chương trình agent không chạy", "the program agent is not running"},
-		"doctor.waiting":       {"%d gói, cũ nhất từ %s", "%d batches, the oldest from %s"},
-		"doctor.nowaiting":     {"đã gửi hết", "all sent"},
-		"doctor.advice":        {"Việc cần làm: %s", "What to do: %s"},
-		"doctor.clockadvice":   {"Đặt lại ngày giờ của máy, bật tự động cập nhật giờ", "Set date and time, and switch on automatic time"},
-		"doctor.cableadvice":   {"Cắm lại dây mạng hoặc bật Wi-Fi, xem đèn mạng có sáng không", "Plug the cable in again or switch Wi-Fi on, and see whether its light is on"},
-		"doctor.gatewayadvice": {"Tắt thiết bị mạng của đơn vị, chờ 10 giây rồi bật lại; sau 3 phút khám lại", "Switch the unit's router off, wait 10 seconds, switch it on; examine again after 3 minutes"},
-		"doctor.dnsadvice":     {"Thử mở một trang web bất kỳ; nếu không mở được, báo nhà mạng", "Try to open any web page; if none opens, call the network provider"},
-		"doctor.enroladvice":   {"Xin huyện mã ghi danh, rồi chạy: agent enrol --collector ĐỊA_CHỈ --token MÃ", "Ask the district for a token, then run: agent enrol --collector URL --token TOKEN"},
-		"doctor.runadvice":     {"Khởi động lại máy; nếu vẫn vậy, chạy: agent run", "Restart the machine; if that does not help, run: agent run"},
-		"doctor.diskadvice":    {"Xóa bớt tệp không cần, dọn thùng rác; nếu ổ chỉ đọc, báo cán bộ CNTT", "Delete what is not needed and empty the bin; if a disk is read-only, call IT staff"},
-		"doctor.allfine":       {"Không thấy vấn đề gì trên máy này.", "Nothing is wrong on this machine."},
-		// why the collector cannot be spoken to: push.Problem
-		"reach.tls_inspection":       {"Kết nối bị thiết bị trên đường truyền mở ra kiểm tra (TLS inspection)", "The connection is opened on the way (TLS inspection)"},
-		"reach.do.tls_inspection":    {"Đề nghị quản trị mạng bỏ địa chỉ máy chủ huyện ra khỏi việc kiểm tra TLS; chưa có gì được gửi đi", "Ask the network's administrator to leave the district's server out of TLS inspection; nothing was sent"},
-		"reach.wrong_peer":           {"Máy khác trả lời thay máy chủ huyện", "Another server answers in place of the district's"},
-		"reach.do.wrong_peer":        {"Kiểm tra lại địa chỉ máy chủ huyện và trang đăng nhập mạng (nếu có); chưa có gì được gửi đi", "Check the server's address, and whether the network asks for a login; nothing was sent"},
-		"reach.wrong_clock":          {"Ngày giờ của máy này sai", "Date or time of this machine is wrong"},
-		"reach.do.wrong_clock":       {"Đặt lại ngày giờ của máy, bật tự động cập nhật giờ", "Set date and time, and switch on automatic time"},
-		"reach.unreachable":          {"Không kết nối được tới máy chủ huyện", "The district's server cannot be reached"},
-		"reach.do.unreachable":       {"Thử mở một trang web bất kỳ; nếu mở được, báo huyện là máy chủ thu thập không trả lời, hoặc mạng cần proxy", "Try to open any web page; if it opens, tell the district that its server does not answer, or that the network needs a proxy"},
-		"reach.proxy_unreachable":    {"Không kết nối được tới proxy", "The proxy cannot be reached"},
-		"reach.do.proxy_unreachable": {"Kiểm tra địa chỉ và cổng của proxy trong agent.yaml", "Check the proxy's address and port in agent.yaml"},
-		"reach.proxy_silent":         {"Proxy không trả lời", "The proxy does not answer"},
-		"reach.do.proxy_silent":      {"Báo quản trị mạng: proxy không trả lời yêu cầu CONNECT", "Tell the network's administrator that the proxy does not answer CONNECT"},
-		"reach.proxy_auth":           {"Proxy đòi tên và mật khẩu", "The proxy asks for a user name and password"},
-		"reach.do.proxy_auth":        {"Ghi proxy: {url, user, password: {secret: TÊN}} vào agent.yaml và mật khẩu vào thư mục secrets", "Write proxy: {url, user, password: {secret: NAME}} into agent.yaml, and the password into the folder secrets"},
-		"reach.proxy_refused":        {"Proxy không cho đi tới máy chủ huyện", "The proxy lets nobody through to the district's server"},
-		"reach.do.proxy_refused":     {"Đề nghị quản trị mạng cho phép địa chỉ và cổng của máy chủ huyện trên proxy", "Ask the network's administrator to allow the server's address and port on the proxy"},
-		"reach.proxy_garbage":        {"Nơi được ghi là proxy không phải là proxy HTTP", "What is named as the proxy is no HTTP proxy"},
-		"reach.do.proxy_garbage":     {"Kiểm tra địa chỉ và cổng của proxy trong agent.yaml", "Check the proxy's address and port in agent.yaml"},
-		"reach.proxy_unusable":       {"Cấu hình proxy không dùng được", "The proxy's configuration cannot be used"},
-		"reach.do.proxy_unusable":    {"Sửa mục proxy trong agent.yaml và tệp mật khẩu trong thư mục secrets", "Mend proxy in agent.yaml, and the file of its password in the folder secrets"},
-		"reach.revoked":              {"Huyện đã thu hồi danh tính của máy này", "The district has taken this machine's identity back"},
-		"reach.do.revoked":           {"Xin huyện mã ghi danh mới rồi ghi danh lại", "Ask the district for a new token, and enrol again"},
-		"reach.no_identity":          {"Máy chủ huyện không nhận danh tính của máy này", "The district's server does not accept this machine's identity"},
-		"reach.do.no_identity":       {"Nếu đúng là máy này, xin huyện mã ghi danh mới rồi ghi danh lại; có thể một máy khác đã ghi danh thay", "If this is the right machine, ask the district for a new token and enrol again; another one may have enrolled in its place"},
-		"reach.bad_answer":           {"Máy chủ huyện trả lời sai", "The district's server gives a wrong answer"},
-		"reach.do.bad_answer":        {"Chờ một lúc rồi thử lại; nếu vẫn vậy, báo huyện", "Wait a while and try again; if that does not help, tell the district"},
+// A lazy map of phrases is made when the first is asked for: by key, the Vietnamese and the English form. That it is not
+// made while the program starts lets the linker leave out of the agent what only the collector says.
+type lazy struct {
+	once sync.Once
+	made map[string][2]string
+}
 
-		"doctor.first": {"Xử lý mục %d trước: %s. Các mục sau thường hỏng theo.", "Mend number %d first: %s. What follows usually fails because of it."},
-		"doctor.call":  {"Nếu gọi cán bộ hỗ trợ, hãy đọc: mục %d, mã %s.", "If you call for help, read out: number %d, code %s."},
+func (l *lazy) get(fill func() map[string][2]string) map[string][2]string {
+	l.once.Do(func() { l.made = fill() })
+	return l.made
+}
 
-		// agent journal
-		"journal.sums":              {"Nhật ký đo của máy %s: %d quyển, %d gói đã ký có %d bản ghi; %d bản ghi chưa đóng gói.", "Journal of %s: %d journals, %d signed batches with %d records; %d records not sealed yet."},
-		"journal.fine":              {"Không có gì sai: mọi gói đúng như lúc ký và nối tiếp nhau.", "Nothing is wrong: every batch is as it was signed, and follows the one before."},
-		"journal.wrong":             {"SAI %d: %s", "WRONG %d: %s"},
-		"journal.note":              {"Lưu ý: %s", "Note: %s"},
-		"journal.where":             {"Ở đâu: tệp %s, byte thứ %d (%s)", "Where: file %s, byte %d (%s)"},
-		"journal.advice":            {"Việc cần làm: %s", "What to do: %s"},
-		"journal.more":              {"và còn %d chỗ sai nữa", "and %d more are wrong"},
-		"journal.signature":         {"một gói không phải do khóa của máy này ký", "a batch is not signed by this machine's key"},
-		"journal.signature.advice":  {"Giữ nguyên thư mục, báo cán bộ CNTT huyện: có thể nhật ký đã bị sửa, hoặc máy đã ghi danh lại", "Leave the folder as it is and tell the district's IT staff: the journal may have been changed, or the machine enrolled again"},
-		"journal.chain":             {"một gói không nối tiếp gói trước nó", "a batch does not follow the one before it"},
-		"journal.chain.advice":      {"Giữ nguyên thư mục, báo cán bộ CNTT huyện so với bản ở máy chủ: có thể thiếu tệp, hoặc ổ đĩa đã bị khôi phục về bản cũ", "Leave the folder as it is and have the district's IT staff compare it with the collector's: a file may be missing, or the disk was restored from an older copy"},
-		"journal.damaged":           {"dữ liệu trên ổ đĩa không còn đúng như lúc ghi", "bytes on the disk are no longer what was written"},
-		"journal.damaged.advice":    {"Kiểm tra ổ đĩa của máy. Phần mềm tự mở quyển mới và gửi lại phần đọc được; phần mất được ghi là mất số liệu", "Have the machine's disk checked. The agent begins a new journal by itself and sends what can be read; what is lost is recorded as lost"},
-		"journal.content":           {"một gói đã ký nhưng có dòng không đọc được", "a batch is signed, and lines in it cannot be read"},
-		"journal.content.advice":    {"Cài phiên bản mới của agent rồi kiểm tra lại", "Install a newer version of the agent and verify again"},
-		"journal.unreadable":        {"không mở hoặc không đọc được tệp", "a file cannot be opened or read"},
-		"journal.unreadable.advice": {"Chạy lại bằng tài khoản của dịch vụ hoặc quản trị; nếu vẫn vậy, kiểm tra ổ đĩa", "Run it again as the service's user or an administrator; if that does not help, have the disk checked"},
-		"journal.broken_off":        {"lần ghi cuối bị ngắt giữa chừng (mất điện, tắt ngang) hoặc đang ghi dở; không mất gì đã ghi nhận", "the last write was broken off by a power cut or a kill, or is under way; nothing that was recorded is missing"},
-		"journal.batch":             {"Gói %d của quyển %.8s, đóng lúc %s, %d bản ghi", "Batch %d of journal %.8s, sealed %s, %d records"},
-		"journal.open":              {"Chưa đóng gói:", "Not sealed yet:"},
-		"journal.range":             {"không đo %d lần, đến %s", "not measured %d times, until %s"},
-		"journal.plan":              {"theo kế hoạch phiên bản %d (SHA-256 %s)", "follows plan version %d (SHA-256 %s)"},
-		"journal.begin":             {"agent bắt đầu: %s (phiên bản %s)", "the agent begins: %s (version %s)"},
-		"journal.after":             {"nối sau quyển %s, gói %s", "after journal %s, batch %s"},
-		"journal.end":               {"agent kết thúc: %s", "the agent ends: %s"},
+var own, all lazy
+
+// agentPhrases are what [Tell] knows.
+func agentPhrases() map[string][2]string {
+	m := ownPhrases()
+	maps.Copy(m, wayPhrases())
+	return m
+}
+
+// phrases are all there are, as [Say] knows them.
+func phrases() map[string][2]string {
+	return all.get(func() map[string][2]string {
+		m := collectorPhrases()
+		maps.Copy(m, agentPhrases())
+		return m
+	})
+}
+
+// collectorPhrases are what the collector says: on its pages, in messages, reports and command lines.
+func collectorPhrases() map[string][2]string {
+	return map[string][2]string{
 
 		// the pages shown without a session
 		"access.enter":        {"Cần liên kết đăng nhập", "A link is needed to enter"},
@@ -131,10 +73,6 @@ var phrases = sync.OnceValue(func() map[string][2]string {
 		"access.pw.code":      {"Mã xác thực không đúng; kiểm tra giờ của điện thoại.", "The one-time code is wrong; check the clock of the phone."},
 		"access.pw.old":       {"Mật khẩu hiện tại không đúng.", "The present password is wrong."},
 
-		// what a machine says by itself
-		"alarm.gone":  {"Từ %s máy này không liên lạc được với máy chủ thu thập. Việc đo vẫn tiếp tục, không mất kết quả nào. Hãy báo Phòng Văn hóa và Thông tin bằng điện thoại.", "Since %s this machine has not reached the collector. Measuring goes on, and nothing is lost. Tell the Culture and Information Office by telephone."},
-		"alarm.never": {"Máy này chưa lần nào liên lạc được với máy chủ thu thập từ khi khởi động. Hãy chạy agent doctor và báo Phòng Văn hóa và Thông tin.", "This machine has not reached the collector since it started. Run agent doctor, and tell the Culture and Information Office."},
-		"alarm.back":  {"Máy này đã liên lạc lại được với máy chủ thu thập.", "The collector answers again."},
 		// people
 		"role.viewer":          {"Người xem", "Viewer"},
 		"role.officer":         {"Cán bộ", "Officer"},
@@ -360,7 +298,6 @@ var phrases = sync.OnceValue(func() map[string][2]string {
 		"check.phases":            {"Từng bước", "Steps"},
 		"check.attempts":          {"thử %s lần", "%s attempts"},
 		"check.missing":           {"thiếu %s lần đo", "%s runs missing"},
-		"check.osended":           {"HĐH hết hỗ trợ", "operating system out of support"},
 		"check.facts":             {"Số đo của lần gần nhất", "Figures of the latest result"},
 		"check.mark.plan":         {"Đổi kế hoạch đo", "The plan changed"},
 		"check.mark.plan.version": {"Áp dụng kế hoạch đo bản %s", "Plan version %s came into force"},
@@ -384,9 +321,6 @@ var phrases = sync.OnceValue(func() map[string][2]string {
 		"phase.echo":              {"phản hồi", "echo"},
 		"phase.total":             {"tổng", "total"},
 		"phase.rest":              {"phần còn lại", "rest"},
-
-		// enrolment
-		"enrol.done": {"Máy này nay là %s của đơn vị %s; danh tính nằm ở %s. Chạy dịch vụ (xem hướng dẫn), hoặc: agent run --data %s", "This machine is now %s of unit %s; its identity is in %s. Start the service (see the guide), or: agent run --data %s"},
 
 		// alerts
 		// the register of certificates
@@ -818,6 +752,4 @@ var phrases = sync.OnceValue(func() map[string][2]string {
 		"audit.notyet":       {"Các mục từ %s đến %s chưa có người chứng kiến ký.", "Entries %s to %s are signed by no witness yet."},
 		"audit.goodnokey":    {"ĐẠT, nhưng chưa cho khóa: chỉ biết bản xuất nhất quán với chính nó. Hãy lấy khóa của nhật ký bằng đường khác và kiểm tra lại.", "PASSED, but no key was given: it is only consistent with itself. Get the log's key by another way and verify again."},
 	}
-	maps.Copy(m, wayPhrases())
-	return m
-})
+}

@@ -64,9 +64,14 @@ func State(l Lang, s check.State) string {
 }
 
 // Say returns the phrase of a key, with its arguments as of fmt.Sprintf. A key without a phrase comes back in angle
-// brackets, so that it is seen.
-func Say(l Lang, key string, args ...any) string {
-	p, ok := phrases()[key]
+// brackets, so that it is seen. The agent uses [Tell].
+func Say(l Lang, key string, args ...any) string { return say(phrases(), l, key, args) }
+
+// Tell is Say with the phrases of the agent alone, whose program is so spared those of the collector.
+func Tell(l Lang, key string, args ...any) string { return say(own.get(agentPhrases), l, key, args) }
+
+func say(phrases map[string][2]string, l Lang, key string, args []any) string {
+	p, ok := phrases[key]
 	if !ok {
 		return "<" + key + ">"
 	}

@@ -2,6 +2,8 @@ package words
 
 import (
 	"math"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -107,6 +109,41 @@ func TestEveryPhraseIsSaidInBoth(t *testing.T) {
 		t.Errorf("a missing phrase reads %q", got)
 	}
 	if got := Say(VI, "doctor.title", "pc-01"); got != "Khám máy: pc-01" {
+		t.Errorf("with an argument: %q", got)
+	}
+}
+
+// What the agent says by name must be among its own phrases: the collector's are not in its program.
+func TestTheAgentsPhrases(t *testing.T) {
+	told := regexp.MustCompile(`words\.Tell\([a-z.]+, "([^"]+[a-z])"`)
+	seen := 0
+	for _, pattern := range []string{"../*.go", "../daemon/*.go"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range files {
+			source, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range told.FindAllSubmatch(source, -1) {
+				seen++
+				if key := string(m[1]); strings.HasPrefix(Tell(EN, key), "<") {
+					t.Errorf("%s tells %q, which is not among the agent's phrases", name, key)
+				}
+			}
+		}
+	}
+	if seen < 30 {
+		t.Errorf("only %d phrases were found in the agent's sources", seen)
+	}
+	for key := range agentPhrases() {
+		if _, ok := collectorPhrases()[key]; ok {
+			t.Errorf("%s stands in both catalogues", key)
+		}
+	}
+	if got := Tell(VI, "doctor.title", "pc-01"); got != "Khám máy: pc-01" {
 		t.Errorf("with an argument: %q", got)
 	}
 }
