@@ -67,14 +67,12 @@ func (c *center) attestHandler(w http.ResponseWriter, r *http.Request) {
 }
 
 func runAttest(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	fs := newFlags("attest", "Records that a document proves a control that cannot be measured. The document goes into the log, whole or, above\n"+
-		"64 MiB, as its hash.", stderr)
-	data := fs.String("data", "", "folder of the state `DIR`")
+	fs := newCommand("attest", "Records that a document proves a control that cannot be measured. The document goes into the log, whole or, above\n"+
+		"64 MiB, as its hash.", "write one JSON object", stdout, stderr)
 	file := fs.String("file", "", "the document, a `FILE`")
-	asJSON := fs.Bool("json", false, "write one JSON object")
 	var req attestRequest
-	req.Form.Flags(fs)
-	if ok, code := parse(fs, args); !ok {
+	req.Form.Flags(fs.FlagSet)
+	if ok, code := parse(fs.FlagSet, args); !ok {
 		return code
 	}
 	if *file != "" {
@@ -86,31 +84,18 @@ func runAttest(ctx context.Context, args []string, stdout, stderr io.Writer) int
 			req.Document, err = os.ReadFile(*file)
 		}
 		if err != nil {
-			fmt.Fprintf(stderr, "collector attest: %v\n", err)
-			return exitUsage
+			return fs.fail(exitUsage, err)
 		}
 	}
-	var a attestAnswer
-	err := withCenter(ctx, *data, stderr, func(dir string) error {
-		return call(ctx, dir, http.MethodPost, pathAttest, req, &a)
-	}, func(c *center) (err error) {
-		a, err = c.attest(ctx, req, access.Program)
-		return err
+	return consult(ctx, fs, pathAttest, req, func(c *center) (attestAnswer, error) { return c.attest(ctx, req, access.Program) }, func(a attestAnswer) int {
+		fmt.Fprintf(stdout, "Recorded as leaf %d of the log", a.Leaf)
+		if a.SHA256 != "" {
+			fmt.Fprintf(stdout, ", SHA-256 %s", a.SHA256)
+		}
+		if a.ValidTo != "" {
+			fmt.Fprintf(stdout, ", in force until %s", a.ValidTo)
+		}
+		fmt.Fprintln(stdout, ".")
+		return exitDone
 	})
-	if err != nil {
-		fmt.Fprintf(stderr, "collector attest: %v\n", err)
-		return exitFailed
-	}
-	if *asJSON {
-		return printJSON(stdout, stderr, a)
-	}
-	fmt.Fprintf(stdout, "Recorded as leaf %d of the log", a.Leaf)
-	if a.SHA256 != "" {
-		fmt.Fprintf(stdout, ", SHA-256 %s", a.SHA256)
-	}
-	if a.ValidTo != "" {
-		fmt.Fprintf(stdout, ", in force until %s", a.ValidTo)
-	}
-	fmt.Fprintln(stdout, ".")
-	return exitDone
 }

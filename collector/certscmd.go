@@ -2,13 +2,11 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"text/tabwriter"
@@ -35,12 +33,7 @@ type holders struct {
 
 // certificates lists the register.
 func (c *center) certificates() ([]certs.Entry, error) {
-	c.holders.mu.Lock()
-	defer c.holders.mu.Unlock()
-	if err := c.holders.register.Update(c.store); err != nil {
-		return nil, err
-	}
-	return c.holders.register.All(), nil
+	return readBook[certs.Log, certs.Entry](&c.holders.mu, &c.holders.register, c.store)
 }
 
 // A certsRequest is what people do with the register; one of Files and Remove is set.
@@ -189,96 +182,63 @@ func (c *center) certNotices(p *profile.Profile, now time.Time) []board.Name {
 
 func (c *center) certsHandler(w http.ResponseWriter, r *http.Request) {
 	who := access.Of(r.Context())
-	var added certs.Added
-	if r.Method == http.MethodPost {
-		var req certsRequest
-		d := json.NewDecoder(http.MaxBytesReader(w, r.Body, 8*certs.MaxUpload))
-		d.DisallowUnknownFields()
-		if err := d.Decode(&req); err != nil {
-			answer(w, nil, fmt.Errorf("the request cannot be read: %w", err))
-			return
-		}
-		var err error
-		added, err = c.changeCerts(r.Context(), req, who)
-		if errors.Is(err, errForeignCerts) {
-			http.Error(w, err.Error(), http.StatusForbidden)
-			return
-		}
-		if err != nil {
-			answer(w, nil, err)
-			return
-		}
+	if r.Method == http.MethodGet {
+		a, err := c.seenCerts(who)
+		answer(w, a, err)
+		return
 	}
-	a, err := c.seenCerts(who)
+	change(w, r, 8*certs.MaxUpload, errForeignCerts.Error(), func(req certsRequest) (certsAnswer, error) { return c.changedCerts(r.Context(), req, who) })
+}
+
+// changedCerts does what a request asks for, and answers the register afterwards.
+func (c *center) changedCerts(ctx context.Context, req certsRequest, w access.Who) (certsAnswer, error) {
+	added, err := c.changeCerts(ctx, req, w)
+	if err != nil {
+		return certsAnswer{}, err
+	}
+	a, err := c.seenCerts(w)
 	a.Added = added
-	answer(w, a, err)
+	return a, err
 }
 
 func runCerts(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	fs := newFlags("certs", "The register of the certificates that people sign with: `certs list`, `certs add --unit ID FILE…` (PEM, DER, PKCS#7; public\n"+
-		"certificates alone, private keys are refused), `certs remove LEAF`. The names are for the office in charge: do not pass the list on.", stderr)
-	data := fs.String("data", "", "folder of the state `DIR`")
+	fs := newCommand("certs", "The register of the certificates that people sign with: `certs list`, `certs add --unit ID FILE…` (PEM, DER, PKCS#7; public\n"+
+		"certificates alone, private keys are refused), `certs remove LEAF`. The names are for the office in charge: do not pass the list on.", "write JSON", stdout, stderr)
 	unit := fs.String("unit", "", "add: the unit's `ID`")
-	asJSON := fs.Bool("json", false, "write JSON")
-	names, ok, code := parseNamed(fs, args, maxCertFiles+1)
+	word, rest, ok, code := fs.deed(args, maxCertFiles+1, "list")
 	if !ok {
 		return code
 	}
-	fail := func(code int, err error) int {
-		fmt.Fprintf(stderr, "collector certs: %v\n", err)
-		return code
-	}
-	req := certsRequest{Unit: *unit}
-	word := "list"
-	if len(names) > 0 {
-		word = names[0]
-	}
-	switch {
-	case word == "list" && len(names) < 2:
-	case word == "add" && len(names) > 1:
-		for _, name := range names[1:] {
+	var req any
+	switch add := (certsRequest{Unit: *unit}); {
+	case word == "list" && len(rest) == 0:
+	case word == "add" && len(rest) > 0:
+		for _, name := range rest {
 			text, err := readBounded(name, certs.MaxUpload)
 			if err == nil {
 				_, err = certlist.Parse(text) // a private key does not even leave for the collector
 			}
 			if err != nil {
-				return fail(exitUsage, fmt.Errorf("%s: %w", name, err))
+				return fs.fail(exitUsage, fmt.Errorf("%s: %w", name, err))
 			}
-			req.Files = append(req.Files, text)
+			add.Files = append(add.Files, text)
 		}
-	case word == "remove" && len(names) == 2:
-		leaf, err := strconv.ParseInt(names[1], 10, 64)
+		req = add
+	case word == "remove" && len(rest) == 1:
+		leaf, err := fs.leaf(rest[0], "list")
 		if err != nil {
-			return fail(exitUsage, fmt.Errorf("%.40q is no leaf; `collector certs list` shows them", names[1]))
+			return fs.fail(exitUsage, err)
 		}
-		req.Remove = &leaf
+		req = certsRequest{Unit: *unit, Remove: leaf}
 	default:
-		return fail(exitUsage, errors.New("write list, add --unit ID FILE…, or remove LEAF"))
+		return fs.fail(exitUsage, errors.New("write list, add --unit ID FILE…, or remove LEAF"))
 	}
-	var a certsAnswer
-	err := withCenter(ctx, *data, stderr, func(dir string) error {
-		if word == "list" {
-			return call(ctx, dir, http.MethodGet, pathCerts, nil, &a)
+	return consult(ctx, fs, pathCerts, req, func(c *center) (certsAnswer, error) {
+		if req, ok := req.(certsRequest); ok {
+			return c.changedCerts(ctx, req, access.Who{Name: access.Program})
 		}
-		return call(ctx, dir, http.MethodPost, pathCerts, req, &a)
-	}, func(c *center) (err error) {
-		var added certs.Added
-		if word != "list" {
-			added, err = c.changeCerts(ctx, req, access.Who{Name: access.Program})
-		}
-		if err == nil {
-			a, err = c.seenCerts(access.Who{Name: access.Program})
-			a.Added = added
-		}
-		return err
-	})
-	if err != nil {
-		return fail(exitFailed, err)
-	}
-	if *asJSON {
-		return printJSON(stdout, stderr, a)
-	}
-	return printCerts(stdout, word, a)
+		return c.seenCerts(access.Who{Name: access.Program})
+	}, func(a certsAnswer) int { return printCerts(stdout, word, a) })
 }
 
 func printCerts(w io.Writer, word string, a certsAnswer) int {
@@ -314,9 +274,7 @@ type registrar struct{ c *center }
 // there are.
 func (g registrar) Rights(ctx context.Context) (by, unit string, names bool) {
 	w := access.Of(ctx)
-	if w.Person && w.May(access.ScopeAttest) {
-		by = w.Name
-	}
+	by, _ = entersDocuments(ctx)
 	return by, w.Unit, w.Person && seesHolders(w)
 }
 

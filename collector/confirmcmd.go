@@ -2,13 +2,11 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"text/tabwriter"
@@ -18,6 +16,7 @@ import (
 	"egovmon/agent/words"
 	"egovmon/collector/access"
 	"egovmon/collector/confirm"
+	"egovmon/collector/filing"
 )
 
 const pathConfirm = "/api/local/confirmations"
@@ -30,12 +29,7 @@ type confirmed struct {
 
 // confirmations lists every confirmation of the log.
 func (c *center) confirmations() ([]confirm.Word, error) {
-	c.confirmed.mu.Lock()
-	defer c.confirmed.mu.Unlock()
-	if err := c.confirmed.book.Update(c.store); err != nil {
-		return nil, err
-	}
-	return c.confirmed.book.All(), nil
+	return readBook[filing.Reader, confirm.Word](&c.confirmed.mu, &c.confirmed.book, c.store)
 }
 
 // A confirmRequest is what people do with confirmations; exactly one of Add and Withdraw is set.
@@ -84,12 +78,8 @@ func (c *center) confirm(ctx context.Context, req confirmRequest, by, unit strin
 		if err != nil {
 			return nil, err
 		}
-		i := slices.IndexFunc(list, func(w confirm.Word) bool { return w.Leaf == *req.Withdraw })
-		if i < 0 {
-			return nil, fmt.Errorf("leaf %d is no confirmation; `collector confirm list` shows them", *req.Withdraw)
-		}
-		if w = list[i]; unit != "" && w.Unit != unit {
-			return nil, errForeign
+		if w, err = ofLeaf(list, *req.Withdraw, unit, func(w confirm.Word) (int64, string) { return w.Leaf, w.Unit }, "confirmation; `collector confirm"); err != nil {
+			return nil, err
 		}
 		if err := confirm.Withdraw(ctx, c.store, w, by, req.Note, now); err != nil {
 			return nil, err
@@ -128,26 +118,14 @@ func (c *center) confirmHandler(w http.ResponseWriter, r *http.Request) {
 		answer(w, list, err)
 		return
 	}
-	var req confirmRequest
-	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, confirm.MaxDocument*3/2))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&req); err != nil {
-		answer(w, nil, fmt.Errorf("the request cannot be read: %w", err))
-		return
-	}
-	list, err := c.confirm(r.Context(), req, access.User(r.Context()), access.Of(r.Context()).Unit)
-	if errors.Is(err, errForeign) {
-		http.Error(w, "You confirm for your own unit alone.", http.StatusForbidden)
-		return
-	}
-	answer(w, list, err)
+	change(w, r, filing.MaxDocument*3/2, "You confirm for your own unit alone.", func(req confirmRequest) ([]confirmation, error) {
+		return c.confirm(r.Context(), req, access.User(r.Context()), access.Of(r.Context()).Unit)
+	})
 }
 
 func runConfirm(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	fs := newFlags("confirm", "What documents say of services that nothing can measure (kind attested): `confirm list`, `confirm add` with the document's data,\n"+
-		"`confirm withdraw LEAF` with the reason. A confirmation counts until its last day; afterwards the service is not known.", stderr)
-	data := fs.String("data", "", "folder of the state `DIR`")
-	asJSON := fs.Bool("json", false, "write JSON")
+	fs := newCommand("confirm", "What documents say of services that nothing can measure (kind attested): `confirm list`, `confirm add` with the document's data,\n"+
+		"`confirm withdraw LEAF` with the reason. A confirmation counts until its last day; afterwards the service is not known.", "write JSON", stdout, stderr)
 	lang := fs.String("lang", "vi", "language: vi or en")
 	document := fs.String("document", "", "add: the document itself, a `FILE` of at most 16 MiB")
 	var form confirm.Form
@@ -160,59 +138,36 @@ func runConfirm(ctx context.Context, args []string, stdout, stderr io.Writer) in
 	fs.StringVar(&form.Issued, "issued", "", "add: its day of issue, `YYYY-MM-DD`")
 	fs.StringVar(&form.Issuer, "issuer", "", "add: `WHO` issued it")
 	fs.StringVar(&form.Note, "note", "", "a remark; withdraw: `WHY`")
-	names, ok, code := parseNamed(fs, args, 2)
+	word, rest, ok, code := fs.deed(args, 2, "list")
 	if !ok {
 		return code
 	}
-	fail := func(code int, err error) int {
-		fmt.Fprintf(stderr, "collector confirm: %v\n", err)
-		return code
-	}
-	var req confirmRequest
-	word := "list"
-	if len(names) > 0 {
-		word = names[0]
-	}
-	switch {
-	case word == "list" && len(names) < 2:
-	case word == "add" && len(names) < 2:
-		req.Add = &form
+	var req any
+	switch add := (confirmRequest{Add: &form}); {
+	case word == "list" && len(rest) == 0:
+	case word == "add" && len(rest) == 0:
 		if *document != "" {
 			var err error
-			if req.Document, err = readBounded(*document, confirm.MaxDocument); err != nil {
-				return fail(exitUsage, err)
+			if add.Document, err = readBounded(*document, filing.MaxDocument); err != nil {
+				return fs.fail(exitUsage, err)
 			}
 		}
-	case word == "withdraw" && len(names) == 2:
-		leaf, err := strconv.ParseInt(names[1], 10, 64)
+		req = add
+	case word == "withdraw" && len(rest) == 1:
+		leaf, err := fs.leaf(rest[0], "list")
 		if err != nil {
-			return fail(exitUsage, fmt.Errorf("%.40q is no leaf; `collector confirm list` shows them", names[1]))
+			return fs.fail(exitUsage, err)
 		}
-		req = confirmRequest{Withdraw: &leaf, Note: form.Note}
+		req = confirmRequest{Withdraw: leaf, Note: form.Note}
 	default:
-		return fail(exitUsage, errors.New("write list, add or withdraw LEAF"))
+		return fs.fail(exitUsage, errors.New("write list, add or withdraw LEAF"))
 	}
-	var list []confirmation
-	err := withCenter(ctx, *data, stderr, func(dir string) error {
-		if word == "list" {
-			return call(ctx, dir, http.MethodGet, pathConfirm, nil, &list)
+	return consult(ctx, fs, pathConfirm, req, func(c *center) ([]confirmation, error) {
+		if req, ok := req.(confirmRequest); ok {
+			return c.confirm(ctx, req, access.Program, "")
 		}
-		return call(ctx, dir, http.MethodPost, pathConfirm, req, &list)
-	}, func(c *center) (err error) {
-		if word == "list" {
-			list, err = c.allConfirmations()
-			return err
-		}
-		list, err = c.confirm(ctx, req, access.Program, "")
-		return err
-	})
-	if err != nil {
-		return fail(exitFailed, err)
-	}
-	if *asJSON {
-		return printJSON(stdout, stderr, list)
-	}
-	return printConfirmations(stdout, list, words.ParseLang(*lang))
+		return c.allConfirmations()
+	}, func(list []confirmation) int { return printConfirmations(stdout, list, words.ParseLang(*lang)) })
 }
 
 // stateWord is the state that a word names.
@@ -251,13 +206,8 @@ func printConfirmations(w io.Writer, list []confirmation, l words.Lang) int {
 // A confirmer lets the board show and change what documents say.
 type confirmer struct{ c *center }
 
-// Confirms names who may enter confirmations: people who may enter documents, never programs.
-func (a confirmer) Confirms(ctx context.Context) (name, unit string) {
-	if w := access.Of(ctx); w.Person && w.May(access.ScopeAttest) {
-		return w.Name, w.Unit
-	}
-	return "", ""
-}
+// Confirms names who may enter confirmations.
+func (a confirmer) Confirms(ctx context.Context) (name, unit string) { return entersDocuments(ctx) }
 
 // Confirmations lists them in the order of the log.
 func (a confirmer) Confirmations() ([]confirm.Word, error) { return a.c.confirmations() }

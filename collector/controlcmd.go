@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -172,19 +171,9 @@ func (c *center) controlsHandler(w http.ResponseWriter, r *http.Request) {
 		answer(w, v, err)
 		return
 	}
-	var req controlsRequest
-	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&req); err != nil {
-		answer(w, nil, fmt.Errorf("the request cannot be read: %w", err))
-		return
-	}
-	done, err := c.actOnControls(r.Context(), req, access.User(r.Context()), unit)
-	if errors.Is(err, errForeign) {
-		http.Error(w, "You act for your own unit alone.", http.StatusForbidden)
-		return
-	}
-	answer(w, done, err)
+	change(w, r, 64<<10, "You act for your own unit alone.", func(req controlsRequest) (controlsDone, error) {
+		return c.actOnControls(r.Context(), req, access.User(r.Context()), unit)
+	})
 }
 
 // dossier writes the evidence file of a unit.
@@ -216,12 +205,10 @@ func runControl(ctx context.Context, args []string, stdout, stderr io.Writer) in
 	if len(args) > 0 && args[0] == "attest" {
 		return runAttest(ctx, args[1:], stdout, stderr)
 	}
-	fs := newFlags("control", "The four layers (\"4 lớp\"): `control status` says how they stand and what to do first, `control attest` records a document\n"+
+	fs := newCommand("control", "The four layers (\"4 lớp\"): `control status` says how they stand and what to do first, `control attest` records a document\n"+
 		"(as `collector attest`), `control approve LEAF` stands behind a document or an exception as a second person, `control except` enters an\n"+
 		"exception, `control withdraw LEAF` ends one, `control file` writes a unit's evidence file as a ZIP, `control verify FILE` compares one with\n"+
-		"its hashes.", stderr)
-	data := fs.String("data", "", "folder of the state `DIR`")
-	asJSON := fs.Bool("json", false, "write JSON")
+		"its hashes.", "write JSON", stdout, stderr)
 	lang := fs.String("lang", "vi", "language: vi or en")
 	out := fs.String("out", "ho-so-minh-chung.zip", "file: where to write, a `FILE`")
 	var form attest.ExceptionForm
@@ -231,77 +218,38 @@ func runControl(ctx context.Context, args []string, stdout, stderr io.Writer) in
 	fs.StringVar(&form.Reason, "reason", "", "except: `WHY` the control cannot be met")
 	fs.StringVar(&form.Measure, "measure", "", "except: `WHAT` is done instead")
 	fs.StringVar(&form.ValidTo, "valid-to", "", "except: the last day of the exception, `YYYY-MM-DD`, at most a year ahead")
-	names, ok, code := parseNamed(fs, args, 2)
+	word, rest, ok, code := fs.deed(args, 2, "status")
 	if !ok {
 		return code
 	}
-	fail := func(code int, err error) int {
-		fmt.Fprintf(stderr, "collector control: %v\n", err)
-		return code
-	}
-	word := "status"
-	if len(names) > 0 {
-		word = names[0]
-	}
+	var req controlsRequest
 	switch {
-	case word == "status" && len(names) < 2:
-		return controlStatus(ctx, *data, form.Unit, *lang, *asJSON, stdout, stderr)
-	case word == "verify" && len(names) == 2:
-		return verifyDossier(names[1], stdout, stderr)
-	case word == "file" && len(names) < 2:
-		return writeDossier(ctx, *data, form.Unit, *out, stdout, stderr)
-	case word == "except" && len(names) < 2:
-		return controlAct(ctx, *data, controlsRequest{Except: &form}, *asJSON, stdout, stderr)
-	case (word == "approve" || word == "withdraw") && len(names) == 2:
-		leaf, err := strconv.ParseInt(names[1], 10, 64)
+	case word == "status" && len(rest) == 0:
+		return consult(ctx, fs, pathControls+"?unit="+url.QueryEscape(form.Unit), nil, func(c *center) (controlsView, error) { return c.controlsView(form.Unit) }, func(v controlsView) int {
+			v.print(stdout, words.ParseLang(*lang))
+			return exitDone
+		})
+	case word == "verify" && len(rest) == 1:
+		return verifyDossier(fs, rest[0])
+	case word == "file" && len(rest) == 0:
+		return writeDossier(ctx, fs, form.Unit, *out)
+	case word == "except" && len(rest) == 0:
+		req.Except = &form
+	case (word == "approve" || word == "withdraw") && len(rest) == 1:
+		leaf, err := fs.leaf(rest[0], "status")
 		if err != nil {
-			return fail(exitUsage, fmt.Errorf("%.40q is no leaf; `collector control status` shows them", names[1]))
+			return fs.fail(exitUsage, err)
 		}
-		req := controlsRequest{Approve: &leaf}
-		if word == "withdraw" {
-			req = controlsRequest{Withdraw: &leaf}
+		if req.Approve = leaf; word == "withdraw" {
+			req = controlsRequest{Withdraw: leaf}
 		}
-		return controlAct(ctx, *data, req, *asJSON, stdout, stderr)
+	default:
+		return fs.fail(exitUsage, errors.New("write status, attest, approve LEAF, except, withdraw LEAF, file or verify FILE"))
 	}
-	return fail(exitUsage, errors.New("write status, attest, approve LEAF, except, withdraw LEAF, file or verify FILE"))
-}
-
-func controlAct(ctx context.Context, data string, req controlsRequest, asJSON bool, stdout, stderr io.Writer) int {
-	var done controlsDone
-	err := withCenter(ctx, data, stderr, func(dir string) error {
-		return call(ctx, dir, http.MethodPost, pathControls, req, &done)
-	}, func(c *center) (err error) {
-		done, err = c.actOnControls(ctx, req, access.Program, "")
-		return err
+	return consult(ctx, fs, pathControls, req, func(c *center) (controlsDone, error) { return c.actOnControls(ctx, req, access.Program, "") }, func(done controlsDone) int {
+		fmt.Fprintf(stdout, "Recorded: %s of %s, leaf %d.\n", done.Control, done.Unit, done.Leaf)
+		return exitDone
 	})
-	if err != nil {
-		fmt.Fprintf(stderr, "collector control: %v\n", err)
-		return exitFailed
-	}
-	if asJSON {
-		return printJSON(stdout, stderr, done)
-	}
-	fmt.Fprintf(stdout, "Recorded: %s of %s, leaf %d.\n", done.Control, done.Unit, done.Leaf)
-	return exitDone
-}
-
-func controlStatus(ctx context.Context, data, unit, lang string, asJSON bool, stdout, stderr io.Writer) int {
-	var v controlsView
-	err := withCenter(ctx, data, stderr, func(dir string) error {
-		return call(ctx, dir, http.MethodGet, pathControls+"?unit="+url.QueryEscape(unit), nil, &v)
-	}, func(c *center) (err error) {
-		v, err = c.controlsView(unit)
-		return err
-	})
-	if err != nil {
-		fmt.Fprintf(stderr, "collector control: %v\n", err)
-		return exitFailed
-	}
-	if asJSON {
-		return printJSON(stdout, stderr, v)
-	}
-	v.print(stdout, words.ParseLang(lang))
-	return exitDone
 }
 
 // print writes the view for a person.
@@ -343,9 +291,9 @@ func shares(s attest.Share, l words.Lang) string {
 	return strings.Join(parts, ", ")
 }
 
-func writeDossier(ctx context.Context, data, unit, out string, stdout, stderr io.Writer) int {
+func writeDossier(ctx context.Context, cmd subcommand, unit, out string) int {
 	var b bytes.Buffer
-	err := withCenter(ctx, data, stderr, func(dir string) error {
+	err := withCenter(ctx, *cmd.data, cmd.stderr, func(dir string) error {
 		return streamTo(ctx, dir, pathDossier+"?unit="+url.QueryEscape(unit), &b)
 	}, func(c *center) error { return c.dossier(unit, &b) })
 	if err == nil {
@@ -355,14 +303,13 @@ func writeDossier(ctx context.Context, data, unit, out string, stdout, stderr io
 		err = durable.Replace(out, b.Bytes())
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "collector control: %v\n", err)
-		return exitFailed
+		return cmd.fail(exitFailed, err)
 	}
-	fmt.Fprintf(stdout, "%s: %d bytes.\n", out, b.Len())
+	fmt.Fprintf(cmd.stdout, "%s: %d bytes.\n", out, b.Len())
 	return exitDone
 }
 
-func verifyDossier(name string, stdout, stderr io.Writer) int {
+func verifyDossier(cmd subcommand, name string) int {
 	f, err := os.Open(name)
 	if err == nil {
 		defer f.Close()
@@ -372,9 +319,8 @@ func verifyDossier(name string, stdout, stderr io.Writer) int {
 		}
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "collector control: %v\n", err)
-		return exitFailed
+		return cmd.fail(exitFailed, err)
 	}
-	fmt.Fprintf(stdout, "%s: every file is as SHA256SUMS says.\n", name)
+	fmt.Fprintf(cmd.stdout, "%s: every file is as SHA256SUMS says.\n", name)
 	return exitDone
 }

@@ -3,14 +3,12 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"text/tabwriter"
@@ -22,6 +20,7 @@ import (
 	"egovmon/collector/access"
 	"egovmon/collector/board"
 	"egovmon/collector/confirm"
+	"egovmon/collector/filing"
 	"egovmon/collector/history"
 	"egovmon/collector/profile"
 	"egovmon/collector/suspend"
@@ -42,12 +41,7 @@ type suspended struct {
 
 // suspensions lists every notice of the log.
 func (c *center) suspensions() ([]suspend.Notice, error) {
-	c.notices.mu.Lock()
-	defer c.notices.mu.Unlock()
-	if err := c.notices.book.Update(c.store); err != nil {
-		return nil, err
-	}
-	return c.notices.book.All(), nil
+	return readBook[filing.Reader, suspend.Notice](&c.notices.mu, &c.notices.book, c.store)
 }
 
 // held lists what is or was announced not to work, for those who tell people.
@@ -151,16 +145,16 @@ func (c *center) suspend(ctx context.Context, req suspendRequest, by, unit strin
 }
 
 func (c *center) withdraw(ctx context.Context, req suspendRequest, by, unit string) ([]suspension, error) {
-	list, err := c.suspensions()
+	find := func() (n suspend.Notice, err error) {
+		list, err := c.suspensions()
+		if err != nil {
+			return n, err
+		}
+		return ofLeaf(list, *req.Withdraw, unit, func(n suspend.Notice) (int64, string) { return n.Leaf, n.Unit }, "notice; `collector suspension")
+	}
+	n, err := find()
 	if err != nil {
 		return nil, err
-	}
-	i := slices.IndexFunc(list, func(n suspend.Notice) bool { return n.Leaf == *req.Withdraw })
-	if i < 0 {
-		return nil, fmt.Errorf("leaf %d is no notice; `collector suspension list` shows them", *req.Withdraw)
-	}
-	if unit != "" && list[i].Unit != unit {
-		return nil, errForeign
 	}
 	var from time.Time
 	if req.From != "" {
@@ -168,14 +162,13 @@ func (c *center) withdraw(ctx context.Context, req suspendRequest, by, unit stri
 			return nil, err
 		}
 	}
-	if err := suspend.Withdraw(ctx, c.store, list[i], from, by, req.Note, c.now()); err != nil {
+	if err := suspend.Withdraw(ctx, c.store, n, from, by, req.Note, c.now()); err != nil {
 		return nil, err
 	}
-	if list, err = c.suspensions(); err != nil {
+	if n, err = find(); err != nil {
 		return nil, err
 	}
-	i = slices.IndexFunc(list, func(n suspend.Notice) bool { return n.Leaf == *req.Withdraw })
-	return []suspension{suspensionOf(&list[i], c.district(), c.now())}, nil
+	return []suspension{suspensionOf(&n, c.district(), c.now())}, nil
 }
 
 // listed lists the notices as they are shown, those that end last first.
@@ -194,34 +187,16 @@ func (c *center) suspensionsHandler(w http.ResponseWriter, r *http.Request) {
 		answer(w, list, err)
 		return
 	}
-	var req suspendRequest
-	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, suspend.MaxDocument*3/2))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&req); err != nil {
-		answer(w, nil, fmt.Errorf("the request cannot be read: %w", err))
-		return
-	}
-	list, err := c.suspend(r.Context(), req, access.User(r.Context()), access.Of(r.Context()).Unit)
-	if errors.Is(err, errForeign) {
-		http.Error(w, err.Error(), http.StatusForbidden)
-		return
-	}
-	answer(w, list, err)
+	change(w, r, filing.MaxDocument*3/2, errForeign.Error(), func(req suspendRequest) ([]suspension, error) {
+		return c.suspend(r.Context(), req, access.User(r.Context()), access.Of(r.Context()).Unit)
+	})
 }
 
 // readNotices reads a file of notices: YAML, a list under `suspensions`.
 func readNotices(name string) ([]suspend.Form, error) {
-	f, err := os.Open(name)
+	text, err := readBounded(name, maxNoticeFile)
 	if err != nil {
 		return nil, err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxNoticeFile+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(text) > maxNoticeFile {
-		return nil, fmt.Errorf("%s has more than %d bytes", name, maxNoticeFile)
 	}
 	var file struct {
 		Suspensions []suspend.Form `yaml:"suspensions"`
@@ -235,10 +210,8 @@ func readNotices(name string) ([]suspend.Form, error) {
 }
 
 func runSuspension(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	fs := newFlags("suspension", "Announced suspensions, force majeure and power cuts: `suspension list`, `suspension add` with the announcement's data or a file of\n"+
-		"them, `suspension withdraw LEAF` with the reason. What was announced in time is left out of the figures; alerts are held meanwhile.", stderr)
-	data := fs.String("data", "", "folder of the state `DIR`")
-	asJSON := fs.Bool("json", false, "write JSON")
+	fs := newCommand("suspension", "Announced suspensions, force majeure and power cuts: `suspension list`, `suspension add` with the announcement's data or a file of\n"+
+		"them, `suspension withdraw LEAF` with the reason. What was announced in time is left out of the figures; alerts are held meanwhile.", "write JSON", stdout, stderr)
 	lang := fs.String("lang", "vi", "language: vi or en")
 	file := fs.String("file", "", "add: a `FILE` with several notices, a YAML list under suspensions:")
 	document := fs.String("document", "", "add: the announcement itself, a `FILE` of at most 16 MiB")
@@ -252,63 +225,40 @@ func runSuspension(ctx context.Context, args []string, stdout, stderr io.Writer)
 	fs.StringVar(&form.Announced, "announced", "", "add: the day of the announcement, `YYYY-MM-DD`")
 	fs.StringVar(&form.Place, "place", "", "add: `WHERE` it was announced")
 	fs.StringVar(&form.Note, "note", "", "a remark; withdraw: `WHY`")
-	names, ok, code := parseNamed(fs, args, 2)
+	word, rest, ok, code := fs.deed(args, 2, "list")
 	if !ok {
 		return code
 	}
-	fail := func(code int, err error) int {
-		fmt.Fprintf(stderr, "collector suspension: %v\n", err)
-		return code
-	}
-	var req suspendRequest
-	word := "list"
-	if len(names) > 0 {
-		word = names[0]
-	}
-	switch {
-	case word == "list" && len(names) < 2:
-	case word == "add" && len(names) < 2:
-		req.Add = []suspend.Form{form}
+	var req any
+	switch add := (suspendRequest{Add: []suspend.Form{form}}); {
+	case word == "list" && len(rest) == 0:
+	case word == "add" && len(rest) == 0:
 		var err error
 		if *file != "" {
-			req.Add, err = readNotices(*file)
+			add.Add, err = readNotices(*file)
 		}
 		if *document != "" && err == nil {
-			req.Document, err = readBounded(*document, suspend.MaxDocument)
+			add.Document, err = readBounded(*document, filing.MaxDocument)
 		}
 		if err != nil {
-			return fail(exitUsage, err)
+			return fs.fail(exitUsage, err)
 		}
-	case word == "withdraw" && len(names) == 2:
-		leaf, err := strconv.ParseInt(names[1], 10, 64)
+		req = add
+	case word == "withdraw" && len(rest) == 1:
+		leaf, err := fs.leaf(rest[0], "list")
 		if err != nil {
-			return fail(exitUsage, fmt.Errorf("%.40q is no leaf; `collector suspension list` shows them", names[1]))
+			return fs.fail(exitUsage, err)
 		}
-		req = suspendRequest{Withdraw: &leaf, From: form.From, Note: form.Note}
+		req = suspendRequest{Withdraw: leaf, From: form.From, Note: form.Note}
 	default:
-		return fail(exitUsage, errors.New("write list, add or withdraw LEAF"))
+		return fs.fail(exitUsage, errors.New("write list, add or withdraw LEAF"))
 	}
-	var list []suspension
-	err := withCenter(ctx, *data, stderr, func(dir string) error {
-		if word == "list" {
-			return call(ctx, dir, http.MethodGet, pathSuspensions, nil, &list)
+	return consult(ctx, fs, pathSuspensions, req, func(c *center) ([]suspension, error) {
+		if req, ok := req.(suspendRequest); ok {
+			return c.suspend(ctx, req, access.Program, "")
 		}
-		return call(ctx, dir, http.MethodPost, pathSuspensions, req, &list)
-	}, func(c *center) (err error) {
-		if word == "list" {
-			list, err = c.listed()
-			return err
-		}
-		list, err = c.suspend(ctx, req, access.Program, "")
-		return err
-	})
-	if err != nil {
-		return fail(exitFailed, err)
-	}
-	if *asJSON {
-		return printJSON(stdout, stderr, list)
-	}
-	return printSuspensions(stdout, list, words.ParseLang(*lang))
+		return c.listed()
+	}, func(list []suspension) int { return printSuspensions(stdout, list, words.ParseLang(*lang)) })
 }
 
 // readBounded reads a file of at most so many bytes.
@@ -345,13 +295,8 @@ func printSuspensions(w io.Writer, list []suspension, l words.Lang) int {
 // An announcer is the board's page of what was announced.
 type announcer struct{ c *center }
 
-// Enters names who may enter notices: people who may enter documents, never programs.
-func (a announcer) Enters(ctx context.Context) (name, unit string) {
-	if w := access.Of(ctx); w.Person && w.May(access.ScopeAttest) {
-		return w.Name, w.Unit
-	}
-	return "", ""
-}
+// Enters names who may enter notices.
+func (a announcer) Enters(ctx context.Context) (name, unit string) { return entersDocuments(ctx) }
 
 // Suspensions lists the notices, those that begin last first.
 func (a announcer) Suspensions() ([]board.Suspension, error) {

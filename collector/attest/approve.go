@@ -7,11 +7,12 @@ import (
 	"time"
 
 	"egovmon/collector/evidence"
+	"egovmon/collector/filing"
 )
 
 // Approve records that a second person stands behind an attestation: its leaf says all that the first one said, and by
 // whom it was approved. The document stays in the first leaf.
-func Approve(ctx context.Context, log Appender, a Attestation, by string, now time.Time) (Attestation, error) {
+func Approve(ctx context.Context, log filing.Appender, a Attestation, by string, now time.Time) (Attestation, error) {
 	switch {
 	case a.Leaf < 0:
 		return Attestation{}, fmt.Errorf("attestation of %s: not in the log yet: add it first", a.Control)
@@ -30,7 +31,7 @@ func Approve(ctx context.Context, log Appender, a Attestation, by string, now ti
 	if a.Stored {
 		fields["kept_in"] = strconv.FormatInt(a.Blob, 10)
 	}
-	fields["approves"], fields["approved_at"] = strconv.FormatInt(first, 10), now.UTC().Format(leafTime)
+	fields["approves"], fields["approved_at"] = strconv.FormatInt(first, 10), filing.Stamp(now)
 	entry, err := evidence.NewEntry(evidence.Attestation, fields, nil, nil)
 	if err == nil {
 		a.Leaf, err = log.Append(ctx, entry)

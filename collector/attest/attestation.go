@@ -7,12 +7,12 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
 
 	"egovmon/collector/evidence"
+	"egovmon/collector/filing"
 	"egovmon/collector/profile"
 )
 
@@ -92,11 +92,11 @@ type Setting struct {
 	Now      time.Time
 }
 
-// The most bytes of each field, so that a leaf never passes its 4 KiB.
+// The most bytes of each field.
 const (
-	maxShort = 128
-	maxLong  = 320
-	maxNote  = 640
+	maxShort = filing.MaxShort
+	maxLong  = filing.MaxLong
+	maxNote  = filing.MaxNote
 )
 
 // noNumber stands for the number where there is no document: a control that does not apply.
@@ -135,11 +135,11 @@ func (e *faults) add(format string, args ...any) {
 
 // text brings a field into the form in which it is kept.
 func (e *faults) text(name, s string, limit int) string {
-	s = norm.NFC.String(strings.TrimSpace(s))
+	s = filing.Clean(s)
 	switch {
 	case !utf8.ValidString(s):
 		e.add("%s: not UTF-8: write it again", name)
-	case strings.ContainsFunc(s, unicode.IsControl):
+	case filing.HasControl(s):
 		e.add("%s: %q holds a control character: write it on one line", name, s)
 	case len(s) > limit:
 		e.add("%s: %d bytes, at most %d are kept: shorten it", name, len(s), limit)

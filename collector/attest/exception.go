@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"egovmon/collector/evidence"
+	"egovmon/collector/filing"
 	"egovmon/collector/profile"
 )
 
@@ -92,10 +93,10 @@ const (
 )
 
 // AddException writes an exception into the log and returns it with its place there.
-func AddException(ctx context.Context, log Appender, x Exception) (Exception, error) {
+func AddException(ctx context.Context, log filing.Appender, x Exception) (Exception, error) {
 	fields := map[string]string{
 		"act": actEnter, "control": x.Control, "unit": x.Unit, "reason": x.Reason, "measure": x.Measure, "valid_to": x.ValidTo.String(),
-		"by": x.EnteredBy, "at": x.EnteredAt.UTC().Format(leafTime),
+		"by": x.EnteredBy, "at": filing.Stamp(x.EnteredAt),
 	}
 	if x.Machine != "" {
 		fields["machine"] = x.Machine
@@ -111,7 +112,7 @@ func AddException(ctx context.Context, log Appender, x Exception) (Exception, er
 }
 
 // ApproveException records that a second person stands behind an exception.
-func ApproveException(ctx context.Context, log Appender, x Exception, by string, now time.Time) error {
+func ApproveException(ctx context.Context, log filing.Appender, x Exception, by string, now time.Time) error {
 	switch {
 	case by == "" || fold(by) == fold(x.EnteredBy):
 		return fmt.Errorf("exception %d: %q entered it: a second person approves", x.Leaf, x.EnteredBy)
@@ -124,16 +125,16 @@ func ApproveException(ctx context.Context, log Appender, x Exception, by string,
 }
 
 // WithdrawException ends an exception before its day.
-func WithdrawException(ctx context.Context, log Appender, x Exception, by string, now time.Time) error {
+func WithdrawException(ctx context.Context, log filing.Appender, x Exception, by string, now time.Time) error {
 	if by == "" {
 		return fmt.Errorf("exception %d: nobody: withdraw it as a user", x.Leaf)
 	}
 	return actOn(ctx, log, x, actWithdraw, by, now)
 }
 
-func actOn(ctx context.Context, log Appender, x Exception, act, by string, now time.Time) error {
+func actOn(ctx context.Context, log filing.Appender, x Exception, act, by string, now time.Time) error {
 	entry, err := evidence.NewEntry(evidence.Exception, map[string]string{
-		"act": act, "of": strconv.FormatInt(x.Leaf, 10), "by": by, "at": now.UTC().Format(leafTime)}, nil, nil)
+		"act": act, "of": strconv.FormatInt(x.Leaf, 10), "by": by, "at": filing.Stamp(now)}, nil, nil)
 	if err == nil {
 		_, err = log.Append(ctx, entry)
 	}
@@ -146,7 +147,7 @@ func actOn(ctx context.Context, log Appender, x Exception, act, by string, now t
 // feedException takes in a leaf about exceptions. An act on one that is not there changes nothing.
 func (f *Fold) feedException(s evidence.Stored) (bool, error) {
 	l := s.Leaf
-	at, err := time.Parse(leafTime, l.Field("at"))
+	at, err := time.Parse(filing.LeafTime, l.Field("at"))
 	if err != nil {
 		return false, fmt.Errorf("exception in leaf %d: at %q: %w", s.Index, l.Field("at"), err)
 	}

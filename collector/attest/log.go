@@ -8,32 +8,20 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"slices"
 
 	"egovmon/collector/evidence"
+	"egovmon/collector/filing"
 )
 
 // maxDocument is the largest document whose hash is taken. Those above [evidence.MaxBlob] are kept as their hash alone.
 const maxDocument = 4 << 30
 
-// An Appender is what Add needs of the log.
-type Appender interface {
-	// Append adds entries, in order and all or none, and returns the index of the first.
-	Append(ctx context.Context, entries ...evidence.Entry) (first int64, err error)
-}
-
-// A Reader is what Load needs of the log.
-type Reader interface {
-	// Leaves yields the leaves from an index on, without their blobs.
-	Leaves(from int64) iter.Seq2[evidence.Stored, error]
-}
-
 // Add writes an attestation into the log and returns it with its place there, its hash and size. document may be nil when
 // the attestation gives the hash, or needs none. A document that is not the one of the hash is refused. One of at most
 // 64 MiB is kept in the log, a larger one only as its hash: then Stored is false, and the caller tells the person to
 // keep the file.
-func Add(ctx context.Context, log Appender, a Attestation, document io.Reader) (Attestation, error) {
+func Add(ctx context.Context, log filing.Appender, a Attestation, document io.Reader) (Attestation, error) {
 	needless := a.Finding == NotNeeded || a.Finding == Withdrawn
 	var blob []byte
 	switch {
@@ -117,17 +105,16 @@ func (f *Fold) Next() int64 { return f.next }
 // Feed takes in the next leaf; those of other types only count. changed is true when what [Fold.Current] returns is
 // another list now. An attestation that this version cannot read is kept apart, see [Fold.Unreadable].
 func (f *Fold) Feed(s evidence.Stored) (changed bool, err error) {
-	if s.Index != f.next {
-		return false, fmt.Errorf("attestations: leaf %d, but %d comes next", s.Index, f.next)
+	if err := filing.Step(s, &f.next); err != nil {
+		return false, fmt.Errorf("attestations: %w", err)
 	}
-	f.next++
 	if s.Leaf.Type() == evidence.Exception {
 		if changed, err = f.feedException(s); err != nil {
 			f.unknown = append(f.unknown, err)
 		}
 		return changed, nil
 	}
-	if s.Leaf.Type() != evidence.Attestation || s.Leaf.Field("control") == "" && (s.Leaf.Field("service") != "" || s.Leaf.Field("withdraws") != "") {
+	if s.Leaf.Type() != evidence.Attestation || s.Leaf.Field("control") == "" && (s.Leaf.Field("service") != "" || filing.Withdraws(s.Leaf)) {
 		return false, nil // those about services are package confirm's
 	}
 	a, err := Parse(s.Leaf, s.Index)
@@ -155,7 +142,7 @@ func (f *Fold) Current() []Attestation { return slices.Clone(f.list) }
 func (f *Fold) Unreadable() []error { return slices.Clone(f.unknown) }
 
 // Load folds a whole log.
-func Load(log Reader) (*Fold, error) {
+func Load(log filing.Reader) (*Fold, error) {
 	f := &Fold{}
 	for s, err := range log.Leaves(0) {
 		if err == nil {

@@ -8,6 +8,7 @@ import (
 	"egovmon/agent/check"
 	"egovmon/agent/words"
 	"egovmon/collector/confirm"
+	"egovmon/collector/filing"
 )
 
 // Confirmations shows, enters and takes back what documents say of services that nothing can measure.
@@ -122,7 +123,7 @@ func (h *handler) changeConfirmations(w http.ResponseWriter, r *http.Request) {
 		h.say(w, r, http.StatusForbidden, true, "confirm.forbidden")
 		return
 	}
-	r.Body = http.MaxBytesReader(w, r.Body, confirm.MaxDocument+64<<10)
+	r.Body = http.MaxBytesReader(w, r.Body, filing.MaxDocument+64<<10)
 	if err := r.ParseMultipartForm(1 << 20); err != nil {
 		h.say(w, r, http.StatusBadRequest, true, "users.form")
 		return

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"egovmon/agent/words"
+	"egovmon/collector/filing"
 	"egovmon/collector/suspend"
 )
 
@@ -28,7 +29,7 @@ type Suspension struct {
 	Last     string // the last day on which it would have been announced in time, YYYY-MM-DD; "" where no rule says one
 }
 
-const maxNotice = suspend.MaxDocument + 64<<10 // bytes of a form with its document
+const maxNotice = filing.MaxDocument + 64<<10 // bytes of a form with its document
 
 // soon is how long before its beginning a suspension stands on the first page.
 const soon = 7 * 24 * time.Hour
@@ -221,5 +222,5 @@ func uploaded(r *http.Request, name string) ([]byte, error) {
 		return nil, nil
 	}
 	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, suspend.MaxDocument+1))
+	return io.ReadAll(io.LimitReader(f, filing.MaxDocument+1))
 }

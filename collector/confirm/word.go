@@ -1,18 +1,13 @@
 package confirm
 
 import (
-	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
-
-	"golang.org/x/text/unicode/norm"
 
 	"egovmon/agent/check"
 	"egovmon/collector/evidence"
+	"egovmon/collector/filing"
 	"egovmon/collector/profile"
 )
 
@@ -76,9 +71,6 @@ type Setting struct {
 
 // Bounds of a confirmation.
 const (
-	maxShort  = 128
-	maxLong   = 320
-	maxNote   = 640
 	longest   = 366                 // days from the entry on: who still knows it then says so anew
 	backwards = 31 * 24 * time.Hour // before the entry
 )
@@ -86,34 +78,29 @@ const (
 // New checks a form and makes a confirmation of it, not yet in the log. The error lists all that is wrong, each with the
 // field's name and what to write.
 func New(f Form, s Setting) (Word, error) {
-	e := &faults{}
-	w := Word{Service: f.Service, Unit: f.Unit, Leaf: -1, Number: e.text("number", f.Number, maxShort, true), Issuer: e.text("issuer", f.Issuer, maxLong, true),
-		Note: e.text("note", f.Note, maxNote, false), EnteredBy: e.text("entered by", s.By, maxShort, true), EnteredAt: s.Now.UTC().Truncate(time.Millisecond)}
-	e.scope(&w, s)
+	e := &filing.Faults{}
+	w := Word{Service: f.Service, Unit: f.Unit, Leaf: -1, Number: e.Text("number", f.Number, filing.MaxShort, true), Issuer: e.Text("issuer", f.Issuer, filing.MaxLong, true),
+		Note: e.Text("note", f.Note, filing.MaxNote, false), EnteredBy: e.Text("entered by", s.By, filing.MaxShort, true), EnteredAt: s.Now.UTC().Truncate(time.Millisecond)}
+	scope(e, &w, s)
 	var ok bool
 	if w.State, ok = stateOf(f.State); !ok {
-		e.add("state: %.40q: write up, degraded or down", f.State)
+		e.Add("state: %.40q: write up, degraded or down", f.State)
 	}
 	today := profile.DateOf(s.Now)
-	w.Issued, w.ValidTo = e.date("issued", f.Issued), e.date("valid_to", f.ValidTo)
-	if w.Issued > today {
-		e.add("issued: %s lies in the future", w.Issued)
-	}
+	w.Issued, w.ValidTo = e.Date("issued", f.Issued, "a day"), e.Date("valid_to", f.ValidTo, "a day")
+	e.Past("issued", w.Issued, s.Now)
 	if w.ValidTo != 0 && (w.ValidTo < today || w.ValidTo > today+longest) {
-		e.add("valid_to: %s: write a day from today on, at most %d days ahead", w.ValidTo, longest)
+		e.Add("valid_to: %s: write a day from today on, at most %d days ahead", w.ValidTo, longest)
 	}
 	w.From = s.Now.UTC().Truncate(time.Second)
 	if f.From != "" {
-		var err error
-		if w.From, err = parseTime(f.From); err != nil {
-			e.add("from: %v", err)
-		}
+		w.From = e.Time("from", f.From)
 	}
 	if w.From.After(s.Now) || s.Now.Sub(w.From) > backwards {
-		e.add("from: write a time within the last %d days", int(backwards.Hours()/24))
+		e.Add("from: write a time within the last %d days", int(backwards.Hours()/24))
 	}
-	if len(e.list) > 0 {
-		return Word{}, fmt.Errorf("it cannot be entered: %s", strings.Join(e.list, "; "))
+	if err := e.Err("it cannot be entered"); err != nil {
+		return Word{}, err
 	}
 	return w, nil
 }
@@ -127,41 +114,11 @@ func stateOf(s string) (check.State, bool) {
 	return check.Unknown, false
 }
 
-// faults gathers what is wrong with a form.
-type faults struct{ list []string }
-
-func (e *faults) add(format string, args ...any) {
-	e.list = append(e.list, fmt.Sprintf(format, args...))
-}
-
-func (e *faults) text(name, s string, most int, needed bool) string {
-	s = norm.NFC.String(strings.TrimSpace(s))
-	switch {
-	case s == "" && needed:
-		e.add("%s: it is missing", name)
-	case !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl):
-		e.add("%s: it has line breaks or control characters", name)
-		return ""
-	case len(s) > most:
-		e.add("%s: %d bytes, at most %d", name, len(s), most)
-		return ""
-	}
-	return s
-}
-
-func (e *faults) date(name, s string) profile.Date {
-	d, err := profile.ParseDate(s)
-	if err != nil {
-		e.add("%s: %v: write a day as YYYY-MM-DD", name, err)
-	}
-	return d
-}
-
-func (e *faults) scope(w *Word, s Setting) {
+func scope(e *filing.Faults, w *Word, s Setting) {
 	svc, ok := s.Profile.Service(w.Service, s.Now)
 	switch {
 	case !ok:
-		e.add("service: the profile has no %.40q today; services.yaml lists them", w.Service)
+		e.Add("service: the profile has no %.40q today; services.yaml lists them", w.Service)
 	case !svc.Attested():
 		var names []string
 		for _, x := range s.Profile.ServicesAt(s.Now) {
@@ -169,32 +126,10 @@ func (e *faults) scope(w *Word, s Setting) {
 				names = append(names, x.ID)
 			}
 		}
-		e.add("service: %s is measured, or follows from others; no document can stand in for that: write one of %s", w.Service, strings.Join(names, ", "))
+		e.Add("service: %s is measured, or follows from others; no document can stand in for that: write one of %s", w.Service, strings.Join(names, ", "))
 	}
-	if w.Unit == "" {
-		return
-	}
-	if _, ok := s.Profile.Unit(w.Unit); !ok {
-		e.add("unit: the profile has no %.40q; units.yaml lists them", w.Unit)
-	}
+	e.Unit(s.Profile, w.Unit)
 }
-
-// parseTime reads an instant as people write it.
-func parseTime(s string) (time.Time, error) {
-	for _, layout := range []string{"2006-01-02 15:04", "2006-01-02T15:04", "2006-01-02 15:04:05"} {
-		if t, err := time.ParseInLocation(layout, s, profile.Zone()); err == nil {
-			return t.UTC(), nil
-		}
-	}
-	t, err := time.Parse(time.RFC3339, s)
-	if err != nil {
-		return time.Time{}, fmt.Errorf("%.40q is no time: write YYYY-MM-DD HH:MM, the time in Vietnam", s)
-	}
-	return t.UTC().Truncate(time.Second), nil
-}
-
-// ErrWithdrawn is the error of taking back what was taken back.
-var ErrWithdrawn = errors.New("it was taken back already")
 
 // counting returns the words that count, in the order in which they were entered.
 func counting(list []Word) []Word {

@@ -1,17 +1,11 @@
 package suspend
 
 import (
-	"errors"
-	"fmt"
 	"slices"
-	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
-
-	"golang.org/x/text/unicode/norm"
 
 	"egovmon/collector/evidence"
+	"egovmon/collector/filing"
 	"egovmon/collector/profile"
 )
 
@@ -90,9 +84,7 @@ type Setting struct {
 
 // Bounds of a notice.
 const (
-	maxShort  = 128
-	maxLong   = 320
-	maxNote   = 640
+	maxNote   = filing.MaxNote
 	longest   = 92 * 24 * time.Hour  // a longer suspension is a change of the catalogue
 	farthest  = 400 * 24 * time.Hour // ahead
 	backwards = 400 * 24 * time.Hour // before now
@@ -101,112 +93,63 @@ const (
 // New checks a form and makes a notice of it, not yet in the log. The error lists all that is wrong, each with the field's
 // name and what to write.
 func New(f Form, s Setting) (Notice, error) {
-	e := &faults{}
+	e := &filing.Faults{}
 	n := Notice{
-		Ground: Ground(f.Ground), Service: f.Service, Unit: f.Unit, Leaf: -1, EnteredBy: e.text("entered by", s.By, maxShort, true),
-		EnteredAt: s.Now.UTC().Truncate(time.Millisecond), Number: e.text("number", f.Number, maxShort, true),
-		Place: e.text("place", f.Place, maxLong, true), Note: e.text("note", f.Note, maxNote, false),
-		From: e.instant("from", f.From), To: e.instant("to", f.To),
+		Ground: Ground(f.Ground), Service: f.Service, Unit: f.Unit, Leaf: -1, EnteredBy: e.Text("entered by", s.By, filing.MaxShort, true),
+		EnteredAt: s.Now.UTC().Truncate(time.Millisecond), Number: e.Text("number", f.Number, filing.MaxShort, true),
+		Place: e.Text("place", f.Place, filing.MaxLong, true), Note: e.Text("note", f.Note, maxNote, false),
+		From: e.Time("from", f.From), To: e.Time("to", f.To),
 	}
 	if n.Ground == "" {
 		n.Ground = Announced
 	}
 	if !slices.Contains(Grounds(), n.Ground) {
-		e.add("ground: %.40q is none of %v", n.Ground, Grounds())
+		e.Add("ground: %.40q is none of %v", n.Ground, Grounds())
 	}
-	var err error
-	if n.Announced, err = profile.ParseDate(f.Announced); err != nil {
-		e.add("announced: %v: write the day of the announcement as YYYY-MM-DD", err)
-	} else if n.Announced > profile.DateOf(s.Now) {
-		e.add("announced: %s lies in the future", n.Announced)
-	}
-	e.scope(&n, s)
-	e.times(&n, s.Now)
+	n.Announced = e.Date("announced", f.Announced, "the day of the announcement")
+	e.Past("announced", n.Announced, s.Now)
+	scope(e, &n, s)
+	times(e, &n, s.Now)
 	if n.Ground == ForceMajeure && !s.Document {
-		e.add("document: force majeure is believed with its document only: give the file")
+		e.Add("document: force majeure is believed with its document only: give the file")
 	}
-	if len(e.list) > 0 {
-		return Notice{}, fmt.Errorf("the notice cannot be entered: %s", strings.Join(e.list, "; "))
+	if err := e.Err("the notice cannot be entered"); err != nil {
+		return Notice{}, err
 	}
 	return n, nil
 }
 
-// faults gathers what is wrong with a form.
-type faults struct{ list []string }
+// ParseTime reads an instant as people write it; see [filing.ParseTime].
+func ParseTime(s string) (time.Time, error) { return filing.ParseTime(s) }
 
-func (e *faults) add(format string, args ...any) {
-	e.list = append(e.list, fmt.Sprintf(format, args...))
-}
-
-func (e *faults) text(name, s string, most int, needed bool) string {
-	s = norm.NFC.String(strings.TrimSpace(s))
-	switch {
-	case s == "" && needed:
-		e.add("%s: it is missing", name)
-	case !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl):
-		e.add("%s: it has line breaks or control characters", name)
-		return ""
-	case len(s) > most:
-		e.add("%s: %d bytes, at most %d", name, len(s), most)
-		return ""
-	}
-	return s
-}
-
-func (e *faults) instant(name, s string) time.Time {
-	t, err := ParseTime(s)
-	if err != nil {
-		e.add("%s: %v", name, err)
-	}
-	return t
-}
-
-// ParseTime reads an instant as people write it: YYYY-MM-DD HH:MM in Vietnam, or RFC 3339.
-func ParseTime(s string) (time.Time, error) {
-	for _, layout := range []string{"2006-01-02 15:04", "2006-01-02T15:04", "2006-01-02 15:04:05"} {
-		if t, err := time.ParseInLocation(layout, s, profile.Zone()); err == nil {
-			return t.UTC(), nil
-		}
-	}
-	t, err := time.Parse(time.RFC3339, s)
-	if err != nil {
-		return time.Time{}, fmt.Errorf("%.40q is no time: write YYYY-MM-DD HH:MM, the time in Vietnam", s)
-	}
-	return t.UTC().Truncate(time.Second), nil
-}
-
-func (e *faults) scope(n *Notice, s Setting) {
+func scope(e *filing.Faults, n *Notice, s Setting) {
 	if n.Service != "" {
 		if !slices.ContainsFunc(s.Profile.Services, func(x profile.Service) bool { return x.ID == n.Service }) {
-			e.add("service: the profile has no %.40q; services.yaml lists them", n.Service)
+			e.Add("service: the profile has no %.40q; services.yaml lists them", n.Service)
 		}
 	}
-	if n.Unit != "" {
-		if _, ok := s.Profile.Unit(n.Unit); !ok {
-			e.add("unit: the profile has no %.40q; units.yaml lists them", n.Unit)
-		}
-	}
+	e.Unit(s.Profile, n.Unit)
 	switch {
 	case n.Ground == PowerCut && n.Unit == "":
-		e.add("unit: a power cut excuses a unit, never a system: name the unit")
+		e.Add("unit: a power cut excuses a unit, never a system: name the unit")
 	case n.Ground == Announced && n.Service == "":
-		e.add("service: name what is suspended")
+		e.Add("service: name what is suspended")
 	case n.Service == "" && n.Unit == "":
-		e.add("service, unit: name at least one")
+		e.Add("service, unit: name at least one")
 	}
 }
 
-func (e *faults) times(n *Notice, now time.Time) {
+func times(e *filing.Faults, n *Notice, now time.Time) {
 	if n.From.IsZero() || n.To.IsZero() {
 		return
 	}
 	switch {
 	case !n.From.Before(n.To):
-		e.add("to: it must lie after from")
+		e.Add("to: it must lie after from")
 	case n.To.Sub(n.From) > longest:
-		e.add("to: %d days at the most; what is longer is a change of the catalogue", int(longest.Hours()/24))
+		e.Add("to: %d days at the most; what is longer is a change of the catalogue", int(longest.Hours()/24))
 	case n.From.Sub(now) > farthest || now.Sub(n.From) > backwards:
-		e.add("from: more than %d days from now", int(farthest.Hours()/24))
+		e.Add("from: more than %d days from now", int(farthest.Hours()/24))
 	}
 }
 
@@ -226,7 +169,7 @@ const (
 )
 
 // ErrWithdrawn is the error of taking back what was taken back.
-var ErrWithdrawn = errors.New("it was taken back already")
+var ErrWithdrawn = filing.ErrWithdrawn
 
 // Judge says how a notice enters the figures, and for an announced one the last day on which it would have been in time.
 func Judge(n *Notice, p *profile.Profile) (s Standing, last profile.Date) {
