@@ -626,12 +626,20 @@ func TestReportAndAudit(t *testing.T) {
 		}
 	}
 	zip := filepath.Join(out, "audit.zip")
+	// Those of a part, made while agents send.
+	parts := map[string]string{"--unit": "huyen-tu-ky", "--service": "thu_thap"}
+	for flag, id := range parts {
+		do(exitDone, "report", "--data", dir, "--period", period, "--calendar-period", "--format", "json", flag, id, "--out", filepath.Join(out, id+".json"))
+	}
 	c.stop()
 	do(exitDone, "report", "--data", dir, "--period", period, "--calendar-period", "--format", "json", "--out", filepath.Join(out, "report.json"))
 	do(exitDone, "audit", "export", "--data", dir, "--period", period, "--calendar-period", "--out", zip)
 	said := do(exitDone, "audit", "verify", zip, "--figures", filepath.Join(out, "report.json"))
 	if !strings.Contains(said, "may-chu-huyen") || !strings.Contains(said, "Số liệu tính lại từ nhật ký") {
 		t.Errorf("the verdict does not name the machine:\n%s", said)
+	}
+	for _, id := range parts {
+		do(exitDone, "audit", "verify", zip, "--figures", filepath.Join(out, id+".json"))
 	}
 	// One byte of the export.
 	b, err := os.ReadFile(zip)

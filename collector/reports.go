@@ -48,19 +48,49 @@ func (c *center) reportModel(ctx context.Context, s report.Scope, issuer report.
 	if err != nil {
 		return report.Model{}, err
 	}
-	a, err := c.figures(ctx, figuresRequest{From: from, To: to, Service: s.Service, Unit: s.Unit})
-	if err != nil {
-		return report.Model{}, err
+	var m report.Model
+	err = c.still(ctx, func() error {
+		a, err := c.figures(ctx, figuresRequest{From: from, To: to, Service: s.Service, Unit: s.Unit})
+		if err != nil {
+			return err
+		}
+		if len(a.Rows) == 0 {
+			return fmt.Errorf("there is nothing to report of %s", s.ID())
+		}
+		changes, err := report.Changes(c.store.Leaves(0), from, to)
+		if err != nil {
+			return err
+		}
+		m, err = report.Build(report.Input{Profile: c.district(), Period: s.Period, Service: s.Service, Unit: s.Unit, From: from, To: to, Counted: a.Counted, Generated: c.now(),
+			Rule: a.Rule, Rows: a.Rows, Missing: a.Missing, Changes: changes, Checkpoint: c.store.Checkpoint(), LogKey: c.keys.LogKey, Issuer: issuer})
+		return err
+	})
+	return m, err
+}
+
+// caughtUpWithin is how long the history may take for what is in the log while nothing is appended.
+const caughtUpWithin = 20 * time.Second
+
+// still runs f while the log stays as it is and the history has all that is in it: figures and checkpoint are of one state.
+func (c *center) still(ctx context.Context, f func() error) error {
+	if err := c.flushed(ctx); err != nil { // most of it before anybody has to wait
+		return err
 	}
-	if len(a.Rows) == 0 {
-		return report.Model{}, fmt.Errorf("there is nothing to report of %s", s.ID())
+	return c.store.Still(ctx, func() error {
+		if err := c.flushed(ctx); err != nil {
+			return err
+		}
+		return f()
+	})
+}
+
+func (c *center) flushed(ctx context.Context) error {
+	ctx, stop := context.WithTimeoutCause(ctx, caughtUpWithin, errors.New("the history does not catch up with the log: try again"))
+	defer stop()
+	if err := c.intake.Flush(ctx); err != nil {
+		return context.Cause(ctx)
 	}
-	changes, err := report.Changes(c.store.Leaves(0), from, to)
-	if err != nil {
-		return report.Model{}, err
-	}
-	return report.Build(report.Input{Profile: c.district(), Period: s.Period, From: from, To: to, Counted: a.Counted, Generated: c.now(),
-		Rule: a.Rule, Rows: a.Rows, Missing: a.Missing, Changes: changes, Checkpoint: c.store.Checkpoint(), LogKey: c.keys.LogKey, Issuer: issuer})
+	return nil
 }
 
 func (c *center) reports(ctx context.Context, req reportsRequest, by string) (a reportsAnswer, err error) {

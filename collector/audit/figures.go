@@ -34,6 +34,8 @@ const (
 // given are figures to compare: the JSON of a report, or of `collector availability --json`, which has the same names.
 type given struct {
 	Version string       `json:"version"`
+	Service string       `json:"service"` // of a report: the only one it is of
+	Unit    string       `json:"unit"`    // likewise
 	Rule    string       `json:"rule"`
 	From    time.Time    `json:"from"`
 	To      time.Time    `json:"to"`
@@ -146,7 +148,7 @@ func (f *refigure) compare(ctx context.Context, machines []enrol.Machine, last t
 	}
 	cat := suspend.Apply(v.o.Terms(p, machines, g.From, g.To, g.Counted), p, f.book.All())
 	cat = confirm.Apply(cat, f.said.All())
-	rows, err := f.idx.Availability(ctx, cat, history.Query{From: g.From, To: g.To, Now: g.Counted})
+	rows, err := f.idx.Availability(ctx, cat, history.Query{From: g.From, To: g.To, Now: g.Counted, Service: g.Service, Unit: g.Unit})
 	if err != nil {
 		return err
 	}

@@ -368,7 +368,10 @@ func termsOf(p *profile.Profile, _ []enrol.Machine, from, to, _ time.Time) histo
 }
 
 // report is what the collector reports of the day.
-func (w *world) report() report.Model {
+func (w *world) report() report.Model { return w.reportOf("", "") }
+
+// reportOf is the report of a service or a unit alone.
+func (w *world) reportOf(service, unit string) report.Model {
 	t := w.t
 	t.Helper()
 	from, to := thatDay()
@@ -405,7 +408,7 @@ func (w *world) report() report.Model {
 	if err := said.Update(w.store); err != nil {
 		t.Fatal(err)
 	}
-	rows, err := idx.Availability(t.Context(), confirm.Apply(suspend.Apply(termsOf(p, nil, from, to, to), p, book.All()), said.All()), history.Query{From: from, To: to, Now: to})
+	rows, err := idx.Availability(t.Context(), confirm.Apply(suspend.Apply(termsOf(p, nil, from, to, to), p, book.All()), said.All()), history.Query{From: from, To: to, Now: to, Service: service, Unit: unit})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -413,7 +416,7 @@ func (w *world) report() report.Model {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := report.Build(report.Input{Profile: p, From: from, To: to, Generated: to, Rows: rows, Changes: changes, Checkpoint: w.store.Checkpoint(), LogKey: w.key})
+	m, err := report.Build(report.Input{Profile: p, Service: service, Unit: unit, From: from, To: to, Generated: to, Rows: rows, Changes: changes, Checkpoint: w.store.Checkpoint(), LogKey: w.key})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package audit
 import (
 	"bytes"
 	"encoding/hex"
+	"slices"
 
 	"golang.org/x/mod/sumdb/tlog"
 
@@ -43,9 +44,27 @@ func (s *story) issued(e evidence.Stored) {
 	if why := s.beginning(e.Index, m.Log.Origin, tlog.Tree{N: m.Leaves, Hash: tlog.Hash(root)}); why != "" {
 		s.v.found(SplitView, e.Index, "leaf %d (report %s, version %d) rests on another log: %s", e.Index, i.ID(), i.Number, why)
 	}
-	if m.Period != i.Period {
-		s.v.found(BadReport, e.Index, "leaf %d (report %s, version %d): the report itself is of %.40q", e.Index, i.ID(), i.Number, m.Period)
+	if of := scopeOf(m, i.Scope); of != i.Scope {
+		s.v.found(BadReport, e.Index, "leaf %d (report %s, version %d): the report itself is of %.80q", e.Index, i.ID(), i.Number, of.ID())
 	}
+	if x.Given && s.refig != nil {
+		s.refig.given.Service, s.refig.given.Unit = i.Service, i.Unit
+	}
+}
+
+// scopeOf is what a report itself says that it is of. One that was made before reports named their service and their unit
+// is of those that all its rows are of, if these are what it was issued for.
+func scopeOf(m report.Model, issued report.Scope) report.Scope {
+	of := report.Scope{Period: m.Period, Calendar: issued.Calendar, Service: m.Service, Unit: m.Unit}
+	if m.Service != "" || m.Unit != "" || len(m.Rows) == 0 {
+		return of
+	}
+	if !slices.ContainsFunc(m.Rows, func(r report.Row) bool {
+		return issued.Service != "" && r.Service != issued.Service || issued.Unit != "" && r.Unit != issued.Unit
+	}) {
+		of.Service, of.Unit = issued.Service, issued.Unit
+	}
+	return of
 }
 
 // given says when the figures that were given are a report of a period that was issued, and not as it was issued.
@@ -59,7 +78,7 @@ func (s *story) given() {
 		if x.Given {
 			return
 		}
-		if x.Service == "" && x.Unit == "" && s.of(*x) {
+		if x.Service == s.refig.given.Service && x.Unit == s.refig.given.Unit && s.of(*x) {
 			last = x
 		}
 	}

@@ -98,15 +98,18 @@ func TestAlteredIssuedReport(t *testing.T) {
 		name   string
 		issued []IssuedReport
 		want   int
+		unit   string // of the given one
 	}{
-		{"nothing was issued", nil, 0},
-		{"it was issued otherwise", []IssuedReport{of("2026-11", "")}, 1},
-		{"another period was issued", []IssuedReport{of("2026-10", "")}, 0},
-		{"that of a unit was issued", []IssuedReport{of("2026-11", "xa-a")}, 0},
-		{"it is the first of two", []IssuedReport{{Issued: of("2026-11", "").Issued, Given: true}, of("2026-11", "")}, 0},
+		{"nothing was issued", nil, 0, ""},
+		{"it was issued otherwise", []IssuedReport{of("2026-11", "")}, 1, ""},
+		{"another period was issued", []IssuedReport{of("2026-10", "")}, 0, ""},
+		{"that of a unit was issued", []IssuedReport{of("2026-11", "xa-a")}, 0, ""},
+		{"it is the first of two", []IssuedReport{{Issued: of("2026-11", "").Issued, Given: true}, of("2026-11", "")}, 0, ""},
+		{"that of the unit was issued otherwise", []IssuedReport{of("2026-11", "xa-a")}, 1, "xa-a"},
+		{"that of another unit was issued", []IssuedReport{of("2026-11", "xa-b")}, 0, "xa-a"},
 	} {
 		v := &verifier{Result: &Result{Issued: c.issued}, o: Options{Figures: []byte("x")}}
-		s := &story{v: v, refig: &refigure{given: given{Version: report.Version, From: from, To: to}}}
+		s := &story{v: v, refig: &refigure{given: given{Version: report.Version, From: from, To: to, Unit: c.unit}}}
 		if s.given(); len(v.Findings) != c.want {
 			t.Errorf("%s: found %+v", c.name, v.Findings)
 		}

@@ -1,6 +1,7 @@
 package evidence
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -158,6 +159,18 @@ func (s *Store) segmentEntries(i, size int64, bare bool, yield func(Stored, erro
 		i++
 	}
 	return i, true, nil
+}
+
+// Still runs f while nothing is appended, so that what f reads of the log is of one state: that of Checkpoint. What others
+// append meanwhile waits; f must not append itself, and should be short.
+func (s *Store) Still(ctx context.Context, f func() error) error {
+	select {
+	case s.turn <- struct{}{}:
+	case <-ctx.Done():
+		return fmt.Errorf("evidence: %w", context.Cause(ctx))
+	}
+	defer func() { <-s.turn }()
+	return f()
 }
 
 // ProveLeaf proves that leaf i is in the tree of the first size leaves; tlog.CheckRecord checks it.

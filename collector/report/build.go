@@ -20,6 +20,8 @@ import (
 type Input struct {
 	Profile    *profile.Profile
 	Period     string
+	Service    string // the only one that it is of; "" for all
+	Unit       string // likewise
 	From, To   time.Time
 	Counted    time.Time // the zero Time is To
 	Generated  time.Time
@@ -50,7 +52,7 @@ func Build(in Input) (Model, error) {
 		return Model{}, fmt.Errorf("report: checkpoint: %w", err)
 	}
 	m := Model{
-		Version: Version, Period: in.Period, Rule: in.Rule, From: in.From.UTC(), To: in.To.UTC(), Counted: in.Counted.UTC(),
+		Version: Version, Period: in.Period, Service: in.Service, Unit: in.Unit, Rule: in.Rule, From: in.From.UTC(), To: in.To.UTC(), Counted: in.Counted.UTC(),
 		Generated: in.Generated.UTC().Truncate(time.Second), Leaves: tree.N, Root: hex.EncodeToString(tree.Hash[:]),
 		Missing: in.Missing, Issuer: in.Issuer, Changes: in.Changes,
 		Log: Log{Origin: origin, Key: in.LogKey, Checkpoint: string(in.Checkpoint)},

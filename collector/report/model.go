@@ -21,8 +21,10 @@ const maxJSON = 256 << 20
 // `collector availability --json`.
 type Model struct {
 	Version   string    `json:"version"`
-	Period    string    `json:"period,omitempty"` // as profile.ParsePeriod reads it; "" for a range of days
-	Rule      string    `json:"rule"`             // of accounting: votes/1
+	Period    string    `json:"period,omitempty"`  // as profile.ParsePeriod reads it; "" for a range of days
+	Service   string    `json:"service,omitempty"` // the only one it is of
+	Unit      string    `json:"unit,omitempty"`    // likewise
+	Rule      string    `json:"rule"`              // of accounting: votes/1
 	From      time.Time `json:"from"`
 	To        time.Time `json:"to"`         // [From, To)
 	Counted   time.Time `json:"counted_to"` // later seconds had not yet passed
