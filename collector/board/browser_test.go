@@ -73,6 +73,8 @@ func looks() []struct {
 		{"life", "/incident/20261122-150000-service-qlvb", lived()},
 		{"service", "/service/mail", district()},
 		{"suspensions", "/suspensions", suspending()},
+		{"confirmations", "/confirmations", troubled()},
+		{"certs", "/certs", troubled()},
 		{"history", "/history", troubled()},
 		{"check", "/check/" + me + "/thu_thap.check", district()},
 	}
@@ -136,23 +138,25 @@ func bytesOf(h http.Handler, old, now string) http.Handler {
 
 var frameTitle = regexp.MustCompile(`<title>width=(\d+) right=(\d+) by ([^<]*)</title>`)
 
-// TestLooks renders every page at two widths, in both languages, light and dark, and keeps the pictures (go test
+// TestLooks renders every page at three widths, in both languages, light and dark, and keeps the pictures (go test
 // -artifacts). Whether they are good is for people to say; that nothing sticks out at 360 px is checked here.
 func TestLooks(t *testing.T) {
 	chromium(t)
 	for _, p := range looks() {
 		t.Run(p.name, func(t *testing.T) {
 			h := acking(p.src, nil)
-			if p.name == "history" {
+			switch p.name {
+			case "history":
 				h = historyHandler(nil, chronicled(), nil)
-			}
-			if p.name == "suspensions" {
+			case "suspensions":
 				h = NewHandler(p.src, Options{Now: func() time.Time { return noon }, Suspensions: &notary{name: "an", list: p.src.view.Suspensions}})
-			}
-			if p.name == "life" {
+			case "confirmations":
+				h = clerkHandler(&clerk{name: "an", list: confirming()}, "")
+			case "certs":
+				h = cabinetHandler(&cabinet{by: "an", names: true, list: certified()})
+			case "life":
 				h = bytesOf(acting(p.src, "Mai", "", new([]incident.Act), nil), "<details>", "<details open>")
-			}
-			if p.name == "incidents" {
+			case "incidents":
 				h = opened(h)
 			}
 			srv := httptest.NewServer(inFrame(h))
@@ -169,10 +173,11 @@ func TestLooks(t *testing.T) {
 						t.Errorf("%s: at 360 px the page is %s px wide, because of %s", lang, px, m[3])
 					}
 				}
-				shot(t, dir, "wide-"+lang, "1280,3000", srv.URL+p.path+"?lang="+lang)
+				shot(t, dir, "wide-"+lang, "1366,3000", srv.URL+p.path+"?lang="+lang)
 				shot(t, dir, "narrow-"+lang, "360,5200", srv.URL+"/frame/360"+p.path+"?lang="+lang)
+				shot(t, dir, "narrow-768-"+lang, "768,3000", srv.URL+"/frame/768"+p.path+"?lang="+lang)
 			}
-			shot(t, dir, "wide-dark", "1280,3000", srv.URL+p.path, "--blink-settings=preferredColorScheme=0")
+			shot(t, dir, "wide-dark", "1366,3000", srv.URL+p.path, "--blink-settings=preferredColorScheme=0")
 		})
 	}
 }

@@ -3,9 +3,9 @@ package board
 import (
 	"context"
 	"errors"
-	"io"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -109,11 +109,7 @@ func (h *handler) writeCerts(w http.ResponseWriter, r *http.Request, status int,
 			p.People = append(p.People, holdersOf(l, u, v.Now)...)
 		}
 	}
-	for _, u := range v.Units {
-		if unit == "" || unit == u.ID {
-			p.Choose = append(p.Choose, option{u.ID, u.Name.in(l), false})
-		}
-	}
+	p.Choose = slices.DeleteFunc(unitOptions(l, v, unit, ""), func(o option) bool { return o.Value == "" }) // a certificate is of one unit
 	w.Header().Set("Cache-Control", "no-store")
 	h.write(w, r, status, frame{Title: words.Say(l, "certs.title"), Name: "certs", District: v.District.in(l), Lang: l, Still: true, Body: p})
 }
@@ -139,46 +135,26 @@ func holdersOf(l words.Lang, u Certificates, now time.Time) []holderItem {
 func (h *handler) changeCerts(w http.ResponseWriter, r *http.Request) {
 	l := language(w, r)
 	by, _, _ := h.registry.Rights(r.Context())
-	if by == "" {
-		h.say(w, r, http.StatusForbidden, true, "certs.forbidden")
-		return
-	}
-	r.Body = http.MaxBytesReader(w, r.Body, certs.MaxUpload+64<<10)
-	if err := r.ParseMultipartForm(certs.MaxUpload + 64<<10); err != nil {
-		h.say(w, r, http.StatusBadRequest, true, "certs.form")
-		return
-	}
-	defer func() { _ = r.MultipartForm.RemoveAll() }()
-	var err error
 	p := certsPage{}
-	switch do := oneLine(r.PostForm.Get("do")); do {
-	case "add":
-		var text []byte
-		if text, err = certsFile(r); err == nil {
-			var a certs.Added
-			if a, err = h.registry.Enter(r.Context(), oneLine(r.PostForm.Get("unit")), text); err == nil {
-				p.Done = words.Say(l, "certs.added", a.New, a.Known, a.Skipped)
+	// A private key that somebody chose by mistake must not reach the disk: all of the form is kept in memory.
+	h.change(w, r, filingPage{name: "certificates", forbidden: "certs.forbidden", form: "certs.form", by: by, file: "file", most: certs.MaxUpload, memory: certs.MaxUpload + formRest, back: "remove",
+		add: func(get func(string) string, text []byte) error {
+			if text == nil {
+				return errors.New("no file was chosen")
 			}
-		}
-	case "remove":
-		leaf, bad := strconv.ParseInt(r.PostForm.Get("leaf"), 10, 64)
-		if bad != nil {
-			h.say(w, r, http.StatusBadRequest, true, "users.form")
-			return
-		}
-		if err = h.registry.Remove(r.Context(), leaf); err == nil {
+			a, err := h.registry.Enter(r.Context(), get("unit"), text)
+			p.Done = words.Say(l, "certs.added", a.New, a.Known, a.Skipped)
+			return err
+		},
+		withdraw: func(leaf int64, _ string) error {
 			p.Done = words.Say(l, "certs.removed")
-		}
-	default:
-		h.say(w, r, http.StatusBadRequest, true, "users.form")
-		return
-	}
-	status := http.StatusOK
-	if err != nil {
-		h.log.Warn("board: the register of certificates was not changed", "by", by, "err", err)
-		status, p.Wrong = http.StatusUnprocessableEntity, wrongCerts(l, err)
-	}
-	h.writeCerts(w, r, status, p)
+			return h.registry.Remove(r.Context(), leaf)
+		},
+		done: func() { h.writeCerts(w, r, http.StatusOK, p) },
+		wrong: func(err error) {
+			p.Done, p.Wrong = "", wrongCerts(l, err)
+			h.writeCerts(w, r, http.StatusUnprocessableEntity, p)
+		}})
 }
 
 // wrongCerts says in words why the register was not changed.
@@ -190,14 +166,4 @@ func wrongCerts(l words.Lang, err error) string {
 		return words.Say(l, "certs.wrong.nobody")
 	}
 	return words.Say(l, "certs.wrong", err.Error())
-}
-
-// certsFile returns the file of the form.
-func certsFile(r *http.Request) ([]byte, error) {
-	f, _, err := r.FormFile("file")
-	if err != nil {
-		return nil, errors.New("no file was chosen")
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, certs.MaxUpload+1))
 }

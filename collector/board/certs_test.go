@@ -137,3 +137,14 @@ func TestCertsPageWithoutNames(t *testing.T) {
 		t.Errorf("status %d, did %v", w.Code, c.did)
 	}
 }
+
+// certified is a register with people of every class.
+func certified() []Certificates {
+	return []Certificates{
+		{Name: Name{VI: "Xã Đại Hợp", EN: "Đại Hợp commune"}, Tally: certs.Tally{Unit: "xa-07", Classes: [certlist.Classes]int{1, 1, 2, 0, 4}, Other: 3, Renewed: 5, Erased: 1, First: noon.AddDate(0, 0, 12)},
+			List: []certs.Entry{holder(5, "Trần Thị Hoa", "Ủy ban nhân dân xã Đại Hợp", -2), holder(8, "Nguyễn Văn Bình", "Ủy ban nhân dân xã Đại Hợp, huyện Tứ Kỳ, tỉnh Hải Dương", 12),
+				holder(4, "Lê Thị Phương Thảo", "Văn phòng HĐND và UBND", 20), holder(9, "Phạm Quang Vinh", "Ủy ban nhân dân xã Đại Hợp", 300), {Leaf: 6, Unit: "xa-07"}}},
+		{Name: Name{VI: "Xã Văn Tố", EN: "Văn Tố commune"}, Tally: certs.Tally{Unit: "xa-08", Classes: [certlist.Classes]int{certlist.Later: 9}, First: noon.AddDate(0, 8, 0)}},
+		{Name: Name{VI: "Xã An Thanh", EN: "An Thanh commune"}, Tally: certs.Tally{Unit: "xa-09", Erased: 1}},
+	}
+}

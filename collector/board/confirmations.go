@@ -3,7 +3,6 @@ package board
 import (
 	"context"
 	"net/http"
-	"strconv"
 
 	"egovmon/agent/check"
 	"egovmon/agent/words"
@@ -104,14 +103,7 @@ func (h *handler) writeConfirmations(w http.ResponseWriter, r *http.Request, sta
 	for _, s := range []check.State{check.Up, check.Degraded, check.Down} {
 		p.States = append(p.States, option{s.String(), words.State(l, s), s.String() == p.Add.State})
 	}
-	if unit == "" {
-		p.Units = []option{{"", words.Say(l, "users.everywhere"), p.Add.Unit == ""}}
-	}
-	for _, u := range v.Units {
-		if unit == "" || unit == u.ID {
-			p.Units = append(p.Units, option{u.ID, u.Name.in(l), u.ID == p.Add.Unit})
-		}
-	}
+	p.Units = unitOptions(l, v, unit, p.Add.Unit)
 	h.write(w, r, status, frame{Title: words.Say(l, "confirm.title"), Name: "confirmations", District: v.District.in(l), Lang: l, Still: true, Body: p})
 }
 
@@ -119,44 +111,19 @@ func (h *handler) writeConfirmations(w http.ResponseWriter, r *http.Request, sta
 func (h *handler) changeConfirmations(w http.ResponseWriter, r *http.Request) {
 	l := language(w, r)
 	by, unit := h.confirmations.Confirms(r.Context())
-	if by == "" {
-		h.say(w, r, http.StatusForbidden, true, "confirm.forbidden")
-		return
-	}
-	r.Body = http.MaxBytesReader(w, r.Body, filing.MaxDocument+64<<10)
-	if err := r.ParseMultipartForm(1 << 20); err != nil {
-		h.say(w, r, http.StatusBadRequest, true, "users.form")
-		return
-	}
-	defer func() { _ = r.MultipartForm.RemoveAll() }()
-	get := func(name string) string { return oneLine(r.PostForm.Get(name)) }
-	var err error
 	p := confirmationsPage{}
-	switch get("do") {
-	case "add":
-		p.Add = confirm.Form{Service: get("service"), Unit: get("unit"), State: get("state"), From: get("from"), ValidTo: get("valid_to"), Number: get("number"), Issued: get("issued"),
-			Issuer: get("issuer"), Note: get("note")}
-		var document []byte
-		if document, err = uploaded(r, "document"); err == nil {
-			err = h.confirmations.Confirm(r.Context(), by, unit, p.Add, document)
-		}
-	case "withdraw":
-		leaf, bad := strconv.ParseInt(get("leaf"), 10, 64)
-		if bad != nil {
-			h.say(w, r, http.StatusBadRequest, true, "users.form")
-			return
-		}
-		err = h.confirmations.TakeBack(r.Context(), by, unit, leaf, get("note"))
-	default:
-		h.say(w, r, http.StatusBadRequest, true, "users.form")
-		return
-	}
-	h.forget()
-	if err != nil {
-		h.log.Warn("board: confirmations not changed", "do", get("do"), "by", by, "err", err)
-		p.Wrong = words.Say(l, "suspend.wrong", err.Error())
-		h.writeConfirmations(w, r, http.StatusUnprocessableEntity, p)
-		return
-	}
-	http.Redirect(w, r, "/confirmations"+language2(r), http.StatusSeeOther)
+	h.change(w, r, filingPage{name: "confirmations", forbidden: "confirm.forbidden", form: "users.form", by: by, file: "document", most: filing.MaxDocument, memory: 1 << 20, back: "withdraw",
+		add: func(get func(string) string, document []byte) error {
+			p.Add = confirm.Form{Service: get("service"), Unit: get("unit"), State: get("state"), From: get("from"), ValidTo: get("valid_to"), Number: get("number"), Issued: get("issued"),
+				Issuer: get("issuer"), Note: get("note")}
+			return h.confirmations.Confirm(r.Context(), by, unit, p.Add, document)
+		},
+		withdraw: func(leaf int64, note string) error {
+			return h.confirmations.TakeBack(r.Context(), by, unit, leaf, note)
+		},
+		done: func() { http.Redirect(w, r, "/confirmations"+language2(r), http.StatusSeeOther) },
+		wrong: func(err error) {
+			p.Wrong = words.Say(l, "suspend.wrong", err.Error())
+			h.writeConfirmations(w, r, http.StatusUnprocessableEntity, p)
+		}})
 }

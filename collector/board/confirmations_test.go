@@ -122,3 +122,15 @@ func TestConfirmationForms(t *testing.T) {
 		}
 	}
 }
+
+// confirming is what documents of each standing say.
+func confirming() []confirm.Word {
+	day := profile.DateOf(noon)
+	word := func(leaf int64, unit string, to profile.Date, s check.State, note string) confirm.Word {
+		return confirm.Word{Service: troubled().view.Services[0].ID, Unit: unit, State: s, From: noon.Add(-26 * time.Hour), ValidTo: to, Number: fmt.Sprintf("%d/XN-TTCNTT", leaf), Issued: day - 1,
+			Issuer: "Trung tâm Công nghệ thông tin và Truyền thông tỉnh", Note: note, EnteredBy: "an.nv", EnteredAt: noon.Add(-20 * time.Hour), Leaf: leaf}
+	}
+	list := []confirm.Word{word(7, "", day+30, check.Up, ""), word(8, "xa-07", day-1, check.Down, "chờ đơn vị cung cấp khắc phục"), word(9, "xa-03", day+3, check.Degraded, ""), word(10, "", day+3, check.Down, "")}
+	list[3].Withdrawn = true
+	return list
+}

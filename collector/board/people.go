@@ -137,15 +137,8 @@ func (h *handler) writeUsers(w http.ResponseWriter, r *http.Request, status int,
 		}
 		return out
 	}
-	units := func(of string) []option {
-		out := []option{{"", words.Say(l, "users.everywhere"), of == ""}}
-		for _, u := range v.Units {
-			out = append(out, option{u.ID, u.Name.in(l), u.ID == of})
-		}
-		return out
-	}
 	for _, u := range h.people.Users() {
-		i := userItem{Account: u, Roles: roles(u.Role), Units: units(u.Unit)}
+		i := userItem{Account: u, Roles: roles(u.Role), Units: unitOptions(l, v, "", u.Unit)}
 		switch {
 		case u.Disabled:
 			i.State, i.Sign = words.Say(l, "users.disabled"), "none"
@@ -179,7 +172,7 @@ func (h *handler) writeUsers(w http.ResponseWriter, r *http.Request, status int,
 			p.Add.Role = access.RoleAdmin
 		}
 	}
-	p.Roles, p.Units = roles(p.Add.Role), units(p.Add.Unit)
+	p.Roles, p.Units = roles(p.Add.Role), unitOptions(l, v, "", p.Add.Unit)
 	p.ShortLives = int(access.SetupLife / time.Hour)
 	h.write(w, r, status, frame{Title: words.Say(l, "users.title"), Name: "users", District: v.District.in(l), Lang: l, Still: true, Body: p})
 }

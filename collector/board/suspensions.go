@@ -2,10 +2,8 @@ package board
 
 import (
 	"context"
-	"io"
 	"net/http"
 	"net/url"
-	"strconv"
 	"time"
 
 	"egovmon/agent/words"
@@ -29,7 +27,7 @@ type Suspension struct {
 	Last     string // the last day on which it would have been announced in time, YYYY-MM-DD; "" where no rule says one
 }
 
-const maxNotice = filing.MaxDocument + 64<<10 // bytes of a form with its document
+const maxNotice = filing.MaxDocument + formRest // bytes of a form with its document
 
 // soon is how long before its beginning a suspension stands on the first page.
 const soon = 7 * 24 * time.Hour
@@ -146,18 +144,8 @@ func (h *handler) writeSuspensions(w http.ResponseWriter, r *http.Request, statu
 	for _, x := range suspend.Grounds() {
 		p.Grounds = append(p.Grounds, option{string(x), words.Say(l, "suspend.ground."+string(x)), string(x) == p.Add.Ground})
 	}
-	p.Services = []option{{"", words.Say(l, "suspend.all"), p.Add.Service == ""}}
-	for _, s := range v.Services {
-		p.Services = append(p.Services, option{s.ID, s.Name.in(l), s.ID == p.Add.Service})
-	}
-	if unit == "" {
-		p.Units = []option{{"", words.Say(l, "users.everywhere"), p.Add.Unit == ""}}
-	}
-	for _, u := range v.Units {
-		if unit == "" || unit == u.ID {
-			p.Units = append(p.Units, option{u.ID, u.Name.in(l), u.ID == p.Add.Unit})
-		}
-	}
+	p.Services = append([]option{{"", words.Say(l, "suspend.all"), p.Add.Service == ""}}, serviceOptions(l, v.Services, p.Add.Service)...)
+	p.Units = unitOptions(l, v, unit, p.Add.Unit)
 	h.write(w, r, status, frame{Title: words.Say(l, "suspend.title"), Name: "suspensions", District: v.District.in(l), Lang: l, Still: true, Body: p})
 }
 
@@ -165,46 +153,19 @@ func (h *handler) writeSuspensions(w http.ResponseWriter, r *http.Request, statu
 func (h *handler) changeSuspensions(w http.ResponseWriter, r *http.Request) {
 	l := language(w, r)
 	by, unit := h.suspensions.Enters(r.Context())
-	if by == "" {
-		h.say(w, r, http.StatusForbidden, true, "suspend.forbidden")
-		return
-	}
-	r.Body = http.MaxBytesReader(w, r.Body, maxNotice)
-	if err := r.ParseMultipartForm(1 << 20); err != nil {
-		h.say(w, r, http.StatusBadRequest, true, "users.form")
-		return
-	}
-	defer func() { _ = r.MultipartForm.RemoveAll() }()
-	get := func(name string) string { return oneLine(r.PostForm.Get(name)) }
-	var err error
 	p := suspensionsPage{}
-	switch get("do") {
-	case "add":
-		p.Add = suspend.Form{Ground: get("ground"), Service: get("service"), Unit: get("unit"), From: get("from"), To: get("to"), Number: get("number"),
-			Announced: get("announced"), Place: get("place"), Note: get("note")}
-		var document []byte
-		if document, err = uploaded(r, "document"); err == nil {
-			err = h.suspensions.Suspend(r.Context(), by, unit, p.Add, document)
-		}
-	case "withdraw":
-		leaf, bad := strconv.ParseInt(get("leaf"), 10, 64)
-		if bad != nil {
-			h.say(w, r, http.StatusBadRequest, true, "users.form")
-			return
-		}
-		err = h.suspensions.Withdraw(r.Context(), by, unit, leaf, get("note"))
-	default:
-		h.say(w, r, http.StatusBadRequest, true, "users.form")
-		return
-	}
-	h.forget()
-	if err != nil {
-		h.log.Warn("board: suspensions not changed", "do", get("do"), "by", by, "err", err)
-		p.Wrong = words.Say(l, "suspend.wrong", err.Error())
-		h.writeSuspensions(w, r, http.StatusUnprocessableEntity, p)
-		return
-	}
-	http.Redirect(w, r, "/suspensions"+language2(r), http.StatusSeeOther)
+	h.change(w, r, filingPage{name: "suspensions", forbidden: "suspend.forbidden", form: "users.form", by: by, file: "document", most: filing.MaxDocument, memory: 1 << 20, back: "withdraw",
+		add: func(get func(string) string, document []byte) error {
+			p.Add = suspend.Form{Ground: get("ground"), Service: get("service"), Unit: get("unit"), From: get("from"), To: get("to"), Number: get("number"),
+				Announced: get("announced"), Place: get("place"), Note: get("note")}
+			return h.suspensions.Suspend(r.Context(), by, unit, p.Add, document)
+		},
+		withdraw: func(leaf int64, note string) error { return h.suspensions.Withdraw(r.Context(), by, unit, leaf, note) },
+		done:     func() { http.Redirect(w, r, "/suspensions"+language2(r), http.StatusSeeOther) },
+		wrong: func(err error) {
+			p.Wrong = words.Say(l, "suspend.wrong", err.Error())
+			h.writeSuspensions(w, r, http.StatusUnprocessableEntity, p)
+		}})
 }
 
 // language2 keeps the language that was asked for in an address.
@@ -213,14 +174,4 @@ func language2(r *http.Request) string {
 		return "?" + url.Values{langParam: {string(words.ParseLang(l))}}.Encode()
 	}
 	return ""
-}
-
-// uploaded returns the file of a form; nil when none was chosen.
-func uploaded(r *http.Request, name string) ([]byte, error) {
-	f, _, err := r.FormFile(name)
-	if err != nil {
-		return nil, nil
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, filing.MaxDocument+1))
 }
