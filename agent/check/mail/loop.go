@@ -2,7 +2,6 @@ package mail
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"net"
@@ -131,42 +130,12 @@ type loopCheck struct {
 	now        func() time.Time
 
 	ledger ledger
+	known  bool      // the ledger holds what was kept before this start
 	turn   int       // the peer that the next letter goes to first
 	last   time.Time // when the last letter was handed in
 	day    time.Time // UTC
 	copies int       // sent that day
 	notes  check.Notes
-}
-
-// A posting is what is kept of the letters handed in, so that a restart sends no more than a day may have.
-type posting struct {
-	Day    time.Time `json:"day"`
-	Copies int       `json:"copies"`
-	Last   time.Time `json:"last"`
-	Turn   int       `json:"turn"`
-}
-
-const postingNote = "sent"
-
-// recall reads what was handed in before this start.
-func (c *loopCheck) recall() {
-	if c.notes == nil || !c.last.IsZero() {
-		return
-	}
-	var p posting
-	if json.Unmarshal(c.notes.Note(postingNote), &p) == nil && p.Copies >= 0 && p.Turn >= 0 {
-		c.day, c.copies, c.last, c.turn = p.Day, min(p.Copies, c.daily), p.Last, p.Turn%max(1, len(c.peers))
-	}
-}
-
-// keep writes down what is handed in.
-func (c *loopCheck) keep() {
-	if c.notes == nil {
-		return
-	}
-	if note, err := json.Marshal(posting{c.day, c.copies, c.last, c.turn}); err == nil {
-		c.notes.Keep(postingNote, note)
-	}
 }
 
 func newLoop(o check.Options, env check.Env) (check.Func, error) {

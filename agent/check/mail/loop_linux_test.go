@@ -106,7 +106,7 @@ func TestLoop(t *testing.T) {
 	for _, part := range []struct {
 		name string
 		test func(*testing.T, *servers.Mail, *servers.PKI)
-	}{{"goes around", goesAround}, {"reasons", loopReasons}, {"letters of all kinds", hostileLetters}, {"stuck and late", stuckLoop}, {"flood", loopFlood}} {
+	}{{"goes around", goesAround}, {"reasons", loopReasons}, {"letters of all kinds", hostileLetters}, {"stuck and late", stuckLoop(false)}, {"stuck and late, over restarts", stuckLoop(true)}, {"flood", loopFlood}} {
 		t.Run(part.name, func(t *testing.T) { part.test(t, m, pki) })
 	}
 }
@@ -334,35 +334,49 @@ func bomb(deep, broad int) func(string) string {
 	}
 }
 
-// A letter that waits in the server's queue is late, then lost; when it comes after all it was late.
-func stuckLoop(t *testing.T, m *servers.Mail, pki *servers.PKI) {
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
+// A letter that waits in the server's queue is late, then lost; when it comes after all it was late. So it is when the agent
+// starts anew before each run.
+func stuckLoop(restarts bool) func(*testing.T, *servers.Mail, *servers.PKI) {
+	return func(t *testing.T, m *servers.Mail, pki *servers.PKI) {
+		must := func(err error) {
+			t.Helper()
+			if err != nil {
+				t.Fatal(err)
+			}
 		}
+		drain(t, m, pki)
+		v := newVantage(t, m, pki, userName, check.Options{"pace": 3 * time.Hour})
+		look := func(later time.Duration) check.Result {
+			if restarts {
+				v.c = v.begin()
+			}
+			return v.look(later)
+		}
+		v.until("own_transit_s")
+		must(m.Stuck(true))
+		sent := look(3 * time.Hour)
+		want(t, sent, check.OK, "")
+		wantFacts(t, sent, map[string]float64{"accepted_count": 1, "pending_count": 1, "lost_count": 0})
+		want(t, look(4*time.Minute), check.OK, "")
+		want(t, look(2*time.Minute), check.MailLate, "under way for 6m0s, the limit is 5m0s")
+		r := look(time.Hour)
+		want(t, r, check.MailLost, "is not in the mailbox after 1h0m0s")
+		wantFacts(t, r, map[string]float64{"lost_count": 1, "pending_count": 0})
+		r = look(time.Minute)
+		want(t, r, check.MailLost, "")
+		wantFacts(t, r, map[string]float64{"lost_count": 0})
+		want(t, newVantage(t, m, pki, userName, nil).look(0), check.Slow, "not in the mailbox within this run")
+		want(t, newVantage(t, m, pki, userName, check.Options{"wait": 300 * time.Millisecond}).look(0), check.Slow, "")
+		if restarts {
+			v.c = v.begin()
+		}
+		must(m.Stuck(false))
+		r = v.until("came_after_all_count")
+		want(t, r, check.MailLate, "our letter took 1h")
+		wantFacts(t, r, map[string]float64{"lost_count": 0})
+		want(t, v.look(0), check.MailLate, "") // the run that confirms it
+		want(t, look(time.Minute), check.OK, "")
 	}
-	drain(t, m, pki)
-	v := newVantage(t, m, pki, userName, check.Options{"pace": 3 * time.Hour})
-	v.until("own_transit_s")
-	must(m.Stuck(true))
-	sent := v.look(3 * time.Hour)
-	want(t, sent, check.OK, "")
-	wantFacts(t, sent, map[string]float64{"accepted_count": 1, "pending_count": 1, "lost_count": 0})
-	want(t, v.look(4*time.Minute), check.OK, "")
-	want(t, v.look(2*time.Minute), check.MailLate, "under way for 6m0s, the limit is 5m0s")
-	r := v.look(time.Hour)
-	want(t, r, check.MailLost, "is not in the mailbox after 1h0m0s")
-	wantFacts(t, r, map[string]float64{"lost_count": 1, "pending_count": 0})
-	want(t, v.look(time.Minute), check.MailLost, "")
-	want(t, newVantage(t, m, pki, userName, nil).look(0), check.Slow, "not in the mailbox within this run")
-	want(t, newVantage(t, m, pki, userName, check.Options{"wait": 300 * time.Millisecond}).look(0), check.Slow, "")
-	must(m.Stuck(false))
-	r = v.until("came_after_all_count")
-	want(t, r, check.MailLate, "our letter took 1h")
-	wantFacts(t, r, map[string]float64{"lost_count": 0})
-	want(t, v.look(0), check.MailLate, "") // the run that confirms it
-	want(t, v.look(time.Minute), check.OK, "")
 }
 
 // Many letters that bear the header, from whomever, do not keep ours from being found, and go away.

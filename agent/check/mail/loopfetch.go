@@ -191,6 +191,7 @@ func (b *mailboxView) empty() *reach.Fault {
 			return bad
 		}
 	}
+	b.run.keepLedger() // a letter that is deleted and not known to have been found would be lost after a restart
 	return b.expunge(uidSet(uids))
 }
 

@@ -52,7 +52,7 @@ func (l *ledger) post(serial uint64, at time.Time) {
 }
 
 // find enters a letter that was found. again says that it was found before; was is how it stood in the ledger, nil for
-// one that is not ours or from before this program's start.
+// one that is not ours, or of which nothing was kept.
 func (l *ledger) find(t token, mine bool) (again bool, was *posted) {
 	if slices.Contains(l.seen, t.serial) {
 		return true, nil

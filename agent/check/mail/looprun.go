@@ -54,6 +54,7 @@ func (r *loopRun) around() *reach.Fault {
 		return reach.Failf(check.NotConfigured, "%s", err)
 	}
 	r.secret = []byte(key)
+	r.recallLedger(r.now())
 	ses := &session{server: r.imap.server}
 	begin := time.Now()
 	bad := r.imap.server.meet(r.ctx, ses, "z LOGOUT\r\n", func(s *session) *reach.Fault { return r.withMailbox(s, begin) })
@@ -63,6 +64,7 @@ func (r *loopRun) around() *reach.Fault {
 	}
 	if r.searched {
 		r.overdue()
+		r.keepLedger()
 	}
 	return r.verdict()
 }

@@ -71,6 +71,7 @@ func (r *loopRun) handIn(s *session) *reach.Fault {
 	}
 	r.sent, r.sentAt, r.accepted = t.serial, t.sent, len(accepted)
 	r.ledger.post(t.serial, r.now())
+	r.keepLedger()
 	return nil
 }
 

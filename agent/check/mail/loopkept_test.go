@@ -1,0 +1,207 @@
+package mail
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"egovmon/agent/check"
+	"egovmon/agent/check/checktest"
+	"egovmon/agent/notes"
+)
+
+// A restarted loop looks into one mailbox, as the scripts of its server go, and makes its check anew for each run.
+type restarted struct {
+	t       *testing.T
+	dir     string
+	now     time.Time
+	options check.Options
+	scripts chan string // one for each connection
+	kept    check.Notes
+	sends   bool // the next check hands in a letter
+	cert    tls.Certificate
+}
+
+func newRestarted(t *testing.T) *restarted {
+	t.Helper()
+	a := checktest.NewAuthority(t, "mail.test")
+	good := a.Leaf(nil, nil)
+	r := &restarted{t: t, cert: good, dir: filepath.Join(t.TempDir(), notes.Folder), now: checktest.Epoch(), scripts: make(chan string, 1)}
+	imap := checktest.Serve(t, func(conn net.Conn) {
+		if err := follow(conn, good, <-r.scripts); err != nil {
+			t.Error(err)
+		}
+	})
+	r.options = check.Options{"address": checktest.ClosedPort(t), "imap": imap, "roots": a.Roots(), "mailbox": userName, "user": userName, "password": "mailbox", "key": "mailbox", "wait": time.Duration(0)}
+	return r
+}
+
+// begin makes the check as a start of the agent does.
+func (r *restarted) begin() *loopCheck {
+	r.t.Helper()
+	clock := func() time.Time { return r.now }
+	r.kept = notes.New(r.dir, clock, slog.New(slog.DiscardHandler)).Of("mail.loop", "mailloop")
+	c, err := newLoopCheck(checktest.WithDefaults(r.t, mailloopKind(), r.options), check.Env{Now: clock, Notes: r.kept, Secret: func(string) (string, error) { return password, nil }})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if !r.sends {
+		c.last = r.now // it only looks
+	}
+	return c
+}
+
+// posted is a first run's ledger with one letter under way.
+func (r *restarted) posted(serial uint64) {
+	c := r.begin()
+	c.ledger.post(serial, r.now)
+	c.keepLedger()
+}
+
+// run starts anew and makes one run.
+func (r *restarted) run(script string) check.Result {
+	r.t.Helper()
+	r.scripts <- script
+	ctx, cancel := context.WithTimeout(r.t.Context(), 60*time.Second)
+	defer cancel()
+	result := r.begin().run(ctx)
+	checktest.Sound(r.t, mailloopKind(), result)
+	return result
+}
+
+// The agent ends before a letter is read, between that and deleting it, and right after: in the next run the letter is found,
+// known, or gone, and not lost.
+func TestLoopKilled(t *testing.T) {
+	const serial = 7
+	for _, tt := range []struct {
+		name        string
+		read, again bool   // the letter was read before the end, and is there after it
+		end         string // how the first conversation goes on
+		facts       map[string]float64
+	}{
+		{name: "before it is read", again: true, facts: map[string]float64{"letters_count": 1, "duplicates_count": 0}},
+		{name: "before it is deleted", read: true, again: true, facts: map[string]float64{"letters_count": 0, "duplicates_count": 1}},
+		{name: "after it is deleted", read: true, end: "C:L7 UID STORE\nS:L7 OK\nC:L8 UID EXPUNGE\n", facts: map[string]float64{"letters_count": 0, "duplicates_count": 0}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			r := newRestarted(t)
+			r.posted(serial)
+			attachment := content(serial, []byte(password), 4096)
+			text := string(compose(token{serial: serial, sent: r.now, from: userName, sum: sha256.Sum256(attachment)}, []byte(password), attachment, []string{userName}))
+			letter := fmt.Sprintf("S:* 1 FETCH (UID 3 RFC822.SIZE %d BODY[]<0> {%d}\nRAW:%s\nS:)|L6 OK\n", len(text), len(text), strings.ReplaceAll(text, "\r\n", "|"))
+			first := loopIMAP + oneMoved
+			if tt.read {
+				first += letter + tt.end
+			}
+			want(t, r.run(first), check.ConnectReset, "")
+			r.now = r.now.Add(2 * time.Hour)
+			next, reason := loopIMAP+noLetter+"HANG", check.OK
+			if tt.again {
+				next = loopIMAP + oneMoved + letter + "C:L7 UID STORE\nS:L7 OK\nC:L8 UID EXPUNGE\nS:L8 OK\nHANG"
+			}
+			if tt.again && !tt.read {
+				reason = check.MailLate
+			}
+			got := r.run(next)
+			want(t, got, reason, "")
+			wantFacts(t, got, tt.facts)
+			wantFacts(t, got, map[string]float64{"pending_count": 0, "lost_count": 0})
+		})
+	}
+}
+
+// The agent ends right after the server has taken a letter: the next run knows of it, and a later one that it is lost.
+func TestLoopKilledAfterHandingIn(t *testing.T) {
+	r := newRestarted(t)
+	r.options["wait"] = time.Minute
+	r.options["address"] = play(t, r.cert, loopSMTP+"S:250\nC:RCPT\nS:250\nC:DATA\nS:354\nC:From\nS:250\nHANG")
+	r.sends = true
+	want(t, r.run(loopIMAP+noLetter+"C:L4 SELECT INBOX\n"), check.ConnectReset, "")
+	r.sends = false
+	r.now = r.now.Add(10 * time.Minute)
+	got := r.run(loopIMAP + noLetter + "HANG")
+	want(t, got, check.MailLate, "under way for 10m0s")
+	wantFacts(t, got, map[string]float64{"pending_count": 1})
+	r.now = r.now.Add(time.Hour)
+	want(t, r.run(loopIMAP+noLetter+"HANG"), check.MailLost, "")
+}
+
+// A plan that names another mailbox does not look for the letters of the one before.
+func TestLoopOfAnotherMailbox(t *testing.T) {
+	for _, other := range []string{"", "mailbox", "user"} {
+		r := newRestarted(t)
+		r.posted(7)
+		if other != "" {
+			r.options[other] = "probe9@xa.test"
+		}
+		c := r.begin()
+		if c.recallLedger(r.now); (len(c.ledger.out) == 1) != (other == "") {
+			t.Errorf("another %q: %d letters are under way", other, len(c.ledger.out))
+		}
+	}
+}
+
+// The fullest ledger fits into a check's notes and comes back whole; what nobody wrote so is left out.
+func TestLedgerKept(t *testing.T) {
+	r := newRestarted(t)
+	c := r.begin()
+	for i := range uint64(2 * maxPending) {
+		c.ledger.post(maxSerial-1-i, r.now.Add(-59*time.Minute))
+		c.ledger.find(token{serial: i + 1}, false)
+	}
+	c.ledger.proved = r.now
+	c.ledger.overdue(r.now)
+	c.keep()
+	c.keepLedger()
+	again := r.begin()
+	again.recallLedger(r.now)
+	l := again.ledger
+	if len(l.out) != maxPending || len(l.seen) != maxSeenKept || l.seen[0] != 2*maxPending-maxSeenKept+1 || !l.proved.Equal(r.now) {
+		t.Errorf("%d and %d are known", len(l.out), len(l.seen))
+	}
+	for _, p := range l.out {
+		if p.lost || !p.at.Equal(r.now.Add(-59*time.Minute)) || !p.absent.Equal(r.now) {
+			t.Fatalf("a letter came back as %+v", p)
+		}
+	}
+	if n := len(r.kept.Note(ledgerNote)); n == 0 || n > check.MaxNotes*3/4 {
+		t.Errorf("%d bytes are kept", n)
+	}
+	at := r.now.UnixMilli()
+	whole := keptPosted{Serial: 5, At: at - 600_000, Absent: 3}
+	for name, bad := range map[string]keptPosted{
+		"a serial that is none":       {Serial: maxSerial, At: at},
+		"a clock that was ahead":      {Serial: 6, At: at + 86400_000},
+		"a search before it was sent": {Serial: 6, At: at, Absent: -1},
+		"a search yet to come":        {Serial: 6, At: at - 600_000, Absent: 11},
+		"a search at the end of time": {Serial: 6, At: -1 << 62, Absent: 1 << 62},
+		"the same again":              {Serial: 5, At: at},
+	} {
+		note, err := json.Marshal(keptLedger{Of: c.whose(), Out: []keptPosted{whole, bad}, Seen: []uint64{1}, Proved: at + 86400_000})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.kept.Keep(ledgerNote, note)
+		c := r.begin()
+		c.recallLedger(r.now)
+		if len(c.ledger.out) != 1 || c.ledger.out[0].serial != 5 || len(c.ledger.seen) != 1 || !c.ledger.proved.IsZero() {
+			t.Errorf("%s: %+v", name, c.ledger)
+		}
+	}
+	for _, text := range []string{"{", `{"of":"` + c.whose() + `","out":[` + strings.Repeat(`{"serial":1},`, maxPending) + `{"serial":1}]}`, `{"of":"` + c.whose() + `","seen":[` + strings.Repeat("1,", maxSeenKept) + `1]}`, `{"of":"x","seen":[1]}`} {
+		r.kept.Keep(ledgerNote, []byte(text))
+		c := r.begin()
+		if c.recallLedger(r.now); len(c.ledger.out)+len(c.ledger.seen) != 0 {
+			t.Errorf("%.60s: %d and %d are known", text, len(c.ledger.out), len(c.ledger.seen))
+		}
+	}
+}
