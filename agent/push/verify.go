@@ -133,10 +133,11 @@ func (p *Pusher) grown(msg []byte) bool {
 type temporaryError struct{ error }
 
 func (p *Pusher) refuse(what string, err error) {
+	// Said before it is counted: who sees the count finds the reason in the log.
+	p.log.Error(what+" of the collector is not followed", "err", err)
 	p.mu.Lock()
 	p.stats.Refused++
 	p.mu.Unlock()
-	p.log.Error(what+" of the collector is not followed", "err", err)
 }
 
 // fetchPlan fetches the plan, verifies its signature, its leaf and the leaf's place in the log, and applies it.
