@@ -148,3 +148,34 @@ func certified() []Certificates {
 		{Name: Name{VI: "Xã An Thanh", EN: "An Thanh commune"}, Tally: certs.Tally{Unit: "xa-09", Erased: 1}},
 	}
 }
+
+// TestCardsAreLabelled: on a phone each row is a card, where a figure without its column's name says nothing.
+func TestCardsAreLabelled(t *testing.T) {
+	for path, h := range map[string]http.Handler{"/certs": cabinetHandler(&cabinet{by: "an", names: true, list: certified()}), "/confirmations": clerkHandler(&clerk{name: "an", list: confirming()}, ""),
+		"/history": historyHandler(nil, chronicled(), nil), "/suspensions": notaryHandler(&notary{name: "an", list: suspending().view.Suspensions}, "")} {
+		_, page := fetched(h, path)
+		cells := strings.Count(page, "<td")
+		for _, own := range []string{"<td><details>", `<td class="void">–`} { // what is done with a row names itself
+			cells -= strings.Count(page, own)
+		}
+		if n := strings.Count(page, "data-label="); n == 0 || n != cells {
+			t.Errorf("%s: %d of %d cells are labelled", path, n, cells)
+		}
+	}
+}
+
+// TestChooseTheUnit: no unit is chosen beforehand, so that nobody enters certificates for the first one of the list; a notice
+// that was taken back before it began shows when it would have held.
+func TestChooseTheUnit(t *testing.T) {
+	c := &cabinet{by: "an"}
+	if _, page := fetched(cabinetHandler(c), "/certs"); !strings.Contains(page, `required><option value="">(chọn đơn vị)`) {
+		t.Error("a unit is chosen beforehand")
+	}
+	c.unit = "xa-07"
+	if _, page := fetched(cabinetHandler(c), "/certs"); strings.Contains(page, "(chọn đơn vị)") || !strings.Contains(page, `<option value="xa-07">`) {
+		t.Error("who is of one unit has to choose it")
+	}
+	if _, page := fetched(notaryHandler(&notary{list: suspending().view.Suspensions[3:]}, ""), "/suspensions"); !strings.Contains(page, "08:30:20 ngày 26/11/2026 – 16:30:20 ngày 26/11/2026") {
+		t.Error("what was taken back has no end")
+	}
+}

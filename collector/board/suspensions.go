@@ -85,9 +85,13 @@ func (g grid) scope(v View, n *suspend.Notice) string {
 	return service + " – " + unit
 }
 
-// stretch words when a notice holds.
+// stretch words when a notice holds; of one that was taken back before it began, when it would have.
 func (g grid) stretch(n *suspend.Notice) string {
-	return words.DateTime(g.l, n.From) + " – " + words.DateTime(g.l, n.End())
+	end := n.End()
+	if !n.From.Before(end) {
+		end = n.To
+	}
+	return words.DateTime(g.l, n.From) + " – " + words.DateTime(g.l, end)
 }
 
 // suspended words what does not work as announced, now or soon, for the first page.
