@@ -17,8 +17,8 @@ import (
 // logs are what a system keeps of what happened on it.
 type logs struct {
 	oldest, newest time.Time // of what is kept; zero when nothing is
-	bytes          int64
-	memory         bool // they are gone after the next start
+	bytes          int64     // -1 when it could not be read
+	memory         bool      // they are gone after the next start
 }
 
 // logsQuiet is how long a log that is on may be silent: something starts every day.
@@ -41,7 +41,9 @@ func judgeLogs(v logs, l limits, now time.Time) check.Result {
 		r = check.Because(check.OK, "the log reaches %d days back", days(reach))
 	}
 	addAge(&r.Facts, "log_reach_s", v.oldest, now)
-	r.Facts.Add("log_bytes", float64(v.bytes))
+	if v.bytes >= 0 {
+		r.Facts.Add("log_bytes", float64(v.bytes))
+	}
 	return r
 }
 

@@ -46,7 +46,7 @@ func judgePasswords(v passwords, l limits, now time.Time) check.Result {
 }
 
 // passwords reads what PAM asks of new passwords, and shadow(5), which root alone may.
-func (t tree) passwords(context.Context) (passwords, error) {
+func (t tree) passwords(context.Context, time.Time) (passwords, error) {
 	var v passwords
 	var err error
 	if v.length, err = t.passwordLength(); err != nil {

@@ -22,6 +22,7 @@ type upkeep struct {
 	ends     []ending // of the runs of the system before the present one, the oldest first
 	unknown  error    // why they could not be read; nil when they could
 	diskless error    // why no disk could be asked
+	verdict  bool     // faulty is what the disks say of themselves, not what the system counts on them
 }
 
 // An ending is how one run of the system ended, told at the next start.
@@ -64,7 +65,11 @@ func judgeUpkeep(v upkeep, l limits, now time.Time) check.Result {
 	var r check.Result
 	switch {
 	case v.faulty > 0:
-		r = check.Because(check.ControlFail, "%s", strings.Join(append([]string{fmt.Sprintf("the kernel counts errors on %d of %d disks and file systems", v.faulty, v.disks)}, weak...), "; "))
+		text := "the kernel counts errors on %d of %d disks and file systems"
+		if v.verdict {
+			text = "%d of %d disks say that they are failing"
+		}
+		r = check.Because(check.ControlFail, "%s", strings.Join(append([]string{fmt.Sprintf(text, v.faulty, v.disks)}, weak...), "; "))
 	case v.low:
 		r = check.Because(check.ControlFail, "the UPS feeds this machine and is nearly empty")
 	case len(weak) > 0:
@@ -73,6 +78,8 @@ func judgeUpkeep(v upkeep, l limits, now time.Time) check.Result {
 		r = unread(fmt.Errorf("how the system ended before: %w", v.unknown))
 	case v.diskless != nil:
 		r = unread(fmt.Errorf("errors of the disks: %w", v.diskless))
+	case v.verdict:
+		r = check.Because(check.OK, "%d disks call themselves healthy, %d ends in order", v.disks, clean)
 	default:
 		r = check.Because(check.OK, "%d disks and file systems without errors, %d ends in order; the disks' own verdict (SMART) was not asked for", v.disks, clean)
 	}

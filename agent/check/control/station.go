@@ -23,9 +23,19 @@ type registry interface {
 	Keys(key string) ([]string, error)
 }
 
+// A hive is a registry whose binary values are read too.
+type hive interface {
+	registry
+	// Bytes returns a REG_BINARY of at most maxBinary bytes.
+	Bytes(key, name string) ([]byte, error)
+}
+
+// maxBinary bounds a binary value of the registry: the list of Microsoft's roots has some 200 KB.
+const maxBinary = 4 << 20
+
 // A station reads the values of a Windows machine. The functions are calls of the system without a place in the registry.
 type station struct {
-	registry    registry
+	registry    hive
 	running     func(service string) (bool, error)            // asks the service manager
 	otherWall   func() (bool, error)                          // whether the Security Center knows a firewall that is on
 	sockets     func(ctx context.Context) ([]listener, error) // those that listen
@@ -36,10 +46,14 @@ type station struct {
 	variables   func(name string) string                      // of the environment
 	lockout     func() (tries int, err error)                 // wrong passwords until an account is locked; 0 for any number
 	connected   func(ctx context.Context, centres []netip.AddrPort) (int, error)
+	objects     objects                                   // of WMI
+	events      events                                    // of the logs
+	users       func(ctx context.Context) ([]user, error) // of this machine
+	letters     func() (int, error)                       // the fewest that a new password must have
+	supply      func() (power, error)
+	hives       func() ([]hive, error) // of the people who are signed in
+	shipped     []string               // SHA-1 of the roots that come with Windows, in hex
 }
-
-// A member is one account or group among the administrators.
-type member struct{ disabled bool }
 
 func (s station) system() system {
 	return system{
@@ -47,6 +61,8 @@ func (s station) system() system {
 		backups: s.backups, hosts: s.hosts,
 		resolvers: func(context.Context) ([]string, error) { return s.nameServers() },
 		release:   s.release, oldProtocols: s.oldProtocols, remotes: s.remotes,
+		protection: s.protection, patterns: s.patterns, encryption: s.encryption, logs: s.logs, trust: s.trust,
+		passwords: s.passwords, idlers: s.idlers, upkeep: s.upkeep,
 		edr: s.edr, forwarders: s.forwarders, locking: s.locking, autorun: s.autorun, software: s.software,
 	}
 }

@@ -116,6 +116,15 @@ func (e export) Text(key, name string) (string, error) {
 	return s, err
 }
 
+func (e export) Bytes(key, name string) ([]byte, error) {
+	v, err := e.value(key, name)
+	b, ok := v.([]byte)
+	if err == nil && !ok {
+		err = errType
+	}
+	return b, err
+}
+
 func (e export) Keys(key string) (names []string, err error) {
 	prefix := strings.ToLower(key)
 	found := e[prefix] != nil
@@ -138,6 +147,7 @@ type closedKeys struct{}
 
 func (closedKeys) Number(string, string) (uint64, error) { return 0, errDenied }
 func (closedKeys) Text(string, string) (string, error)   { return "", errDenied }
+func (closedKeys) Bytes(string, string) ([]byte, error)  { return nil, errDenied }
 func (closedKeys) Keys(string) ([]string, error)         { return nil, errDenied }
 
 // office is a Windows PC of a commune on which all is well.

@@ -24,14 +24,14 @@ type system struct {
 	resolvers func(ctx context.Context) ([]string, error)
 
 	protection   func(ctx context.Context, more []string) (protection, error)
-	patterns     func(ctx context.Context) (time.Time, error)
+	patterns     func(ctx context.Context) (patterns, error)
 	release      func(ctx context.Context) (release, error)
 	oldProtocols func(ctx context.Context) (oldProtocols, error)
 	remotes      func(ctx context.Context) (remotes, error)
 	encryption   func(ctx context.Context) (bool, error)
 	logs         func(ctx context.Context) (logs, error)
 	trust        func(ctx context.Context) (trust, error)
-	passwords    func(ctx context.Context) (passwords, error)
+	passwords    func(ctx context.Context, now time.Time) (passwords, error)
 
 	edr        func(ctx context.Context, l limits) (reporters, error)
 	forwarders func(ctx context.Context, l limits) (reporters, error)
@@ -79,7 +79,7 @@ func (s system) measureUpkeep(id string, l limits, now func() time.Time) measure
 	case antiMalware:
 		return reading(func(ctx context.Context) (protection, error) { return s.protection(ctx, l.programs) }, s.protection != nil, judgeProtection)
 	case signatureAge:
-		return reading(s.patterns, s.patterns != nil, func(v time.Time) check.Result { return judgePatterns(v, l, now()) })
+		return reading(s.patterns, s.patterns != nil, func(v patterns) check.Result { return judgePatterns(v, l, now()) })
 	case systemSupport:
 		return reading(s.release, s.release != nil, func(v release) check.Result { return judgeRelease(v, l, now()) })
 	case oldServices:
@@ -91,7 +91,7 @@ func (s system) measureUpkeep(id string, l limits, now func() time.Time) measure
 	case securityLog:
 		return reading(s.logs, s.logs != nil, func(v logs) check.Result { return judgeLogs(v, l, now()) })
 	case passwordRules:
-		return reading(s.passwords, s.passwords != nil, func(v passwords) check.Result { return judgePasswords(v, l, now()) })
+		return reading(func(ctx context.Context) (passwords, error) { return s.passwords(ctx, now()) }, s.passwords != nil, func(v passwords) check.Result { return judgePasswords(v, l, now()) })
 	case addedTrust:
 		return reading(s.trust, s.trust != nil, func(v trust) check.Result { return judgeTrust(v, l) })
 	}

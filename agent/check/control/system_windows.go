@@ -21,14 +21,34 @@ func local() system {
 		registry: machineKeys{}, running: serviceRuns, otherWall: securityCenterWall, sockets: openSockets, admins: localAdmins,
 		nameServers: adapterServers, volume: func(v string) fs.FS { return os.DirFS(strings.ReplaceAll(v, "/", `\`) + `\`) },
 		device: volumeOf, variables: os.Getenv, lockout: lockoutTries, connected: openConnections,
+		objects: askWMI, events: readEvents, users: machineUsers, letters: fewestLetters, supply: powerSupply, hives: signedIn,
+		shipped: strings.Fields(shippedRoots),
 	}.system()
 }
 
-// machineKeys is HKEY_LOCAL_MACHINE, the 64-bit view also for a 32-bit program.
-type machineKeys struct{}
+// machineKeys is HKEY_LOCAL_MACHINE, the 64-bit view also for a 32-bit program, or the hive of one person.
+type machineKeys struct{ sid string }
 
-func (machineKeys) open(key string, access uint32) (winreg.Key, error) {
+func (m machineKeys) open(key string, access uint32) (winreg.Key, error) {
+	if m.sid != "" {
+		return winreg.OpenKey(winreg.USERS, m.sid+`\`+key, access)
+	}
 	return winreg.OpenKey(winreg.LOCAL_MACHINE, key, access|winreg.WOW64_64KEY)
+}
+
+// signedIn lists the hives of people: of accounts of a machine, of a domain (S-1-5-21) or of Entra ID (S-1-12-1).
+func signedIn() ([]hive, error) {
+	names, err := winreg.USERS.ReadSubKeyNames(-1)
+	if err != nil {
+		return nil, err
+	}
+	var list []hive
+	for _, sid := range names {
+		if (strings.HasPrefix(sid, "S-1-5-21-") || strings.HasPrefix(sid, "S-1-12-1-")) && !strings.HasSuffix(sid, "_Classes") {
+			list = append(list, machineKeys{sid})
+		}
+	}
+	return list, nil
 }
 
 func (m machineKeys) Number(key, name string) (uint64, error) {
@@ -48,6 +68,23 @@ func (m machineKeys) Text(key, name string) (string, error) {
 	}
 	defer k.Close()
 	v, _, err := k.GetStringValue(name)
+	return v, err
+}
+
+func (m machineKeys) Bytes(key, name string) ([]byte, error) {
+	k, err := m.open(key, winreg.QUERY_VALUE)
+	if err != nil {
+		return nil, err
+	}
+	defer k.Close()
+	n, _, err := k.GetValue(name, nil)
+	if err != nil {
+		return nil, err
+	}
+	if n > maxBinary {
+		return nil, syscall.Errno(windows.ERROR_MORE_DATA)
+	}
+	v, _, err := k.GetBinaryValue(name)
 	return v, err
 }
 
@@ -115,73 +152,6 @@ func openSockets(ctx context.Context) ([]listener, error) {
 	return found, nil
 }
 
-// localAdmins lists the group S-1-5-32-544, whose name depends on the language (NetLocalGroupGetMembers, level 0).
-func localAdmins() ([]member, error) {
-	sid, err := windows.CreateWellKnownSid(windows.WinBuiltinAdministratorsSid)
-	if err != nil {
-		return nil, err
-	}
-	name, _, _, err := sid.LookupAccount("")
-	if err != nil {
-		return nil, err
-	}
-	group, err := windows.UTF16PtrFromString(name)
-	if err != nil {
-		return nil, err
-	}
-	proc := windows.NewLazySystemDLL("netapi32.dll").NewProc("NetLocalGroupGetMembers")
-	if err := proc.Find(); err != nil {
-		return nil, err
-	}
-	const all = 0xffffffff // MAX_PREFERRED_LENGTH
-	var buf *byte
-	var read, total uint32
-	r, _, _ := proc.Call(0, uintptr(unsafe.Pointer(group)), 0, uintptr(unsafe.Pointer(&buf)), all,
-		uintptr(unsafe.Pointer(&read)), uintptr(unsafe.Pointer(&total)), 0)
-	if r != 0 {
-		return nil, syscall.Errno(r)
-	}
-	if buf == nil {
-		return nil, errors.New("no answer")
-	}
-	defer windows.NetApiBufferFree(buf)
-	var members []member
-	for _, s := range unsafe.Slice((**windows.SID)(unsafe.Pointer(buf)), read) {
-		members = append(members, member{disabled: accountDisabled(s)})
-	}
-	return members, nil
-}
-
-// accountDisabled asks whether a local account is switched off; what cannot be asked counts as able to log on.
-func accountDisabled(sid *windows.SID) bool {
-	const accountDisable = 2 // UF_ACCOUNTDISABLE
-	name, _, kind, err := sid.LookupAccount("")
-	if err != nil || kind != windows.SidTypeUser {
-		return false
-	}
-	p, err := windows.UTF16PtrFromString(name)
-	if err != nil {
-		return false
-	}
-	var buf *byte
-	if err := windows.NetUserGetInfo(nil, p, 1, &buf); err != nil || buf == nil {
-		return false
-	}
-	defer windows.NetApiBufferFree(buf)
-	info := (*userInfo1)(unsafe.Pointer(buf))
-	return info.Flags&accountDisable != 0
-}
-
-// userInfo1 is USER_INFO_1.
-type userInfo1 struct {
-	Name, Password *uint16
-	PasswordAge    uint32
-	Privileges     uint32
-	Home, Comment  *uint16
-	Flags          uint32
-	Script         *uint16
-}
-
 // adapterServers lists the name servers of the adapters that are up, each once, without those that Windows invents
 // where none is set.
 func adapterServers() ([]string, error) {
@@ -231,24 +201,6 @@ func volumeOf(name string) (uint64, error) {
 		return 0, err
 	}
 	return uint64(i.VolumeSerialNumber), nil
-}
-
-// lockoutTries asks after how many wrong passwords an account is locked (NetUserModalsGet, level 3).
-func lockoutTries() (int, error) {
-	proc := windows.NewLazySystemDLL("netapi32.dll").NewProc("NetUserModalsGet")
-	if err := proc.Find(); err != nil {
-		return 0, err
-	}
-	var buf *byte
-	if r, _, _ := proc.Call(0, 3, uintptr(unsafe.Pointer(&buf))); r != 0 {
-		return 0, syscall.Errno(r)
-	}
-	if buf == nil {
-		return 0, errors.New("no answer")
-	}
-	defer windows.NetApiBufferFree(buf)
-	// USER_MODALS_INFO_3: duration, observation window, threshold.
-	return int(min((*[3]uint32)(unsafe.Pointer(buf))[2], 1e6)), nil
 }
 
 // openConnections counts the centres to which a connection is open.

@@ -21,6 +21,9 @@ type trust struct {
 	roots   []string // SHA-256 of the certificates that were added, in hex
 	odd     int      // files among them that hold none that can be read
 	proxies []string // hosts of proxies that all programs are told to use
+	// doubtful are certificates of which it cannot be told whether they were added, as roots.
+	doubtful []string
+	unread   error // why a part could not be read; nil when all was
 }
 
 // maxRoots bounds how many added certificates are looked at.
@@ -49,9 +52,20 @@ func judgeTrust(v trust, l limits) check.Result {
 	if proxies > 0 {
 		bad = append(bad, fmt.Sprintf("%d proxies are set that are not allowed", proxies))
 	}
+	doubtful := 0
+	for _, h := range v.doubtful {
+		if !slices.Contains(l.roots, h) {
+			doubtful++
+		}
+	}
 	r := check.Because(check.OK, "nobody is trusted who may not be")
-	if len(bad) > 0 {
+	switch {
+	case len(bad) > 0:
 		r = check.Because(check.ControlFail, "%s", strings.Join(bad, "; "))
+	case v.unread != nil:
+		r = unread(v.unread)
+	case doubtful > 0:
+		r = unread(fmt.Errorf("%d root certificates may be the system's own or added: its list of roots is not here: %w", doubtful, errors.ErrUnsupported))
 	}
 	r.Facts.Add("added_roots_count", float64(len(v.roots)))
 	r.Facts.Add("unexpected_roots_count", float64(roots))
