@@ -31,6 +31,7 @@ import (
 	"egovmon/collector/profile"
 	"egovmon/collector/report"
 	"egovmon/collector/series"
+	"egovmon/collector/stamp"
 	"egovmon/deploy/profiles"
 	"egovmon/exporter"
 )
@@ -65,6 +66,7 @@ type center struct {
 	intake   *intake.Server
 	cosigned *cosign.Gatherer
 	desk     *report.Desk
+	stamper  *stamp.Stamper // nil without an authority of time stamps
 	index    *index.Index
 	series   *series.DB
 	live     *board.Live
@@ -169,6 +171,9 @@ func (c *center) openStores(ctx context.Context) (err error) {
 	}
 	c.desk = report.NewDesk(filepath.Join(c.dir, reportsDir), c.store, c.now)
 	if c.cosigned, err = cosign.Open(cosign.Options{Dir: filepath.Join(c.dir, cosignDir), Log: c.store, Machines: c.cosigners, Now: c.now, Logger: c.log}); err != nil {
+		return err
+	}
+	if c.stamper, err = stamp.Open(stamp.Options{Config: c.config.TimeStamps, Log: c.store, Now: c.now, Logger: c.log}); err != nil {
 		return err
 	}
 	c.intake, err = intake.Open(ctx, intake.Options{Cosigning: c.cosigned,

@@ -13,6 +13,7 @@ import (
 	"egovmon/agent/plan"
 	"egovmon/collector/alert"
 	"egovmon/collector/series"
+	"egovmon/collector/stamp"
 )
 
 // Names and defaults of an installation.
@@ -46,6 +47,8 @@ type config struct {
 	Incidents incidentConfig `yaml:"incidents"`
 	// Nomad is asked which machines run an agent, for `collector fleet`. Without addresses there is none.
 	Nomad nomadConfig `yaml:"nomad"`
+	// TimeStamps names an authority that stamps the log once a day (RFC 3161). Without it there are no time stamps.
+	TimeStamps stamp.Config `yaml:"time_stamps"`
 	// RemoteWrite sends every sample on to other systems that speak Prometheus remote write.
 	RemoteWrite []remoteWrite `yaml:"remote_write"`
 }
@@ -116,7 +119,7 @@ func loadConfig(dir, file string) (config, error) {
 	if err := c.Incidents.check(); err != nil {
 		return c, err
 	}
-	for _, p := range []*string{&c.WebConfig, &c.Profile} {
+	for _, p := range []*string{&c.WebConfig, &c.Profile, &c.TimeStamps.Roots} {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(filepath.Dir(path), *p)
 		}

@@ -19,6 +19,7 @@ import (
 	"egovmon/collector/audit"
 	"egovmon/collector/profile"
 	"egovmon/collector/report"
+	"egovmon/collector/stamp"
 )
 
 // A reportRequest asks for the report of a period.
@@ -212,6 +213,15 @@ func runAuditVerify(ctx context.Context, args []string, stdout, stderr io.Writer
 		brought.Seen = append(brought.Seen, seen)
 		return err
 	})
+	fs.Func("tsa", "PEM `FILE` with the roots of an authority of time stamps, got by another way; may be repeated", func(s string) error {
+		b, err := os.ReadFile(s)
+		if err != nil {
+			return err
+		}
+		roots, err := stamp.ParseRoots(b)
+		brought.Roots = append(brought.Roots, roots...)
+		return err
+	})
 	figures := fs.String("figures", "", "compare with the figures in `FILE`, as `collector report --format json` or `availability --json` wrote them")
 	asJSON := fs.Bool("json", false, "write one JSON object")
 	lang := fs.String("lang", "vi", "language: vi or en")
@@ -233,7 +243,7 @@ func runAuditVerify(ctx context.Context, args []string, stdout, stderr io.Writer
 			fmt.Fprintf(stderr, "collector audit verify: %v\n", err)
 			return exitUsage
 		}
-		t.Witnesses, t.Seen = append(t.Witnesses, brought.Witnesses...), append(t.Seen, brought.Seen...)
+		t.Witnesses, t.Seen, t.Roots = append(t.Witnesses, brought.Witnesses...), append(t.Seen, brought.Seen...), append(t.Roots, brought.Roots...)
 		brought = t
 	}
 	o := audit.Options{Key: *key, Trust: brought, Kinds: kinds.Table(), Batch: historyBatch, Terms: termsAt}

@@ -173,6 +173,9 @@ func serveCenter(ctx context.Context, s setup, stdout io.Writer) (err error) {
 	g.Go(func() error { return c.watchFleet(ctx) })
 	g.Go(func() error { return c.cosigned.Run(ctx) })
 	g.Go(func() error { return c.draftReports(ctx) })
+	if c.stamper != nil {
+		g.Go(func() error { return c.stamper.Run(ctx) })
+	}
 	g.Go(func() error { return c.alerts.Run(ctx) })
 	g.Go(func() error { return c.watcher.Run(ctx) })
 	g.Go(func() error {

@@ -79,7 +79,7 @@ func (s *source) View(ctx context.Context) (board.View, error) {
 	for _, svc := range p.ServicesAt(now) {
 		v.Services = append(v.Services, service(p, &svc, now))
 	}
-	v.NotConfigured, v.Notices = missing, slices.Concat(s.c.logNotices(), s.c.reportNotices(now), s.c.certNotices(p, now), notices(p, now))
+	v.NotConfigured, v.Notices = missing, slices.Concat(s.c.logNotices(), s.c.reportNotices(now), s.c.stampNotices(now), s.c.certNotices(p, now), notices(p, now))
 	for _, x := range boarded(s.c.held(), p) {
 		if x.End().After(now) {
 			v.Suspensions = append(v.Suspensions, x)

@@ -22,6 +22,16 @@ type former struct {
 	tree grown
 }
 
+// formerOf returns the former log of a name; nil when there is none.
+func (s *story) formerOf(origin string) *former {
+	for _, f := range s.former {
+		if f.old.Old == origin {
+			return f
+		}
+	}
+	return nil
+}
+
 // logs follows the logs before this one: their successions are the first leaves, the latest first, and each is followed by
 // the leaves of the log that it ended.
 func (s *story) logs(e evidence.Stored) error {

@@ -30,6 +30,7 @@ const (
 	SplitView     Code = "split_view"     // a machine saw another log than this one
 	UnknownPlan   Code = "plan"           // a plan was followed that was not in the log before
 	BadCosigned   Code = "cosigned"       // a checkpoint is not signed by those who are said to have signed it
+	BadStamp      Code = "stamp"          // a time stamp does not hold, or leads to none of the roots that were given
 	BadReport     Code = "report"         // an issued report is not in order, or the given one is not as it was issued
 	BadTime       Code = "time"           // the collector's clock went back
 	BadFigures    Code = "figures"        // given figures are not those that follow from the log
@@ -68,6 +69,7 @@ type Result struct {
 	PlansBeforeUse int64 `json:"plans_before_use"`
 
 	Witnessing Witnessing `json:"witnessing"`
+	Stamping   Stamping   `json:"stamping"`
 	// Issued are the reports that the log says were issued.
 	Issued []IssuedReport `json:"issued"`
 

@@ -50,6 +50,9 @@ type story struct {
 	refig  *refigure         // nil where no figures are to be worked out
 	former []*former         // logs before this one, the latest first
 	watch  watchers
+	// stampAt is the latest time stamp that leads to a root that was given, and stampLeaf where it stands.
+	stampAt   time.Time
+	stampLeaf int64
 	// reports are those that were issued.
 	reports report.Register
 	// recovery is the key that ends a log and begins the next; nil until the log has named it.
@@ -96,6 +99,8 @@ func (s *story) tell(ctx context.Context, e evidence.Stored) error {
 	switch e.Leaf.Type() {
 	case evidence.Cosigned:
 		s.cosigned(e)
+	case evidence.Stamp:
+		s.stamped(e)
 	case evidence.Report:
 		s.issued(e)
 	case evidence.Dictionary:
@@ -189,6 +194,7 @@ func (s *story) batch(e evidence.Stored) bool {
 		v.found(BadTime, e.Index, "leaf %d (%s) was received at %s, a leaf before it at %s: the collector's clock was set back", e.Index, describe(l),
 			received.Format(time.RFC3339), s.last.Format(time.RFC3339))
 	}
+	s.afterStamp(e, received)
 	if received.After(s.last) {
 		s.last = received
 	}

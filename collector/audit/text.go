@@ -38,6 +38,7 @@ func (r *Result) Write(w io.Writer, l words.Lang) error {
 		}
 	}
 	r.Witnessing.write(&b, l, r.Size)
+	r.Stamping.write(&b, l)
 	for _, i := range r.Issued {
 		say("audit.issued", plain(i.ID()), i.Number, num(i.Leaf), words.DateTime(l, i.At), plain(i.By), plain(i.ReviewedBy))
 		if i.Given {
@@ -77,6 +78,16 @@ func (r *Result) Write(w io.Writer, l words.Lang) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// write tells what authorities of time stamps have signed.
+func (x *Stamping) write(w io.Writer, l words.Lang) {
+	switch {
+	case x.Rooted > 0:
+		fmt.Fprintln(w, words.Say(l, "audit.stamped", words.Number(l, x.Rooted), plain(x.Authority), words.Number(l, x.Size), words.DateTime(l, x.At)))
+	case x.Stamps > 0:
+		fmt.Fprintln(w, words.Say(l, "audit.unrooted", words.Number(l, x.Stamps)))
+	}
 }
 
 // write tells who else has signed the log, and how far that goes.

@@ -245,6 +245,7 @@ func (v *verifier) attachments(ctx context.Context) error {
 	}
 	s.signed()
 	s.witnessed()
+	s.stampsWanted()
 	s.given()
 	if err := v.slots(ctx); err != nil {
 		return err

@@ -46,12 +46,13 @@ const (
 	Tombstone       Type = "tombstone"       // stored bodies that were removed, by what right
 	Report          Type = "report"          // an issued report; blob: the document
 	Cosigned        Type = "cosigned"        // what others have seen of this log; blob: its checkpoint, with their cosignatures
+	Stamp           Type = "stamp"           // a time stamp (RFC 3161) over a checkpoint of this log; blob: the token
 	Certificate     Type = "certificate"     // a person's public certificate was entered or taken off; body: the certificate
 )
 
 var types = []Type{
 	Plan, Profile, Calendar, Target, Rule, Dictionary, Batch, Exclusion, Correction, AgentKey, WitnessKey,
-	LogKey, Revocation, Attestation, Exception, Incident, Acknowledgement, User, Tombstone, Report, Cosigned, Certificate,
+	LogKey, Revocation, Attestation, Exception, Incident, Acknowledgement, User, Tombstone, Report, Cosigned, Stamp, Certificate,
 }
 
 // MaxLeaf is the most bytes a leaf may have.
