@@ -57,8 +57,9 @@ type incidentConfig struct {
 	// FlapWindow is how soon after its closing a fault comes back as the same trouble, whose incident then takes longer to
 	// close. Default 1h; a drill, in which one fault follows another, takes a shorter one. From 10s to 24h.
 	FlapWindow time.Duration `yaml:"flap_window"`
-	// Silence is how long nothing must have come from a unit before that is an incident, beyond the time in which results
-	// are on their way. Default 5m, at least two rounds of its checks. From 10s to 24h.
+	// Silence is how long ago the latest result of a unit must have begun before its silence is an incident. Default two
+	// rounds of its checks, and no less than results may be on their way: 2 min 10 s where checks run and lines gather for a
+	// minute. From 10s to 24h.
 	Silence time.Duration `yaml:"silence"`
 }
 

@@ -14,7 +14,8 @@ type Policy struct {
 	// Lateness is how long after its slot ended a result may come and still speak for now: gathering and sending take up
 	// to a minute. Default 90 s.
 	Lateness time.Duration
-	// Silence is how long nothing must have come from a unit before that is an incident. Default 5 min, at least two slots.
+	// Silence is how long ago the latest result of a unit must have begun before its silence is an incident: at least two
+	// slots, and results must no longer be on their way. Zero asks for no more than that.
 	Silence time.Duration
 	// FlapWindow is how soon after its closing a fault comes back as the same trouble: each such return doubles the slots
 	// in which it must be good before it is closed, up to eight times. Default 1 h.
@@ -32,7 +33,6 @@ func (p *Policy) complete() {
 		}
 	}
 	def(&p.Lateness, 90*time.Second)
-	def(&p.Silence, 5*time.Minute)
 	def(&p.FlapWindow, time.Hour)
 	def(&p.Update, 10*time.Minute)
 	def(&p.Withdraw, 10*time.Minute)
@@ -137,6 +137,9 @@ func (m *Machine) begin(b *Book, f *verdict.Finding, now time.Time) (*Event, str
 		return nil, f.Muted
 	case f.Silent:
 		from := since
+		if !f.Last.IsZero() && f.Last.Before(f.Since) && since.Equal(f.Since) {
+			from = f.Last
+		}
 		if from.Before(m.started) {
 			from = m.started
 		}

@@ -250,21 +250,33 @@ func TestDependencyExplains(t *testing.T) {
 }
 
 func TestSilentUnit(t *testing.T) {
-	w := newWorld(t)
-	w.slot("mail=up:ok mail@a=up:ok mail@b=up:ok mail@c=up:ok lan@a=up:ok lan@b=up:ok lan@c=up:ok")
-	w.slot("mail@a=" + mute + " lan@a=" + mute)
-	for range 19 {
-		w.slot("")
+	for _, tt := range []struct {
+		name   string
+		policy Policy
+		opened string
+	}{
+		{"as soon as can be", Policy{}, "3 opened line-a silent first"},
+		{"less than two slots", Policy{Silence: 10 * time.Second}, "3 opened line-a silent first"},
+		{"after five minutes", Policy{Silence: 5 * time.Minute}, "21 opened line-a silent first"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.m = NewMachine(tt.policy, start.Add(-time.Hour))
+			w.slot("mail=up:ok mail@a=up:ok mail@b=up:ok mail@c=up:ok lan@a=up:ok lan@b=up:ok lan@c=up:ok")
+			w.slot("mail@a=" + mute + " lan@a=" + mute)
+			w.want()
+			for range 20 {
+				w.slot("")
+			}
+			w.want(tt.opened)
+			if got := w.book.Open()[0].State; got != check.Unknown {
+				t.Errorf("an incident of silence says %v", got)
+			}
+			w.slot("mail@a=up:ok lan@a=up:ok")
+			w.slot("")
+			w.want(tt.opened, "24 closed line-a ok recovered")
+		})
 	}
-	w.want()
-	w.slot("")
-	w.want("22 opened line-a silent first")
-	if got := w.book.Open()[0].State; got != check.Unknown {
-		t.Errorf("an incident of silence says %v", got)
-	}
-	w.slot("mail@a=up:ok lan@a=up:ok")
-	w.slot("")
-	w.want("22 opened line-a silent first", "24 closed line-a ok recovered")
 }
 
 func TestDesktopsAreOffAtNight(t *testing.T) {
@@ -281,21 +293,28 @@ func TestDesktopsAreOffAtNight(t *testing.T) {
 }
 
 func TestFleetWideSilenceIsOneIncident(t *testing.T) {
-	w := newWorld(t)
-	w.slot("mail=up:ok mail@a=up:ok mail@b=up:ok mail@c=up:ok mail@d=up:ok")
-	w.slot("mail@a=" + mute + " mail@b=" + mute + " mail@c=" + mute)
-	for range 25 {
+	for _, tt := range []struct {
+		policy Policy
+		opened string
+	}{{Policy{}, "3 opened fleet silent first"}, {Policy{Silence: 5 * time.Minute}, "21 opened fleet silent first"}} {
+		w := newWorld(t)
+		w.m = NewMachine(tt.policy, start.Add(-time.Hour))
+		w.slot("mail=up:ok mail@a=up:ok mail@b=up:ok mail@c=up:ok mail@d=up:ok")
+		w.slot("mail@a=" + mute + " mail@b=" + mute + " mail@c=" + mute)
+		w.want()
+		for range 25 {
+			w.slot("")
+		}
+		w.want(tt.opened)
+		w.slot("mail@a=up:ok mail@b=up:ok mail@c=up:ok")
 		w.slot("")
+		w.want(tt.opened, "29 closed fleet ok recovered")
 	}
-	w.want("22 opened fleet silent first")
-	w.slot("mail@a=up:ok mail@b=up:ok mail@c=up:ok")
-	w.slot("")
-	w.want("22 opened fleet silent first", "29 closed fleet ok recovered")
 }
 
 func TestSilenceBeforeTheStartIsOurOwn(t *testing.T) {
 	w := newWorld(t)
-	w.m = NewMachine(Policy{}, start)
+	w.m = NewMachine(Policy{Silence: 5 * time.Minute}, start)
 	s := verdict.Standing{Service: "mail", Unit: "a", Reason: check.Silent, Since: start.Add(-24 * time.Hour), Last: start.Add(-24 * time.Hour), Every: every}
 	w.now = start.Add(4 * time.Minute)
 	w.observe([]verdict.Standing{s})

@@ -382,6 +382,7 @@ func (j *judge) service(id string) Finding {
 // over when at most a third is.
 func (j *judge) fleet() Finding {
 	f := Finding{Component: Component{Kind: OfFleet}, State: check.Unknown, Reason: check.Silent}
+	var heard time.Time // the latest of the silent ones
 	for _, u := range j.units {
 		l := j.lines[u]
 		if l.Reason == check.NotPlanned || !j.m.Units[u].Expected {
@@ -397,6 +398,9 @@ func (j *judge) fleet() Finding {
 			if l.Since.After(f.Since) {
 				f.Since = l.Since
 			}
+			if l.Last.After(heard) {
+				heard = l.Last
+			}
 		case l.State == check.Down:
 			f.Votes.Down++
 		default:
@@ -409,7 +413,7 @@ func (j *judge) fleet() Finding {
 	silent, all := f.Votes.Unknown, f.Votes.Unknown+f.Votes.Down+f.Votes.Up
 	switch {
 	case silent >= 2 && 2*silent > all:
-		f.Silent = true
+		f.Silent, f.Last = true, heard
 	case all > 0 && 3*silent <= all:
 		f.State, f.Reason, f.Since = check.Up, check.OK, f.Last
 	}

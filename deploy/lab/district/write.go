@@ -45,7 +45,7 @@ func (w *writer) lines() string {
 	b.WriteString("lines:\n")
 	line := func(unit, path, carrier string, anchors []string) {
 		if len(anchors) > 0 {
-			fmt.Fprintf(&b, "  - {id: %s-%s, unit: %s, path: %s, carrier: %q, seal: 15s, anchors: [%s], %s}\n", unit, path, unit, path, carrier, quoted(anchors), record)
+			fmt.Fprintf(&b, "  - {id: %s-%s, unit: %s, path: %s, carrier: %q, seal: 8s, anchors: [%s], %s}\n", unit, path, unit, path, carrier, quoted(anchors), record)
 		}
 	}
 	for _, u := range w.unitIDs() {
