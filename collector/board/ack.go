@@ -30,8 +30,9 @@ func (h *handler) mayAck(r *http.Request) bool { return h.ack != nil && h.user(r
 
 // An incidentDetail is the page of one incident.
 type incidentDetail struct {
-	Item incidentItem
-	Life lifeItem
+	Item  incidentItem
+	Guide *guide // nil once it is over
+	Life  lifeItem
 }
 
 func (h *handler) incident(w http.ResponseWriter, r *http.Request) {
@@ -47,7 +48,11 @@ func (h *handler) incident(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	item := newGrid(l, v).incident(v, v.Incidents[k], h.mayAck(r))
-	h.write(w, r, http.StatusOK, frame{Title: item.Name, Name: "incident", District: v.District.in(l), Lang: l, Form: item.Form || h.mayAct(r), Body: incidentDetail{item, newLife(l, v, v.Incidents[k], h.mayAct(r))}})
+	page := incidentDetail{Item: item, Life: newLife(l, v, v.Incidents[k], h.mayAct(r))}
+	if !item.IsClosed {
+		page.Guide = guideOf(l, v.Incidents[k])
+	}
+	h.write(w, r, http.StatusOK, frame{Title: item.Name, Name: "incident", District: v.District.in(l), Lang: l, Form: item.Form || h.mayAct(r), Body: page})
 }
 
 // ackAddress answers who comes to the address of the form by itself, by loading again or by changing the language.

@@ -76,6 +76,8 @@ func looks() []struct {
 		{"confirmations", "/confirmations", troubled()},
 		{"certs", "/certs", troubled()},
 		{"history", "/history", troubled()},
+		{"help", "/help", troubled()},
+		{"help-chapter", "/help/line", troubled()},
 		{"check", "/check/" + me + "/thu_thap.check", district()},
 	}
 }

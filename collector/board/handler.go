@@ -89,6 +89,8 @@ type handler struct {
 //	/incident/{id}                  one incident
 //	/incident/{id}/ack              takes note of it (POST, form value note)
 //	/incident/{id}/act              assigns, comments, classifies or concludes it (POST, form values what, to, note, class, measure)
+//	/help                           the words of the field, and the chapters of the runbook
+//	/help/{kind}                    what to do about one kind of part, by reason
 //	/account                        who one is, and one's password
 //	/history                        the figures of a period
 //	/suspensions                    what was announced not to work
@@ -121,6 +123,8 @@ func NewHandler(src Source, o Options) http.Handler {
 	mux.HandleFunc("GET /service/{service}", h.service)
 	mux.HandleFunc("GET /check/{machine}/{check}", h.check)
 	mux.HandleFunc("GET /incident/{id}", h.incident)
+	mux.HandleFunc("GET /help", h.help)
+	mux.HandleFunc("GET /help/{kind}", h.helpChapter)
 	if h.ack != nil {
 		mux.HandleFunc("GET /incident/{id}/ack", h.ackAddress)
 		mux.HandleFunc("POST /incident/{id}/ack", h.acknowledge)
