@@ -59,7 +59,8 @@ func runCheck(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 		Secret: func(name string) (string, error) { return host.Secret(dir, name) },
 	}
 	if fi, err := os.Stat(dir); err == nil && fi.IsDir() {
-		o.Notes = notes.New(filepath.Join(dir, notes.Folder), time.Now, slog.New(slog.NewTextHandler(stderr, nil))).Of
+		kept := notes.New(filepath.Join(dir, notes.Folder), time.Now, slog.New(slog.NewTextHandler(stderr, nil)))
+		o.Notes, o.Shared = kept.Of, kept.Shared
 	}
 	results := schedule.Once(ctx, o, p, func(id string) bool { return *only == "" || id == *only })
 	code := exitDone

@@ -40,11 +40,16 @@ func runSign(_ context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitUsage
 	}
 	store := notes.New(filepath.Join(dir, notes.Folder), time.Now, slog.New(slog.NewTextHandler(stderr, nil)))
-	if !signature.Stopped(store.Of(id, "sign")) {
+	token, stopped := signature.Stopped(store.Of(id, "sign"), store.Shared)
+	if !stopped {
 		fmt.Fprintf(stdout, "%s: nothing keeps its PIN from being tried\n", id)
 		return exitDone
 	}
-	if err := store.Forget(id); err != nil {
+	err = store.Forget(id)
+	if err == nil && token != "" {
+		err = store.ForgetShared(token)
+	}
+	if err != nil {
 		fmt.Fprintf(stderr, "agent sign: %v\n", err)
 		return exitFailed
 	}

@@ -24,7 +24,8 @@ func TestSignReset(t *testing.T) {
 	store := func() *notes.Store {
 		return notes.New(filepath.Join(dir, notes.Folder), time.Now, slog.New(slog.DiscardHandler))
 	}
-	stopped := func() bool { return signature.Stopped(store().Of("ky_so.sign", "sign")) }
+	of := func(id string) bool { _, yes := signature.Stopped(store().Of(id, "sign"), store().Shared); return yes }
+	stopped := func() bool { return of("ky_so.sign") }
 	if code, text := reset("reset", "ky_so.sign", "--data", dir); code != exitDone || !strings.Contains(text, "nothing keeps") {
 		t.Errorf("nothing kept: %d %.200q", code, text)
 	}
@@ -46,8 +47,18 @@ func TestSignReset(t *testing.T) {
 	if code, text := reset("reset", "ky_so.sign", "--data", dir); code != exitDone || !strings.Contains(text, "tried once") || stopped() {
 		t.Errorf("reset: %d %.200q", code, text)
 	}
-	if !signature.Stopped(store().Of("khac.sign", "sign")) {
+	if !of("khac.sign") {
 		t.Error("another check was let try its PIN too")
+	}
+	// Another check's try on the same token is cleared by the id of the one that it stops.
+	const token = "token-0011223344556677"
+	store().Of("ky_so.sign", "sign").Keep("token", []byte(token))
+	store().Shared(token).Keep("pin", []byte(`{"v":1,"by":"khac.sign"}`))
+	if !stopped() {
+		t.Fatal("the token's mark does not stop it")
+	}
+	if code, text := reset("reset", "ky_so.sign", "--data", dir); code != exitDone || !strings.Contains(text, "tried once") || stopped() || store().Shared(token).Note("pin") != nil {
+		t.Errorf("reset of the token: %d %.200q", code, text)
 	}
 	for _, bad := range [][]string{{}, {"reset"}, {"set", "a.b"}, {"reset", "A B"}, {"reset", "a.b", "--data", filepath.Join(dir, "none")}} {
 		if code, _ := reset(bad...); code != exitUsage {

@@ -48,6 +48,9 @@ type Env struct {
 	ClockProven func() bool
 	// Notes are what the check has kept over a restart; nil for none. See [Env.Kept].
 	Notes Notes
+	// Shared returns the notes on a thing that the checks of this machine share, by a name like that of a check; nil where
+	// nothing is kept.
+	Shared func(name string) SharedNotes
 }
 
 // A Type is the form of an option's value.

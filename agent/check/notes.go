@@ -1,5 +1,7 @@
 package check
 
+import "context"
+
 // MaxNotes bounds what one check keeps, names included, in bytes.
 const MaxNotes = 64 << 10
 
@@ -12,6 +14,15 @@ type Notes interface {
 	// Keep puts data in the place of what was kept under a name; empty data forgets it. On return it is on disk; when that
 	// fails it is kept as long as the program runs. More than MaxNotes is not kept at all.
 	Keep(name string, data []byte)
+}
+
+// SharedNotes are notes that all checks of a machine share, about a thing that several may use. They stay however long no
+// check asks for them.
+type SharedNotes interface {
+	Notes
+	// Hold waits until nobody holds these notes, and keeps others from holding them until release is called. Its error is
+	// that ctx ended.
+	Hold(ctx context.Context) (release func(), err error)
 }
 
 // Kept returns the notes of the check, or notes that keep nothing where there are none.

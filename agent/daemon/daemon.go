@@ -148,6 +148,7 @@ func Open(o Options) (_ *Daemon, err error) {
 		Built: o.Build.Date, CollectorTime: d.collectorTime, Anchors: network.ProbeAnchors,
 		Secret:      func(name string) (string, error) { return host.Secret(o.Dir, name) },
 		Notes:       d.notes.Of,
+		Shared:      d.notes.Shared,
 		ClockProven: d.clockProven,
 		ClockMoved:  func(by time.Duration) { d.journal.MoveClock(by, o.Now()) },
 		Before:      before(found, o.ShutDownAt), RecordedBefore: j.LastBefore,

@@ -8,6 +8,7 @@ package notes
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -34,6 +35,7 @@ const (
 	keepFor = 30 * 24 * time.Hour
 
 	head             = "egovmon-notes/1 "
+	shared           = "shared-"          // in the place of before
 	before, after    = "check-", ".notes" // around the check's id, which alone may be a name that Windows keeps to itself
 	broken           = ".broken"
 	maxFile          = 2 * check.MaxNotes
@@ -47,7 +49,7 @@ type Store struct {
 	log *slog.Logger
 
 	mu  sync.Mutex
-	all map[string]*notebook // by check
+	all map[string]*notebook // by check; shared ones by "/" and their name
 }
 
 // New returns the notes that lie in a folder, which is made when something is first kept; the folder above it must be there.
@@ -64,6 +66,18 @@ func (s *Store) Of(id, kind string) check.Notes {
 	}
 	b := &notebook{store: s, path: filepath.Join(s.dir, before+id+after), check: id, kind: kind}
 	s.all[id] = b
+	return b
+}
+
+// Shared returns the notes that all checks share under a name. Sweep leaves them.
+func (s *Store) Shared(name string) check.SharedNotes {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b := s.all["/"+name]
+	if b == nil {
+		b = &notebook{store: s, path: filepath.Join(s.dir, shared+name+after), check: name, held: make(chan struct{}, 1)}
+		s.all["/"+name] = b
+	}
 	return b
 }
 
@@ -107,6 +121,7 @@ type notebook struct {
 	store       *Store
 	path        string
 	check, kind string
+	held        chan struct{} // of shared notes: full while somebody holds them
 
 	mu      sync.Mutex
 	unsaved map[string][]byte // all values while they could not be written; nil when what is on disk is what there is
@@ -125,6 +140,16 @@ func (b *notebook) Note(name string) []byte {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return bytes.Clone(b.values()[name])
+}
+
+// Hold implements [check.SharedNotes].
+func (b *notebook) Hold(ctx context.Context) (release func(), err error) {
+	select {
+	case b.held <- struct{}{}:
+		return func() { <-b.held }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // Keep implements [check.Notes].
@@ -172,11 +197,16 @@ func (b *notebook) Fault() error {
 }
 
 // Forget removes all that a check has kept, also what was set aside.
-func (s *Store) Forget(id string) error {
+func (s *Store) Forget(id string) error { return s.forget(id, before+id) }
+
+// ForgetShared removes what was kept under a shared name.
+func (s *Store) ForgetShared(name string) error { return s.forget("/"+name, shared+name) }
+
+func (s *Store) forget(key, file string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.all, id)
-	path := filepath.Join(s.dir, before+id+after)
+	delete(s.all, key)
+	path := filepath.Join(s.dir, file+after)
 	for _, p := range []string{path, path + broken} {
 		if err := os.Remove(p); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err

@@ -3,6 +3,7 @@ package notes
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -92,6 +93,45 @@ func TestNotesOutliveTheAgent(t *testing.T) {
 	if log.lines() != 0 {
 		t.Errorf("logged: %.300s", log)
 	}
+}
+
+// What checks share has one notebook whoever asks, is apart from what a check of that name keeps, is held by one at a time,
+// and stays.
+func TestShared(t *testing.T) {
+	dir := folder(t)
+	now := time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
+	s := New(dir, func() time.Time { return now }, slog.New(slog.DiscardHandler))
+	s.Of("t-1", "line").Keep("x", []byte("of the check"))
+	n := s.Shared("t-1")
+	wantNote(t, n, "x", "")
+	n.Keep("x", []byte("of all"))
+	release, err := n.Hold(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := s.Shared("t-1").Hold(ended); err == nil {
+		t.Error("two hold it")
+	}
+	release()
+	if release, err = s.Shared("t-1").Hold(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	release()
+	for range 100 {
+		now = now.AddDate(0, 0, 1)
+		if err := s.Sweep(func(string) bool { return false }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, _ = open(t, dir)
+	wantNote(t, s.Shared("t-1"), "x", "of all")
+	wantNote(t, s.Of("t-1", ""), "x", "")
+	if err := s.ForgetShared("t-1"); err != nil {
+		t.Fatal(err)
+	}
+	wantNote(t, s.Shared("t-1"), "x", "")
 }
 
 func TestTooMuchIsNotKept(t *testing.T) {

@@ -38,7 +38,7 @@ func (s *Scheduler) newItem(p *plan.Plan, c plan.Check) *item {
 		it.err = fmt.Errorf("this program has no kind %q", c.Kind)
 		return it
 	}
-	env := check.Env{Check: c.ID, Timeout: c.Timeout, Now: s.o.Now, Source: p.Source(c.Path), Secret: s.o.Secret, ClockProven: s.o.ClockProven}
+	env := check.Env{Check: c.ID, Timeout: c.Timeout, Now: s.o.Now, Source: p.Source(c.Path), Secret: s.o.Secret, ClockProven: s.o.ClockProven, Shared: s.o.Shared}
 	if s.o.Notes != nil {
 		env.Notes = s.o.Notes(c.ID, c.Kind)
 	}

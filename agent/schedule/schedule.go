@@ -60,6 +60,8 @@ type Options struct {
 	Secret func(name string) (string, error)
 	// Notes are what a check of a kind keeps over a restart. Nil means that nothing is kept.
 	Notes func(id, kind string) check.Notes
+	// Shared are notes that all checks share. Nil means that nothing is kept.
+	Shared func(name string) check.SharedNotes
 	// ClockProven tells whether the clock was confirmed by the collector. Nil means that it counts as right.
 	ClockProven func() bool
 	// ClockMoved is told by how much the wall clock was set while the scheduler ran, and nothing of the time that the machine

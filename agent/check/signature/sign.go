@@ -100,6 +100,8 @@ type signCheck struct {
 	tsa         *tsaCheck
 	trust       trust
 	certificate certFile
+	shared      func(name string) check.SharedNotes
+	notes       check.Notes
 	at          clock
 	warn, slow  time.Duration
 	fetcher     fetcher
@@ -115,7 +117,7 @@ func newSign(o check.Options, env check.Env) (check.Func, error) {
 
 func newSignCheck(o check.Options, env check.Env) (*signCheck, error) {
 	c := &signCheck{
-		name: env.Check, o: o, forms: []string{o.String("form")}, secret: env.Secret, find: talk.Find, marks: newMarks(env),
+		name: env.Check, o: o, forms: []string{o.String("form")}, secret: env.Secret, find: talk.Find, marks: newMarks(env), shared: env.Shared, notes: env.Kept(),
 		trust: newTrust(o), certificate: certFile{path: o.String("certificate")}, at: newClock(env), warn: days(o), slow: o.Duration("slow"),
 	}
 	if o.String("form") == "both" {

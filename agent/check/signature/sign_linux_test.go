@@ -2,6 +2,7 @@ package signature
 
 import (
 	"bytes"
+	"cmp"
 	"compress/zlib"
 	"context"
 	"fmt"
@@ -34,9 +35,40 @@ type signLab struct {
 	secrets map[string]string
 	find    func() (string, error)
 	marks   *fakeMarks
+	tokens  fakeTokens
+	name    string // of the check, when it is another
 	proven  func() bool
 	now     func() time.Time
 	dueAt   string // a run's time is up as soon as this file is there; "" for never
+}
+
+// fakeTokens are the notes on tokens, in memory, which every check of a lab shares.
+type fakeTokens map[string]*fakeToken
+
+func (m fakeTokens) of(name string) check.SharedNotes {
+	if m[name] == nil {
+		m[name] = &fakeToken{hold: make(chan struct{}, 1)}
+	}
+	return m[name]
+}
+
+type fakeToken struct {
+	pin  []byte
+	hold chan struct{}
+	err  error
+}
+
+func (m *fakeToken) Fault() error { return m.err }
+
+func (m *fakeToken) Note(string) []byte         { return m.pin }
+func (m *fakeToken) Keep(_ string, text []byte) { m.pin = text }
+func (m *fakeToken) Hold(ctx context.Context) (func(), error) {
+	select {
+	case m.hold <- struct{}{}:
+		return func() { <-m.hold }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // fakeMarks keep a mark in memory.
@@ -58,7 +90,7 @@ func (m *fakeMarks) Store(text []byte) error {
 
 func newSignLab(t *testing.T) *signLab {
 	t.Helper()
-	l := &signLab{t: t, find: tokentest.Build, marks: &fakeMarks{}, now: time.Now}
+	l := &signLab{t: t, find: tokentest.Build, marks: &fakeMarks{}, tokens: fakeTokens{}, now: time.Now}
 	tokentest.Helper(t)
 	l.revoked, l.pki, l.officer, _ = labRevocation(t)
 	l.place = servers.Loopback(t.TempDir(), netip.MustParseAddr("127.0.0.1"), nil)
@@ -97,7 +129,7 @@ func (l *signLab) secret(name string) (string, error) {
 // check makes a check with these options.
 func (l *signLab) check(more check.Options) *signCheck {
 	l.t.Helper()
-	c, err := newSignCheck(checktest.WithDefaults(l.t, signKind(), l.options(more)), checktest.WithEnv(check.Env{Check: "ky_so.sign", Now: l.now, Secret: l.secret, ClockProven: l.proven}))
+	c, err := newSignCheck(checktest.WithDefaults(l.t, signKind(), l.options(more)), checktest.WithEnv(check.Env{Check: cmp.Or(l.name, "ky_so.sign"), Now: l.now, Secret: l.secret, ClockProven: l.proven, Shared: l.tokens.of}))
 	if err != nil {
 		l.t.Fatal(err)
 	}

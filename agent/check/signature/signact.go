@@ -198,6 +198,7 @@ func (a *act) sign(ctx context.Context, o *talk.Opened, pin string) ([]byte, *fa
 	if bad := a.signer(o.Chain); bad != nil {
 		return nil, bad
 	}
+	var token *claim
 	if !o.Login {
 		pin = ""
 	} else {
@@ -205,13 +206,16 @@ func (a *act) sign(ctx context.Context, o *talk.Opened, pin string) ([]byte, *fa
 			return nil, because(check.NotConfigured, "pin: the token asks for one")
 		}
 		// Before the token is given the PIN: a try whose outcome never came to be known counts as one that was refused.
-		if bad := a.c.mark(pin); bad != nil {
+		c, bad := a.c.claim(ctx, o, pin)
+		if bad != nil {
 			return nil, bad
 		}
+		defer c.release()
+		token = c
 	}
 	answer, bad := a.say(ctx, talk.Next{Proceed: &talk.Proceed{PIN: pin}})
-	if o.Login && !a.tried {
-		if bad := a.c.unmark(); bad != nil {
+	if token != nil && !a.tried {
+		if bad := token.unmark(); bad != nil {
 			return nil, bad
 		}
 	}

@@ -1,6 +1,7 @@
 package signature
 
 import (
+	"cmp"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
@@ -127,7 +128,7 @@ func TestSignTokenBroken(t *testing.T) {
 				t.Setenv("DRIVER_"+name, value)
 			}
 			l := *l
-			l.t, l.marks = t, &fakeMarks{}
+			l.t, l.marks, l.tokens = t, &fakeMarks{}, fakeTokens{}
 			if tt.reason == check.Timeout {
 				l.dueAt = at
 			}
@@ -148,6 +149,80 @@ func TestSignTokenBroken(t *testing.T) {
 				t.Errorf("the PIN was tried again: %d times", n)
 			}
 		})
+	}
+}
+
+// other is a lab of another check of the same machine.
+func (l *signLab) other() *signLab {
+	o := *l
+	o.name, o.marks = "khac.sign", &fakeMarks{}
+	return &o
+}
+
+// A token locks after a few wrong PINs, whoever gave them: what one check was refused no other tries, with whatever PIN, and
+// two that run at once do not try together.
+func TestSignTwoChecksOneToken(t *testing.T) {
+	l := newSignLab(t)
+	driver := tokentest.Driver(t)
+	tries := filepath.Join(t.TempDir(), "tries")
+	t.Setenv("DRIVER_TRIES", tries)
+	t.Setenv("DRIVER_LOGIN", "a0")
+	l.secrets["pin"], l.secrets["other pin"] = "123456", "999999"
+	b := l.other()
+	results := make(chan check.Result, 2)
+	for _, c := range []*signCheck{l.check(onToken(driver, nil)), b.check(onToken(driver, check.Options{"pin": "other pin"}))} {
+		go func() { results <- c.run(t.Context()) }()
+	}
+	for range 2 {
+		want(t, <-results, check.PINRefused, "")
+	}
+	if n := tokentest.Tries(t, tries); n != 1 {
+		t.Errorf("the token was given %d PINs, want 1", n)
+	}
+	// Whoever did not try is stopped by the other's mark, and says whose that is.
+	if first := l.marks.text != nil; first == (b.marks.text != nil) {
+		t.Fatalf("marks %q, %q", l.marks.text, b.marks.text)
+	} else if !first {
+		l, b = b, l
+	}
+	want(t, b.run(onToken(driver, nil)), check.PINRefused, "did not take the PIN of the check ")
+	want(t, b.run(onToken(driver, check.Options{"pin": "other pin"})), check.PINRefused, "`agent sign reset "+cmp.Or(b.name, "ky_so.sign"))
+	if n := tokentest.Tries(t, tries); n != 1 {
+		t.Errorf("the token was given %d PINs, want 1", n)
+	}
+	// Nothing that lets the machine forget lets it try.
+	for _, token := range l.tokens {
+		token.err = os.ErrPermission
+	}
+	want(t, b.run(onToken(driver, nil)), check.Internal, "cannot be read, so that it is not tried")
+	l.tokens = nil
+	if c := b.check(onToken(driver, nil)); c != nil {
+		c.shared = nil
+		want(t, c.run(t.Context()), check.NotConfigured, "without a data folder")
+	}
+	if n := tokentest.Tries(t, tries); n != 1 {
+		t.Errorf("the token was given %d PINs, want 1", n)
+	}
+}
+
+// On a real token, what one check was refused stops the other, and the token has one mark.
+func TestSignTwoChecksSoftHSM(t *testing.T) {
+	l := newSignLab(t)
+	k := l.withToken()
+	b := l.other()
+	want(t, b.run(onToken(k.Module, check.Options{"level": levelT})), check.OK, "verified")
+	want(t, l.run(onToken(k.Module, check.Options{"pin": "other pin"})), check.PINRefused, "was refused: C_Login returned 0xa0")
+	want(t, b.run(onToken(k.Module, nil)), check.PINRefused, "was given wrongly since it was last given rightly")
+	if f := l.flags(k.Module); f&pkcs11.FlagPINCountLow == 0 || f&(pkcs11.FlagPINFinalTry|pkcs11.FlagPINLocked) != 0 {
+		t.Errorf("flags %#x after one wrong PIN", f)
+	}
+	if len(l.tokens) != 1 {
+		t.Errorf("one token has %d names", len(l.tokens))
+	}
+	for _, token := range l.tokens {
+		if !strings.Contains(string(token.pin), `"by":"ky_so.sign"`) {
+			t.Errorf("the token's mark: %q", token.pin)
+		}
 	}
 }
 
