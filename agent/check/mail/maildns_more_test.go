@@ -66,6 +66,7 @@ func TestMailDNSKeys(t *testing.T) {
 
 		{name: "TLS reports", zone: `_smtp._tls.xa.test. TXT "v=TLSRPTv1; rua=mailto:tls@xa.test,https://r.test/x"`, with: check.Options{"tls_rpt": true}, reason: check.OK, facts: map[string]float64{"tls_rpt_code": 1}},
 		{name: "no TLS reports", zone: "", with: check.Options{"tls_rpt": true}, reason: check.MailAuth, detail: "0 TLS-RPT", facts: map[string]float64{"tls_rpt_code": 0}},
+		{name: "TLS reports that cannot be read", zone: `_smtp._tls.xa.test. TXT "v=TLSRPTv1; rua"`, with: check.Options{"tls_rpt": true}, reason: check.MailAuth, detail: "TLS-RPT: ", facts: map[string]float64{"tls_rpt_code": 1}},
 		{name: "TLS reports to nowhere", zone: `_smtp._tls.xa.test. TXT "v=TLSRPTv1; rua=tls@xa.test"`, with: check.Options{"tls_rpt": true}, reason: check.MailAuth, detail: "neither mailto"},
 
 		{name: "reverse names", zone: "1.2.0.192.in-addr.arpa. PTR mx1.xa.test.\n" + "2.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa. PTR mx2.xa.test.\n", with: check.Options{"reverse": true},

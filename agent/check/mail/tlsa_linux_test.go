@@ -48,7 +48,7 @@ func TestPostfixBound(t *testing.T) {
 	must(err)
 	good, wrong := record(t, 3, 1, 1, leaf.Raw), "3 1 1 "+strings.Repeat("ab", 32)
 
-	n, err := servers.StartNames(t.Context(), place("names"), servers.NamesConfig{Zones: []servers.ZoneConfig{{Name: "test", Signed: true, Records: at(good)}}})
+	n, err := servers.StartNames(t.Context(), place("names"), servers.NamesConfig{Zones: []servers.ZoneConfig{{Name: "test", Signed: true, Records: at(good)}, {Name: "plain.test", Records: at(good)}}})
 	must(err)
 	t.Cleanup(func() { _ = n.Stop() })
 	resolver, err := servers.StartResolver(t.Context(), place("resolver"), servers.ResolverFor(n))
@@ -64,6 +64,9 @@ func TestPostfixBound(t *testing.T) {
 	}{
 		{"the resolver's word", nil, nil, check.OK, ""},
 		{"proven", nil, anchors, check.OK, ""},
+		{"a zone that nobody signs", nil, check.Options{"anchors": anchors["anchors"], "server_name": "mail.plain.test"}, check.MailAuth, "TLSA of mail.plain.test: not signed"},
+		{"a clock that is years ahead", nil, anchors, check.DNSBogus, "TLSA of mail.test"},
+		{"a clock that is years ahead, and not proven", nil, anchors, check.ClockUnproven, "clock is not proven"},
 		{"another certificate", func() error { return n.SetRecords("test", at(wrong)) }, anchors, check.TLSUntrusted, "none of its 1 TLSA records"},
 		{"no records", func() error { return n.SetRecords("test", []string{"mail A 127.0.0.1"}) }, anchors, check.MailAuth, "no TLSA record"},
 		{"signatures that do not verify", func() error {
@@ -81,7 +84,12 @@ func TestPostfixBound(t *testing.T) {
 			must(resolver.Flush())
 			o := check.Options{"address": m.Addr(), "server_name": "mail.test", "starttls": tlsOffered, "dane": true, "server": resolver.Addr()}
 			maps.Copy(o, tt.with)
-			want(t, run(t, smtpKind(), o, check.Env{Now: time.Now}), tt.reason, tt.detail)
+			env := check.Env{Now: time.Now}
+			if strings.Contains(tt.name, "years ahead") {
+				env.Now = func() time.Time { return time.Now().AddDate(3, 0, 0) }
+				env.ClockProven = func() bool { return !strings.Contains(tt.name, "not proven") }
+			}
+			want(t, run(t, smtpKind(), o, env), tt.reason, tt.detail)
 		})
 	}
 }
