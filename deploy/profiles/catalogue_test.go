@@ -91,3 +91,64 @@ func TestUnknownHostsAreNotConfigured(t *testing.T) {
 		}
 	}
 }
+
+// wantKinds are the kinds of check that each system's row must have among its own, so that what people mean by "it works" is looked at.
+func wantKinds() map[string][]string {
+	return map[string][]string{
+		"lgsp": {"tcp", "tls"}, "ndxp": {"attested"}, "vneid": {"http", "loginpage"}, "truc": {"attested", "freshness"},
+		"tabmis": {"tcp", "loginpage"}, "dvckb": {"http", "loginpage"}, "qlns": {"tcp", "freshness"}, "mqhns": {"http", "loginpage"}, "qltsc": {"http", "loginpage"},
+		"csdl_gd": {"http", "loginpage"}, "mxh_ht": {"http"}, "tsdc": {"http"},
+		"hotich": {"http", "loginpage"}, "lienthong": {"http", "loginpage"}, "lltp": {"http"}, "chungthuc": {"derived"},
+		"ncc": {"http", "loginpage"}, "cbccvc": {"http", "loginpage"}, "parscore": {"http", "loginpage"}, "baocao": {"http", "loginpage"}, "pakn": {"http"},
+		"qlvb": {"loginpage", "tls", "freshness"}, "cong_h": {"http", "tls", "dns", "freshness"}, "cong_x": {"http"},
+		"mail": {"smtp", "imap", "loginpage", "maildns", "mailloop"}, "kyso_usb": {"tsa", "ocsp", "crl", "trustlist"}, "kyso_sim": {"tcp", "mobilepki"},
+		"tthc": {"loginpage", "tls", "journey", "freshness"}, "dvc_t": {"http", "loginpage"}, "dvc_q": {"http", "loginpage"}, "motcua_bo": {"http"},
+		"thanhtoan": {"http", "tls"}, "danhgia": {"http"},
+		"lan": {"gateway", "neighbours"}, "inet": {"uplink", "path", "captive"}, "tslcd": {"uplink", "line"}, "dns_local": {"dns", "hijack"}, "ntp": {"ntp"},
+		"power": {"derived", "device"}, "pc": {"host", "inventory", "control"}, "backup": {"freshness"}, "truyen_thanh": {"device"}, "quay": {"counter"},
+	}
+}
+
+// Each row has the checks that tell whether its system works, names who may run them, and leads to services that are there. What matters
+// in a part of the year only, or to one kind of machine, says so.
+func TestRowsHaveTheirChecks(t *testing.T) {
+	for _, name := range []string{"tu-ky-2023", "hai-phong-2025"} {
+		p := load(t, name)
+		for _, id := range systems {
+			if slices.Contains(ended[name], id) {
+				continue
+			}
+			want := wantKinds()[id]
+			if len(want) == 0 {
+				t.Errorf("%s: the test does not say how %s is checked", name, id)
+			}
+			for _, s := range p.Services {
+				if s.ID != id {
+					continue
+				}
+				day := s.Valid.From.Start().Add(12 * time.Hour)
+				for _, kind := range want {
+					if !slices.ContainsFunc(s.Checks, func(c profile.ServiceCheck) bool { return c.Kind == kind }) {
+						t.Errorf("%s: %s has no check of kind %s", name, id, kind)
+					}
+				}
+				for _, dep := range s.Depends {
+					if _, ok := p.Service(dep, day); !ok {
+						t.Errorf("%s: %s depends on %s, which is not there on %s", name, id, dep, s.Valid.From)
+					}
+				}
+				waits := slices.ContainsFunc(p.Units, func(u profile.Unit) bool { return len(p.NotConfigured(id, u.ID, day)) > 0 })
+				if s.AtCollector() == nil && len(p.Watchers(id, day)) == 0 && !waits && s.InSeason(day) {
+					t.Errorf("%s: nobody watches %s on %s", name, id, s.Valid.From)
+				}
+			}
+		}
+		day := p.Services[0].Valid.From.Start().Add(12 * time.Hour)
+		if s, _ := p.Service("tsdc", day); s.InSeason(time.Date(2026, 1, 15, 9, 0, 0, 0, profile.Zone())) || !s.InSeason(time.Date(2026, 6, 15, 9, 0, 0, 0, profile.Zone())) {
+			t.Errorf("%s: admission to school is not of the summer alone", name)
+		}
+		if s, _ := p.Service("tabmis", day); s.Watch.String() != "role:tai-chinh" {
+			t.Errorf("%s: TABMIS is watched by %q, and only the machines of the finance office may", name, s.Watch)
+		}
+	}
+}

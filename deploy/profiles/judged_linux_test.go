@@ -38,8 +38,15 @@ func judgeRows(t *testing.T, name string, p *profile.Profile, at time.Time, take
 		return all
 	}
 	good, bad, silent := state(true, check.OK), state(false, check.Timeout), state(true, "")
+	told := takes
+	takes = nil
+	mute := state(true, "") // nothing is told
+	takes = told
 	for _, s := range p.ServicesAt(at) {
 		c := s.AtCollector()
+		if st := mute[s.ID].State(); st != check.Unknown {
+			t.Errorf("%s: %s, of which nothing is told, is %s", name, s.ID, st)
+		}
 		switch {
 		case c != nil && c.Kind == profile.KindCounter:
 			judgeCounter(t, name, p, &s, at, good, bad)
@@ -56,7 +63,11 @@ func judgeRows(t *testing.T, name string, p *profile.Profile, at time.Time, take
 			if st := good[s.ID].State(); st != check.Up && st != check.Degraded && (s.InSeason(at) || c != nil) {
 				t.Errorf("%s on %s: row %s is %s (%s) while all works", name, profile.DateOf(at), s.ID, st, good[s.ID])
 			}
-			if st := bad[s.ID].State(); st != check.Down && s.InSeason(at) && !machineItself(&s, p, at) {
+			if st := bad[s.ID].State(); machineItself(&s, p, at) {
+				if st == check.Up || s.Rule() == nil && (st != check.Degraded || mute[s.ID].State() != check.Unknown) {
+					t.Errorf("%s on %s: row %s is %s (%s) of a machine that is not well, and %s of one that is silent", name, profile.DateOf(at), s.ID, st, bad[s.ID], mute[s.ID])
+				}
+			} else if st != check.Down && s.InSeason(at) {
 				t.Errorf("%s on %s: row %s is %s (%s) while nothing does", name, profile.DateOf(at), s.ID, st, bad[s.ID])
 			}
 		}
