@@ -3,6 +3,7 @@ module egovmon
 go 1.26.7
 
 require (
+	codeberg.org/go-pdf/fpdf v0.12.0
 	github.com/beevik/ntp v1.6.0
 	github.com/ebitengine/purego v0.11.3
 	github.com/golang/snappy v1.0.0
@@ -20,6 +21,7 @@ require (
 	github.com/quic-go/quic-go v0.65.0
 	github.com/rogpeppe/go-internal v1.16.0
 	github.com/shirou/gopsutil/v3 v3.24.5
+	github.com/skip2/go-qrcode v0.0.0-20200617195104-da1b6568686e
 	github.com/transparency-dev/formats v0.1.1
 	github.com/transparency-dev/merkle v0.0.2
 	github.com/wneessen/go-mail v0.8.1
@@ -38,10 +40,10 @@ require (
 
 require (
 	github.com/andybalholm/cascadia v1.3.5 // indirect
-	github.com/boombuler/barcode v1.0.1-0.20190219062509-6c824513bacc // indirect
-	github.com/quic-go/qpack v0.6.0 // indirect
+	github.com/boombuler/barcode v1.1.0 // indirect
 	github.com/emersion/go-msgauth v0.7.0
 	github.com/pquerna/otp v1.5.0 // indirect
+	github.com/quic-go/qpack v0.6.0 // indirect
 	go.bug.st/serial v1.8.0 // indirect
 )
 

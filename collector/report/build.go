@@ -32,6 +32,13 @@ type Input struct {
 	Checkpoint []byte // the signed note of the log when the rows were worked out
 	LogKey     string // verifier key of the log
 	Issuer     Issuer
+
+	Service, Unit string        // what alone the report is about
+	Before        *Stretch      // the period before, with its rows
+	BeforeRows    []history.Row //
+	Counters      []Counter
+	Layers        []Layers
+	LayersAt      time.Time
 }
 
 // Build makes the Model of a report. A checkpoint that the key does not verify is an error.
@@ -55,7 +62,11 @@ func Build(in Input) (Model, error) {
 		Version: Version, Period: in.Period, Service: in.Service, Unit: in.Unit, Rule: in.Rule, From: in.From.UTC(), To: in.To.UTC(), Counted: in.Counted.UTC(),
 		Generated: in.Generated.UTC().Truncate(time.Second), Leaves: tree.N, Root: hex.EncodeToString(tree.Hash[:]),
 		Missing: in.Missing, Issuer: in.Issuer, Changes: in.Changes,
-		Log: Log{Origin: origin, Key: in.LogKey, Checkpoint: string(in.Checkpoint)},
+		Log:     Log{Origin: origin, Key: in.LogKey, Checkpoint: string(in.Checkpoint)},
+		Edition: ThisEdition, Before: in.Before, Counters: in.Counters, Layers: in.Layers,
+	}
+	if !in.LayersAt.IsZero() {
+		m.LayersAt = in.LayersAt.UTC().Truncate(time.Second)
 	}
 	if m.Rule == "" {
 		m.Rule = "votes/1"
@@ -70,7 +81,41 @@ func Build(in Input) (Model, error) {
 			m.Rows = append(m.Rows, row(in.Profile, r, m.From, last))
 		}
 	}
+	if in.Before != nil {
+		previous(m.Rows, in.BeforeRows)
+	}
+	if in.Service != "" {
+		m.Of.Service, m.Of.ServiceName = in.Service, serviceName(in.Profile, in.Service, m.From, last)
+	}
+	if in.Unit != "" {
+		m.Of.Unit, m.Of.UnitName = in.Unit, unitName(in.Profile, in.Unit, last)
+	}
+	m.Reform = reformed(Join(in.Profile, m.Rows, m.Generated))
 	return m, nil
+}
+
+// previous puts the figures of the period before beside those of this one.
+func previous(rows []Row, before []history.Row) {
+	for i := range rows {
+		for _, b := range before {
+			if b.Service != rows[i].Service || b.Unit != rows[i].Unit || b.Machine != "" {
+				continue
+			}
+			for _, c := range b.Calendars {
+				rows[i].Previous = append(rows[i].Previous, Before{c.Calendar, c.Figures})
+			}
+		}
+	}
+}
+
+// serviceName is what a service is called at the end of the period, or else at its beginning.
+func serviceName(p *profile.Profile, id string, first, last time.Time) string {
+	for _, t := range []time.Time{last, first} {
+		if svc, ok := p.Service(id, t); ok && svc.Name.VI != "" {
+			return svc.Name.VI
+		}
+	}
+	return id
 }
 
 // row names a row as at the end of the period, or else at its beginning, and says what was asked of it.
@@ -79,6 +124,10 @@ func row(p *profile.Profile, r history.Row, first, last time.Time) Row {
 	for _, t := range []time.Time{last, first} {
 		if svc, ok := p.Service(r.Service, t); ok && svc.Name.VI != "" {
 			out.Name = svc.Name.VI
+			if o, ok := p.Office(svc.Owner, t); ok {
+				out.Owner = o.Name.VI
+			}
+			out.Counter = svc.AtCollector() != nil && svc.AtCollector().Kind == profile.KindCounter
 			if c := svc.AtCollector(); c != nil && c.Kind != profile.KindCounter {
 				out.Name = words.Say(words.VI, "service.how", out.Name, words.Say(words.VI, "service.how."+c.Kind))
 			}

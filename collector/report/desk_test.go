@@ -62,7 +62,7 @@ func (r *rig) issue(s Scope, m Model, why string) Issued {
 // A report that was issued is made again from the log with the same bytes, whatever came later.
 func TestIssuedIsFrozen(t *testing.T) {
 	r := newRig(t)
-	m := sample(t)
+	m := full(t)
 	first := r.issue(quarter, m, "")
 	if first.Number != 1 || first.Supersedes != -1 || first.ReviewedBy != "binh" || first.By != "an" {
 		t.Errorf("issued %+v", first)
@@ -74,6 +74,8 @@ func TestIssuedIsFrozen(t *testing.T) {
 		"json": JSON,
 		"docx": func(m Model) ([]byte, error) { return DOCX(m, words.VI) },
 		"xlsx": func(m Model) ([]byte, error) { return XLSX(m, words.VI) },
+		"pdf":  func(m Model) ([]byte, error) { return PDF(m, words.VI) },
+		"csv":  CSV,
 	}
 	before := map[string][]byte{}
 	for name, f := range makes {

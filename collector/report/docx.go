@@ -22,85 +22,119 @@ const (
 // DOCX writes the draft of the report in the layout of Decree 30/2020/NĐ-CP, Appendix I. Number, place, date, signature
 // and the signer's name are left for the clerk and the signer.
 func DOCX(m Model, l words.Lang) ([]byte, error) {
-	return document(body(m, l))
+	w := &word{}
+	newDraft(m, l, w).write()
+	return document(w.body(), w.pictures)
 }
 
-// body returns word/document.xml.
-func body(m Model, l words.Lang) []byte {
-	d := &draft{l: l, m: m}
-	d.WriteString(documentHead)
+// A paper takes what a report says, in the order of the pages. Widths are in twips and sum up to the width of the text.
+type paper interface {
+	letterhead(parent, body, number, place string)
+	title(kind, subject string)
+	text(s string)
+	section(s string)
+	table(heads []string, widths []int, rows [][]string)
+	// charts shows how the seconds of services fell, and when they were down; a paper without pictures leaves them out.
+	charts(c charts)
+	// code shows a text as a QR code, with the same text beside it.
+	code(caption, text string)
+	sign(recipients string, lines []string, signer string)
+}
+
+// A draft is a report in the making, on whatever paper.
+type draft struct {
+	paper
+	l    words.Lang
+	m    Model
+	part int // of the numbered ones, the last
+}
+
+func newDraft(m Model, l words.Lang, p paper) *draft { return &draft{paper: p, l: l, m: m} }
+
+// write puts the whole report on paper.
+func (d *draft) write() {
 	d.heading()
-	d.title()
+	d.subject()
 	d.method()
 	d.results()
+	d.trend()
 	d.outages()
+	d.counters()
+	d.layers()
+	d.reform()
 	d.unmeasured()
 	d.changes()
 	d.basis()
 	d.signature()
-	d.WriteString(documentTail)
-	return d.Bytes()
 }
-
-// A draft is a document in the making.
-type draft struct {
-	writer
-	l words.Lang
-	m Model
-}
-
-// firstLine is the indent of a paragraph's first line, 1 cm.
-const firstLine = 567
 
 func (d *draft) say(key string, args ...any) string { return words.Say(d.l, key, args...) }
 
-// text writes a paragraph of the body.
-func (d *draft) text(s string) {
-	d.p(para{align: "both", indent: firstLine, before: 6}, style{size: 14}, s)
+// head begins the next numbered part. What the first edition has stands under the numbers of its texts.
+func (d *draft) head(key string) {
+	s := d.say(key)
+	if d.m.Edition > 0 {
+		d.part++
+		if _, after, ok := strings.Cut(s, ". "); ok {
+			s = after
+		}
+		s = roman(d.part) + ". " + s
+	}
+	d.section(s)
 }
 
-// section writes a heading within the body.
-func (d *draft) section(key string) {
-	d.p(para{align: "both", indent: firstLine, before: 6, keep: true}, style{size: 14, bold: true}, d.say(key))
+// roman writes a small number as parts of official papers are numbered.
+func roman(n int) string {
+	return strings.Repeat("X", n/10) + [...]string{"", "I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX"}[n%10]
 }
 
 // heading writes the names of state and body, number and date.
 func (d *draft) heading() {
-	widths := []int{4180, 5175}
-	d.open(false, widths...)
-	center, issuer := para{align: "center"}, d.m.Issuer
-	d.row(false, widths, func() {
-		d.p(center, style{size: 12}, strings.ToUpper(issuer.Parent))
-		d.p(center, style{size: 12, bold: true}, strings.ToUpper(issuer.Body))
-		d.p(para{rule: true, margins: 1400, before: 2}, style{size: 2}, "")
-	}, func() {
-		// The name of the state and its motto are the same in every language of the product.
-		d.p(center, style{size: 12, bold: true}, words.Say(words.VI, "report.state"))
-		d.p(center, style{bold: true}, words.Say(words.VI, "report.motto"))
-		d.p(para{rule: true, margins: 900, before: 2}, style{size: 2}, "")
-	})
-	d.row(false, widths, func() {
-		d.p(center, style{}, d.say("report.number", issuer.Symbol))
-	}, func() {
-		d.p(center, style{italic: true}, d.say("report.place", d.m.To.Add(-time.Second).In(words.Zone()).Year()))
-	})
-	d.close()
+	d.letterhead(clean(d.m.Issuer.Parent), clean(d.m.Issuer.Body), d.say("report.number", clean(d.m.Issuer.Symbol)),
+		d.say("report.place", d.m.To.Add(-time.Second).In(words.Zone()).Year()))
 }
 
-func (d *draft) title() {
-	d.p(para{align: "center", before: 18}, style{size: 14, bold: true}, d.say("report.kind"))
-	d.p(para{align: "center"}, style{size: 14, bold: true}, d.say("report.subject", periodName(d.l, d.m)))
-	d.p(para{rule: true, margins: 3600, before: 3}, style{size: 2}, "")
-	d.text(d.say("report.intro", clean(d.m.Issuer.Body), clean(d.m.District), periodName(d.l, d.m), days(d.l, d.m.From, d.m.To)))
+func (d *draft) subject() {
+	d.title(d.say("report.kind"), subject(d.l, d.m))
+	place := clean(d.m.District)
+	if d.m.Edition > 0 {
+		place = within(place)
+	}
+	d.text(d.say("report.intro", clean(d.m.Issuer.Body), place, periodName(d.l, d.m), days(d.l, d.m.From, d.m.To)))
 }
 
-// services returns the rows of services as a whole.
+// within writes the name of a unit in the middle of a sentence: "huyện Tứ Kỳ".
+func within(name string) string {
+	for _, kind := range []string{"Huyện ", "Xã ", "Phường ", "Thị trấn ", "Thị xã ", "Thành phố ", "Tỉnh ", "Quận "} {
+		if rest, ok := strings.CutPrefix(name, kind); ok {
+			return strings.ToLower(kind) + rest
+		}
+	}
+	return name
+}
+
+// subject is what the report is about (trích yếu).
+func subject(l words.Lang, m Model) string {
+	switch s := words.Say(l, "report.subject", periodName(l, m)); {
+	case m.Of.ServiceName != "" && m.Of.UnitName != "":
+		return words.Say(l, "report.subject.both", clean(m.Of.ServiceName), clean(m.Of.UnitName), periodName(l, m))
+	case m.Of.ServiceName != "":
+		return words.Say(l, "report.subject.of", clean(m.Of.ServiceName), periodName(l, m))
+	case m.Of.UnitName != "":
+		return words.Say(l, "report.subject.at", clean(m.Of.UnitName), periodName(l, m))
+	default:
+		return s
+	}
+}
+
+// services returns the rows of services as a whole; of a report of one unit, that unit's. What is judged from other
+// services stands in a part of its own.
 func (d *draft) services() []Row {
-	return slices.DeleteFunc(slices.Clone(d.m.Rows), func(r Row) bool { return r.Unit != "" })
+	return slices.DeleteFunc(slices.Clone(d.m.Rows), func(r Row) bool { return r.Unit != d.m.Of.Unit || r.Counter })
 }
 
 func (d *draft) method() {
-	d.section("report.part.method")
+	d.head("report.part.method")
 	d.text(d.say("report.method", clean(d.m.Rule)))
 	var all history.Account
 	measured, services := 0, d.services()
@@ -130,7 +164,7 @@ func (d *draft) method() {
 }
 
 func (d *draft) results() {
-	d.section("report.part.results")
+	d.head("report.part.results")
 	verdicts := map[Verdict]int{}
 	rows := slices.DeleteFunc(d.services(), func(r Row) bool { return !r.measured() })
 	if len(rows) == 0 {
@@ -147,14 +181,13 @@ func (d *draft) results() {
 	} else {
 		d.text(d.say("report.notargets"))
 	}
-	widths := []int{2655, 1200, 1900, 1250, 1150, 1200}
-	d.table("report.head.draft", widths, func(put func(...string)) {
-		for _, r := range rows {
-			for _, c := range r.Calendars {
-				put(d.figureRow(r, c)...)
-			}
+	var lines [][]string
+	for _, r := range rows {
+		for _, c := range r.Calendars {
+			lines = append(lines, d.figureRow(r, c))
 		}
-	})
+	}
+	d.table(d.heads("report.head.draft"), []int{2655, 1200, 1900, 1250, 1150, 1200}, lines)
 	for _, r := range rows {
 		for _, c := range r.Calendars {
 			if c.Afterwards != nil {
@@ -172,28 +205,10 @@ func (d *draft) figureRow(r Row, c history.Counted) []string {
 	return []string{r.Name, calendarName(d.l, c.Calendar), words.Interval(d.l, c.Figures.Lower, c.Figures.Upper), words.Share(d.l, c.Figures.Coverage), objective, verdict}
 }
 
-// table writes a table with a heading row; fill puts its rows.
-func (d *draft) table(heads string, widths []int, fill func(put func(cells ...string))) {
-	d.p(para{before: 6}, style{size: 2}, "")
-	d.open(true, widths...)
-	line := func(heading bool, cells []string) {
-		var write []func()
-		for i, c := range cells {
-			align := "center"
-			if i == 0 && !heading {
-				align = "left"
-			}
-			write = append(write, func() { d.p(para{align: align}, style{size: 12, bold: heading}, c) })
-		}
-		d.row(heading, widths, write...)
-	}
-	line(true, strings.Split(d.say(heads), "\t"))
-	fill(func(cells ...string) { line(false, cells) })
-	d.close()
-}
+func (d *draft) heads(key string) []string { return strings.Split(d.say(key), "\t") }
 
 func (d *draft) outages() {
-	d.section("report.part.outages")
+	d.head("report.part.outages")
 	n := 0
 	for _, r := range d.services() {
 		n += len(r.Outages)
@@ -203,19 +218,26 @@ func (d *draft) outages() {
 		return
 	}
 	d.text(d.say("report.outagecount", n))
-	left := maxOutages
-	d.table("report.head.draftoutages", []int{2755, 1750, 1750, 1200, 1900}, func(put func(...string)) {
-		for _, r := range d.services() {
-			for _, o := range r.Outages[:min(left, len(r.Outages))] {
-				left--
-				end := instant(o.To)
-				if o.Ongoing {
-					end = d.say("report.ongoing")
-				}
-				put(r.Name, instant(o.From), end, words.Clocked(o.Down), words.Reason(d.l, o.Reason).Title)
+	var lines [][]string
+	heads, widths := "report.head.draftoutages", []int{2755, 1750, 1750, 1200, 1900}
+	if d.m.Edition > 0 {
+		heads, widths = "report.head.owned", []int{2155, 1400, 1400, 1200, 1700, 1500}
+	}
+	for _, r := range d.services() {
+		for _, o := range r.Outages[:min(maxOutages-len(lines), len(r.Outages))] {
+			end := instant(o.To)
+			if o.Ongoing {
+				end = d.say("report.ongoing")
 			}
+			line := []string{r.Name, instant(o.From), end, words.Clocked(o.Down), words.Reason(d.l, o.Reason).Title}
+			if d.m.Edition > 0 {
+				line = append(line, r.Owner)
+			}
+			lines = append(lines, line)
 		}
-	})
+	}
+	d.table(d.heads(heads), widths, lines)
+	d.pictures()
 	if n > maxOutages {
 		d.text(d.say("report.leftout", n-maxOutages))
 	}
@@ -225,7 +247,7 @@ func (d *draft) outages() {
 func instant(t time.Time) string { return words.Clock(t) + " " + words.Date(t) }
 
 func (d *draft) unmeasured() {
-	d.section("report.part.unmeasured")
+	d.head("report.part.unmeasured")
 	none := true
 	for _, r := range d.services() {
 		if r.measured() {
@@ -253,7 +275,7 @@ func longest(a history.Account) []check.Reason {
 }
 
 func (d *draft) changes() {
-	d.section("report.part.changes")
+	d.head("report.part.changes")
 	if len(d.m.Changes) == 0 {
 		d.text(d.say("report.nochange"))
 		return
@@ -268,32 +290,21 @@ func (d *draft) changes() {
 }
 
 func (d *draft) basis() {
-	d.section("report.part.basis")
+	d.head("report.part.basis")
 	m := d.m
 	d.text(d.say("report.basis", clean(m.Log.Origin), words.Number(d.l, m.Leaves), clean(m.Root), words.DateTime(d.l, m.Generated)))
+	if m.Edition > 0 {
+		d.text(d.say("report.earlier"))
+		d.code(d.say("report.qr"), m.Seen())
+	}
 	d.text(d.say("report.verify") + "./.")
 }
 
 // signature writes recipients and the empty place of the signature.
 func (d *draft) signature() {
-	widths := []int{4677, 4678}
-	d.p(para{before: 6}, style{size: 2}, "")
-	d.open(false, widths...)
-	d.row(false, widths, func() {
-		d.p(para{}, style{size: 12, bold: true, italic: true}, d.say("report.recipients"))
-		for i, to := range d.m.Issuer.Recipients {
-			if i == maxLines {
-				break
-			}
-			d.p(para{}, style{size: 11}, "- "+clean(to)+";")
-		}
-		d.p(para{}, style{size: 11}, d.say("report.filed"))
-	}, func() {
-		d.p(para{align: "center"}, style{bold: true}, strings.ToUpper(d.m.Issuer.Signer))
-		for range 5 { // room for the signature and the name
-			d.p(para{align: "center"}, style{}, "")
-		}
-	})
-	d.close()
-	d.p(para{}, style{size: 2}, "")
+	var lines []string
+	for _, to := range d.m.Issuer.Recipients[:min(maxLines, len(d.m.Issuer.Recipients))] {
+		lines = append(lines, "- "+clean(to)+";")
+	}
+	d.sign(d.say("report.recipients"), append(lines, d.say("report.filed")), strings.ToUpper(clean(d.m.Issuer.Signer)))
 }

@@ -37,7 +37,53 @@ type Model struct {
 	Rows      []Row     `json:"rows"`    // by service: the service as a whole, then its units
 	Changes   []Change  `json:"changes"` // of plans, profile, targets, calendars and rules in the period
 	Log       Log       `json:"log"`
+
+	// Edition says how much the report says, so that an issued one is made again as it was: 0 has figures, outages and
+	// changes; 1 all that stands below, too.
+	Edition  int       `json:"edition,omitempty"`
+	Of       Subject   `json:"of,omitzero"`
+	Before   *Stretch  `json:"previous,omitempty"` // with what Previous of the rows is compared
+	Counters []Counter `json:"counters,omitempty"`
+	Layers   []Layers  `json:"layers,omitempty"`
+	LayersAt time.Time `json:"layers_at,omitzero"` // when the four layers stood so
+	Reform   []Joined  `json:"reform,omitempty"`   // the rows of former units under those that go on with their work today
 }
+
+// ThisEdition is that of reports that are made now.
+const ThisEdition = 1
+
+// A Subject is what alone a report is about; the zero Subject is the whole district.
+type Subject struct {
+	Service     string `json:"service,omitempty"`
+	ServiceName string `json:"service_name,omitempty"`
+	Unit        string `json:"unit,omitempty"`
+	UnitName    string `json:"unit_name,omitempty"`
+}
+
+// A Stretch is another period.
+type Stretch struct {
+	Period string    `json:"period"`
+	From   time.Time `json:"from"`
+	To     time.Time `json:"to"`
+}
+
+// A Counter is how long a one-stop-shop counter was ready in the hours in which it is to be.
+type Counter struct {
+	Unit     string             `json:"unit"`
+	UnitName string             `json:"unit_name"`
+	Calendar string             `json:"calendar"`
+	Seconds  history.CounterSum `json:"seconds"`
+}
+
+// Layers are how many controls of one of the four layers stood how, over all units.
+type Layers struct {
+	Layer    int            `json:"layer"` // from 1
+	Measured map[string]int `json:"measured"`
+	Attested map[string]int `json:"attested"`
+}
+
+// Seen is the state of the log as `collector audit verify --checkpoint` reads it: name, leaves, root.
+func (m Model) Seen() string { return fmt.Sprintf("%s %d %s", m.Log.Origin, m.Leaves, m.Root) }
 
 // An Issuer is the body whose report it is.
 type Issuer struct {
@@ -54,6 +100,52 @@ type Row struct {
 	Name     string   `json:"name"`                // of the service, in Vietnamese
 	UnitName string   `json:"unit_name,omitempty"` // "" for the service as a whole
 	Targets  []Target `json:"targets,omitempty"`   // at most one a calendar
+
+	Owner    string   `json:"owner,omitempty"`    // the office in charge
+	Counter  bool     `json:"counter,omitempty"`  // a one-stop-shop counter, which no machine measures
+	Previous []Before `json:"previous,omitempty"` // the period before
+}
+
+// Before is what a row was in the period before.
+type Before struct {
+	Calendar string          `json:"calendar"`
+	Figures  history.Figures `json:"figures"`
+}
+
+// A Trend says how an availability compares with that of the period before.
+type Trend string
+
+// The trends. Intervals that overlap allow no word.
+const (
+	Better   Trend = "better"
+	Worse    Trend = "worse"
+	Alike    Trend = "alike"
+	NoTrend  Trend = "cannot_be_said"
+	NoBefore Trend = "no_data"
+)
+
+// Compare says how the availability of a row in a calendar compares with the period before.
+func (r Row) Compare(c history.Counted) (Trend, history.Figures) {
+	for _, b := range r.Previous {
+		if b.Calendar == c.Calendar {
+			return compare(b.Figures, c.Figures), b.Figures
+		}
+	}
+	return NoBefore, history.Figures{}
+}
+
+func compare(before, now history.Figures) Trend {
+	switch {
+	case before.Lower == nil || now.Lower == nil || before.Coverage == nil || *before.Coverage == 0:
+		return NoBefore
+	case *now.Lower > *before.Upper:
+		return Better
+	case *now.Upper < *before.Lower:
+		return Worse
+	case *now.Lower == *before.Lower && *now.Upper == *before.Upper && *now.Lower == *now.Upper:
+		return Alike
+	}
+	return NoTrend
 }
 
 // Target returns what was asked of the row in a calendar.

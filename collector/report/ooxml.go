@@ -87,6 +87,19 @@ func (w *writer) runs(f para, runs ...run) {
 	w.WriteString("</w:p>\n")
 }
 
+// picture writes a square picture of so many millimetres (DrawingML, ECMA-376 part 1, section 20.4.2.8).
+func (w *writer) picture(rel string, side int) {
+	n := side * 36000 // English metric units
+	fmt.Fprintf(w, `<w:p><w:pPr><w:keepNext/><w:spacing w:before="120" w:after="0"/><w:jc w:val="center"/></w:pPr><w:r><w:drawing>`+
+		`<wp:inline xmlns:wp="http://schemas.openxmlformats.org/drawingml/2006/wordprocessingDrawing" distT="0" distB="0" distL="0" distR="0">`+
+		`<wp:extent cx="%d" cy="%d"/><wp:docPr id="1" name="QR" descr="QR"/>`+
+		`<a:graphic xmlns:a="http://schemas.openxmlformats.org/drawingml/2006/main"><a:graphicData uri="http://schemas.openxmlformats.org/drawingml/2006/picture">`+
+		`<pic:pic xmlns:pic="http://schemas.openxmlformats.org/drawingml/2006/picture"><pic:nvPicPr><pic:cNvPr id="1" name="QR"/><pic:cNvPicPr/></pic:nvPicPr>`+
+		`<pic:blipFill><a:blip r:embed="%s"/><a:stretch><a:fillRect/></a:stretch></pic:blipFill>`+
+		`<pic:spPr><a:xfrm><a:off x="0" y="0"/><a:ext cx="%d" cy="%d"/></a:xfrm><a:prstGeom prst="rect"><a:avLst/></a:prstGeom></pic:spPr></pic:pic>`+
+		`</a:graphicData></a:graphic></wp:inline></w:drawing></w:r></w:p>`+"\n", n, n, rel, n, n)
+}
+
 // open begins a table whose columns have these widths; close ends it.
 func (w *writer) open(lines bool, widths ...int) {
 	w.WriteString("<w:tbl><w:tblPr><w:tblW w:w=\"0\" w:type=\"auto\"/>")
@@ -159,14 +172,21 @@ const (
 		`</w:body></w:document>`
 )
 
-// document packs a body into a file.
-func document(body []byte) ([]byte, error) {
-	return pack([]part{
-		{"[Content_Types].xml", []byte(contentTypes)},
+// document packs a body, with its pictures, into a file.
+func document(body []byte, pictures []part) ([]byte, error) {
+	types, rels := contentTypes, documentRels
+	if len(pictures) > 0 {
+		types = strings.Replace(types, `<Default Extension="xml"`, `<Default Extension="png" ContentType="image/png"/><Default Extension="xml"`, 1)
+	}
+	for i, p := range pictures {
+		rels = strings.Replace(rels, "</Relationships>", fmt.Sprintf(`<Relationship Id="rId%d" Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/image" Target="%s"/></Relationships>`, i+3, strings.TrimPrefix(p.name, "word/")), 1)
+	}
+	return pack(append([]part{
+		{"[Content_Types].xml", []byte(types)},
 		{"_rels/.rels", []byte(packageRels)},
 		{"word/document.xml", body},
-		{"word/_rels/document.xml.rels", []byte(documentRels)},
+		{"word/_rels/document.xml.rels", []byte(rels)},
 		{"word/styles.xml", []byte(styles)},
 		{"word/header1.xml", []byte(header)},
-	})
+	}, pictures...))
 }

@@ -49,8 +49,8 @@ func TestMain(m *testing.M) {
 
 func TestDraftIsAsWritten(t *testing.T) {
 	m := sample(t)
-	golden(t, "document.xml", body(m, words.VI))
-	text := plain(t, body(m, words.VI))
+	golden(t, "document.xml", body(m))
+	text := plain(t, body(m))
 	for _, want := range []string{
 		"CỘNG HÒA XÃ HỘI CHỦ NGHĨA VIỆT NAM", "Độc lập - Tự do - Hạnh phúc", "ỦY BAN NHÂN DÂN HUYỆN TỨ KỲ", "PHÒNG VĂN HÓA VÀ THÔNG TIN",
 		"Số: ……/BC-VHTT", "ngày …… tháng …… năm 2026", "BÁO CÁO", "quý III năm 2026", "từ ngày 15/06/2026 đến hết ngày 14/09/2026",
@@ -61,6 +61,13 @@ func TestDraftIsAsWritten(t *testing.T) {
 			t.Errorf("the draft does not say %q", want)
 		}
 	}
+}
+
+// body is word/document.xml in Vietnamese.
+func body(m Model) []byte {
+	w := &word{}
+	newDraft(m, words.VI, w).write()
+	return w.body()
 }
 
 // plain returns the text of a document, and fails on what is not XML.
@@ -90,14 +97,16 @@ func TestSameModelSameBytes(t *testing.T) {
 		{"json", JSON},
 		{"docx", func(m Model) ([]byte, error) { return DOCX(m, words.VI) }},
 		{"xlsx", func(m Model) ([]byte, error) { return XLSX(m, words.VI) }},
+		{"pdf", func(m Model) ([]byte, error) { return PDF(m, words.VI) }},
+		{"csv", CSV},
 	} {
 		t.Run(f.name, func(t *testing.T) {
-			first, err := f.make(sample(t))
+			first, err := f.make(full(t))
 			if err != nil {
 				t.Fatal(err)
 			}
 			for range 5 {
-				again, err := f.make(sample(t))
+				again, err := f.make(full(t))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -105,7 +114,7 @@ func TestSameModelSameBytes(t *testing.T) {
 					t.Fatal("the same model gave other bytes")
 				}
 			}
-			changed := sample(t)
+			changed := full(t)
 			changed.Rows[0].Name += "!"
 			if other, err := f.make(changed); err != nil || bytes.Equal(first, other) {
 				t.Errorf("another model gave the same bytes (%v)", err)
@@ -176,11 +185,11 @@ func TestHostileText(t *testing.T) {
 		m.Changes[0].What, m.Changes[0].Type, m.Log.Origin, m.Root, m.Rule = evil, evil, evil, evil, evil
 		m.Rows[0].Outages[0].Reason = check.Reason(evil)
 		m.Rows[0].Targets[0].Basis = evil
-		text := plain(t, body(m, words.VI))
+		text := plain(t, body(m))
 		if !strings.Contains(text, clean(evil)) {
 			t.Errorf("%q is not in the draft as it is", evil)
 		}
-		if strings.Count(string(body(m, words.VI)), "<w:p>") != strings.Count(string(body(sample(t), words.VI)), "<w:p>")-1 { // one recipient instead of two
+		if strings.Count(string(body(m)), "<w:p>") != strings.Count(string(body(sample(t))), "<w:p>")-1 { // one recipient instead of two
 			t.Errorf("%q changed the structure of the draft", evil)
 		}
 		data, err := XLSX(m, words.VI)
@@ -215,7 +224,7 @@ func TestHostileText(t *testing.T) {
 func TestEmptyPeriod(t *testing.T) {
 	m := sample(t)
 	m.Rows, m.Changes = nil, nil
-	text := plain(t, body(m, words.VI))
+	text := plain(t, body(m))
 	for _, want := range []string{"không có số liệu", "Không có số liệu.", "Không ghi nhận lần gián đoạn nào trong thời gian có số liệu."} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the draft does not say %q", want)
@@ -234,7 +243,7 @@ func TestEmptyPeriod(t *testing.T) {
 func TestUnknownIsNeitherUpNorDown(t *testing.T) {
 	m := sample(t)
 	m.Rows = m.Rows[3:]
-	text := plain(t, body(m, words.VI))
+	text := plain(t, body(m))
 	if strings.Contains(text, "100,00") || !strings.Contains(text, "- Ký số: không có số liệu (Chưa cấu hình).") {
 		t.Errorf("a service that was not measured: %s", text)
 	}
@@ -318,7 +327,7 @@ func TestRowsAreBounded(t *testing.T) {
 	if err != nil || len(rows) != most+1 || !strings.HasPrefix(rows[most][0], "Còn 14 dòng") {
 		t.Errorf("%d rows, the last %q, %v", len(rows), rows[len(rows)-1], err)
 	}
-	if n := strings.Count(string(body(m, words.VI)), "Máy chủ từ chối kết nối"); n != maxOutages {
+	if n := strings.Count(string(body(m)), "Máy chủ từ chối kết nối"); n != maxOutages {
 		t.Errorf("the draft shows %d outages", n)
 	}
 }

@@ -71,7 +71,7 @@ func (b *workbook) write() error {
 			return err
 		}
 	}
-	if err := b.f.SetDocProps(&excelize.DocProperties{Creator: "egovmon", LastModifiedBy: "egovmon", Title: b.say("report.subject", periodName(b.l, b.m)),
+	if err := b.f.SetDocProps(&excelize.DocProperties{Creator: "egovmon", LastModifiedBy: "egovmon", Title: subject(b.l, b.m),
 		Created: b.m.Generated.Format(time.RFC3339), Modified: b.m.Generated.Format(time.RFC3339), Language: string(b.l)}); err != nil {
 		return err
 	}
@@ -181,7 +181,7 @@ func (b *workbook) at(t time.Time) excelize.Cell {
 func (b *workbook) heads(key string) []string { return strings.Split(b.say(key), "\t") }
 
 func (b *workbook) figures(sheet string) error {
-	t, err := b.table(sheet, b.say("report.subject", periodName(b.l, b.m)), b.heads("report.head.figures"),
+	t, err := b.table(sheet, subject(b.l, b.m), b.heads("report.head.figures"),
 		[]float64{wide, medium, narrow, narrow, narrow, narrow, narrow, narrow, narrow, narrow, narrow, narrow, narrow, narrow, medium, medium, narrow, narrow})
 	if err != nil {
 		return err
