@@ -10,6 +10,7 @@ import (
 	"egovmon/agent/plan"
 	"egovmon/collector/attest"
 	"egovmon/collector/profile"
+	"egovmon/collector/report"
 	"egovmon/exporter"
 )
 
@@ -71,6 +72,26 @@ func controlFacts(m attest.Matrix) (controls []exporter.ControlFacts, layers []e
 		}
 	}
 	return controls, layers
+}
+
+// layerSums adds up the controls of all units, by layer.
+func layerSums(units []attest.Row) []report.Layers {
+	if len(units) == 0 {
+		return nil
+	}
+	out := make([]report.Layers, attest.Layers)
+	for i := range out {
+		out[i] = report.Layers{Layer: i + 1, Measured: map[string]int{}, Attested: map[string]int{}}
+		for _, u := range units {
+			for s, n := range u.Layers[i].Measured.Tally {
+				out[i].Measured[string(s)] += n
+			}
+			for s, n := range u.Layers[i].Attested.Tally {
+				out[i].Attested[string(s)] += n
+			}
+		}
+	}
+	return out
 }
 
 // updateLayers reads what was added to the log; layers.mu is held.

@@ -25,7 +25,7 @@ import (
 // A reportRequest asks for the report of a period.
 type reportRequest struct {
 	report.Scope
-	Format  string        `json:"format"` // docx, xlsx or json
+	Format  string        `json:"format"` // docx, xlsx, pdf, csv or json
 	Lang    string        `json:"lang,omitempty"`
 	Issuer  report.Issuer `json:"issuer"`
 	Issued  bool          `json:"issued,omitempty"`  // the one that was issued, as it was then
@@ -49,17 +49,24 @@ func (c *center) report(ctx context.Context, req reportRequest) (fileAnswer, err
 	if err != nil {
 		return fileAnswer{}, err
 	}
-	l := words.ParseLang(req.Lang)
-	var out fileAnswer
-	switch req.Format {
+	return render(m, req.Format, words.ParseLang(req.Lang))
+}
+
+// render writes a report in a format.
+func render(m report.Model, format string, l words.Lang) (out fileAnswer, err error) {
+	switch format {
 	case "docx":
 		out.Data, err = report.DOCX(m, l)
 	case "xlsx":
 		out.Data, err = report.XLSX(m, l)
+	case "pdf":
+		out.Data, err = report.PDF(m, l)
+	case "csv":
+		out.Data, err = report.CSV(m)
 	case "json":
 		out.Data, err = report.JSON(m)
 	default:
-		err = fmt.Errorf("format %q is none of docx, xlsx, json", req.Format)
+		err = fmt.Errorf("format %q is none of docx, xlsx, pdf, csv, json", format)
 	}
 	return out, err
 }
@@ -82,14 +89,15 @@ func runReport(ctx context.Context, args []string, stdout, stderr io.Writer) int
 	if len(args) > 0 && slices.Contains([]string{"draft", "review", "issue", "list"}, args[0]) {
 		return runReports(ctx, args[0], args[1:], stdout, stderr)
 	}
-	fs := newFlags("report", "Writes the report on availability of a period: a draft in the layout of NĐ 30/2020 (docx), a workbook (xlsx), or JSON.\n"+
+	fs := newFlags("report", "Writes the report on availability of a period: a draft in the layout of NĐ 30/2020 (docx), a workbook (xlsx),\n"+
+		"for printing with charts (pdf), or for programs (csv, json).\n"+
 		"Number, date and signature stay empty: the registry clerk and the signer fill them in. Reports that are to last are drafted, reviewed and\n"+
 		"issued with `collector report draft|review|issue|list`.", stderr)
 	data := fs.String("data", "", "folder of the state `DIR`")
 	file := fs.String("out", "", "write to `FILE`; default bao-cao-PERIOD.FORMAT here; - for standard output")
 	req := reportRequest{}
 	scopeFlags(fs.StringVar, fs.BoolVar, &req.Scope)
-	fs.StringVar(&req.Format, "format", "docx", "`FORMAT`: docx, xlsx or json")
+	fs.StringVar(&req.Format, "format", "docx", "`FORMAT`: docx, xlsx, pdf, csv or json")
 	fs.StringVar(&req.Lang, "lang", "vi", "language: vi or en")
 	issuerFlags(fs.StringVar, &req.Issuer)
 	fs.BoolVar(&req.Issued, "issued", false, "the report that was issued, made again as it was then")

@@ -48,6 +48,12 @@ func (c *center) reportModel(ctx context.Context, s report.Scope, issuer report.
 	if err != nil {
 		return report.Model{}, err
 	}
+	// Not while the log is to stay as it is: who holds the layers may be about to add to it.
+	at := c.now()
+	layers, err := c.reportLayers(s, at)
+	if err != nil {
+		return report.Model{}, err
+	}
 	var m report.Model
 	err = c.still(ctx, func() error {
 		a, err := c.figures(ctx, figuresRequest{From: from, To: to, Service: s.Service, Unit: s.Unit})
@@ -61,8 +67,15 @@ func (c *center) reportModel(ctx context.Context, s report.Scope, issuer report.
 		if err != nil {
 			return err
 		}
-		m, err = report.Build(report.Input{Profile: c.district(), Period: s.Period, Service: s.Service, Unit: s.Unit, From: from, To: to, Counted: a.Counted, Generated: c.now(),
-			Rule: a.Rule, Rows: a.Rows, Missing: a.Missing, Changes: changes, Checkpoint: c.store.Checkpoint(), LogKey: c.keys.LogKey, Issuer: issuer})
+		in := report.Input{Profile: c.district(), Period: s.Period, Service: s.Service, Unit: s.Unit, From: from, To: to, Counted: a.Counted, Generated: c.now(),
+			Rule: a.Rule, Rows: a.Rows, Missing: a.Missing, Changes: changes, Checkpoint: c.store.Checkpoint(), LogKey: c.keys.LogKey, Issuer: issuer, Layers: layers}
+		if len(layers) > 0 {
+			in.LayersAt = at
+		}
+		if err := c.beside(ctx, s, &in); err != nil {
+			return err
+		}
+		m, err = report.Build(in)
 		return err
 	})
 	return m, err

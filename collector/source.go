@@ -178,6 +178,16 @@ func shortage(p *profile.Profile, standings []index.Standing, service string, no
 	return &board.Shortage{Voting: voting, Units: q.Units, Carriers: q.Carriers}
 }
 
+// counterNeeds are the services that a one-stop-shop counter needs, as the profile has them at an instant.
+func counterNeeds(p *profile.Profile, svc *profile.Service, at time.Time) []history.Need {
+	var needs []history.Need
+	for _, id := range svc.Depends {
+		dep, ok := p.Service(id, at)
+		needs = append(needs, history.Need{Service: id, Vital: ok && dep.Severity == profile.Critical})
+	}
+	return needs
+}
+
 // counters are the one-stop-shop counters of the units that have a point of measurement, as far as anything they need is
 // known.
 func counters(p *profile.Profile, standings []index.Standing, now time.Time) []board.Counter {
@@ -193,11 +203,7 @@ func counters(p *profile.Profile, standings []index.Standing, now time.Time) []b
 		if !slices.ContainsFunc(svc.Checks, func(c profile.ServiceCheck) bool { return c.Kind == "counter" }) {
 			continue
 		}
-		var needs []history.Need
-		for _, id := range svc.Depends {
-			dep, ok := p.Service(id, now)
-			needs = append(needs, history.Need{Service: id, Vital: ok && dep.Severity == profile.Critical})
-		}
+		needs := counterNeeds(p, &svc, now)
 		for _, u := range p.UnitsAt(now) {
 			if u.ID == p.District || states[u.ID] == nil {
 				continue

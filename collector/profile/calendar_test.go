@@ -279,3 +279,27 @@ func TestParseDaysErrors(t *testing.T) {
 		t.Errorf("one day: %s to %s, %v", from, to, err)
 	}
 }
+
+func TestPreviousPeriod(t *testing.T) {
+	for _, tt := range []struct {
+		period   string
+		calendar bool
+		want     string
+	}{
+		{"2026", false, "2025"}, {"2026-H1", false, "2025-H1"}, {"2026-H2", true, "2025-H2"}, {"2026-9M", false, "2025-9M"},
+		{"2026-Q1", false, "2025-Q4"}, {"2026-Q3", true, "2026-Q2"}, {"2026-01", false, "2025-12"}, {"2026-10", false, "2026-09"},
+		{"2026-01-10..2026-01-19", false, "2025-12-31..2026-01-09"}, {"2026-03-01..2026-03-01", false, "2026-02-28..2026-02-28"},
+	} {
+		got, err := PreviousPeriod(tt.period, tt.calendar)
+		if err != nil || got != tt.want {
+			t.Errorf("%s: %s, %v; want %s", tt.period, got, err, tt.want)
+		}
+		a, _, _ := ParsePeriod(tt.period, tt.calendar)
+		if _, end, err := ParsePeriod(got, tt.calendar); err != nil || end.After(a) {
+			t.Errorf("%s: %s ends at %s, within it (%v)", tt.period, got, end, err)
+		}
+	}
+	if got, err := PreviousPeriod("2026-H2", false); err == nil {
+		t.Errorf("a period that there is not has %s before it", got)
+	}
+}

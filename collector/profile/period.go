@@ -59,6 +59,33 @@ func ParsePeriod(s string, calendar bool) (from, to time.Time, err error) {
 	return begin.Start(), end.Start(), nil
 }
 
+// PreviousPeriod returns the period that one is compared with: the quarter or month before it; of half a year, nine months
+// and a year the same of the year before; of days as many days right before them.
+func PreviousPeriod(s string, calendar bool) (string, error) {
+	from, to, err := ParsePeriod(s, calendar)
+	if err != nil {
+		return "", err
+	}
+	if IsRange(s) {
+		first := DateOf(from)
+		return fmt.Sprintf("%s%s%s", first-(DateOf(to)-first), RangeSign, first-1), nil
+	}
+	m := formPeriod.FindStringSubmatch(s)
+	year, _ := strconv.Atoi(m[1])
+	switch n, _ := strconv.Atoi(m[3] + m[7]); {
+	case m[2] == "" && m[7] == "":
+		return fmt.Sprintf("%d%s", year-1, s[4:]), nil
+	case m[2] != "" && n == 1:
+		return fmt.Sprintf("%d-Q4", year-1), nil
+	case m[2] != "":
+		return fmt.Sprintf("%d-Q%d", year, n-1), nil
+	case n == 1:
+		return fmt.Sprintf("%d-12", year-1), nil
+	default:
+		return fmt.Sprintf("%d-%02d", year, n-1), nil
+	}
+}
+
 // RangeSign stands between the two days of a period that is any range.
 const RangeSign = ".."
 

@@ -33,12 +33,11 @@ type Input struct {
 	LogKey     string // verifier key of the log
 	Issuer     Issuer
 
-	Service, Unit string        // what alone the report is about
-	Before        *Stretch      // the period before, with its rows
-	BeforeRows    []history.Row //
-	Counters      []Counter
-	Layers        []Layers
-	LayersAt      time.Time
+	Before     *Stretch // the period before; nil compares with nothing
+	BeforeRows []history.Row
+	Counters   []Counter
+	Layers     []Layers
+	LayersAt   time.Time
 }
 
 // Build makes the Model of a report. A checkpoint that the key does not verify is an error.
@@ -85,10 +84,10 @@ func Build(in Input) (Model, error) {
 		previous(m.Rows, in.BeforeRows)
 	}
 	if in.Service != "" {
-		m.Of.Service, m.Of.ServiceName = in.Service, serviceName(in.Profile, in.Service, m.From, last)
+		m.Of.ServiceName = serviceName(in.Profile, in.Service, m.From, last)
 	}
 	if in.Unit != "" {
-		m.Of.Unit, m.Of.UnitName = in.Unit, unitName(in.Profile, in.Unit, last)
+		m.Of.UnitName = unitName(in.Profile, in.Unit, last)
 	}
 	m.Reform = reformed(Join(in.Profile, m.Rows, m.Generated))
 	return m, nil

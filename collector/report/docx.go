@@ -130,7 +130,11 @@ func subject(l words.Lang, m Model) string {
 // services returns the rows of services as a whole; of a report of one unit, that unit's. What is judged from other
 // services stands in a part of its own.
 func (d *draft) services() []Row {
-	return slices.DeleteFunc(slices.Clone(d.m.Rows), func(r Row) bool { return r.Unit != d.m.Of.Unit || r.Counter })
+	unit := ""
+	if d.m.Edition > 0 {
+		unit = d.m.Unit
+	}
+	return slices.DeleteFunc(slices.Clone(d.m.Rows), func(r Row) bool { return r.Unit != unit || r.Counter })
 }
 
 func (d *draft) method() {

@@ -52,11 +52,9 @@ type Model struct {
 // ThisEdition is that of reports that are made now.
 const ThisEdition = 1
 
-// A Subject is what alone a report is about; the zero Subject is the whole district.
+// A Subject is what that alone is called which a report is about; the zero Subject is the whole district.
 type Subject struct {
-	Service     string `json:"service,omitempty"`
 	ServiceName string `json:"service_name,omitempty"`
-	Unit        string `json:"unit,omitempty"`
 	UnitName    string `json:"unit_name,omitempty"`
 }
 

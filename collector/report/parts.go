@@ -50,7 +50,7 @@ func trendName(l words.Lang, t Trend) string {
 
 // counters says how long the one-stop-shop counters were ready.
 func (d *draft) counters() {
-	if d.m.Edition == 0 || d.m.Of.Service != "" && len(d.m.Counters) == 0 {
+	if d.m.Edition == 0 || d.m.Service != "" && len(d.m.Counters) == 0 {
 		return
 	}
 	d.head("report.part.counters")
@@ -82,7 +82,7 @@ func counterFigures(s history.CounterSum) history.Figures {
 
 // layers says how the controls of the four layers stand.
 func (d *draft) layers() {
-	if d.m.Edition == 0 || d.m.Of != (Subject{}) {
+	if d.m.Edition == 0 || d.m.Service != "" || d.m.Unit != "" {
 		return
 	}
 	d.head("report.part.layers")

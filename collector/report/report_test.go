@@ -159,6 +159,33 @@ func TestWorkbookReadsBack(t *testing.T) {
 	}
 }
 
+// TestWorkbookOfThisEdition has what the first one had not: filters, the period before, counters and layers.
+func TestWorkbookOfThisEdition(t *testing.T) {
+	data, err := XLSX(full(t), words.VI)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keep(t, "report.xlsx", data)
+	f := openBook(t, data)
+	want := []string{"Tính sẵn sàng", "Gián đoạn", "Nguồn số liệu", "Quầy một cửa", "4 lớp"}
+	if diff := cmp.Diff(want, f.GetSheetList()); diff != "" {
+		t.Fatal(diff)
+	}
+	for _, s := range want {
+		tables, err := f.GetTables(s)
+		if err != nil || len(tables) != 1 || !strings.HasPrefix(tables[0].Range, "A3:") {
+			t.Errorf("%s has the filters %+v, %v", s, tables, err)
+		}
+	}
+	for cell, want := range map[string]string{"Tính sẵn sàng!S4": "98.72% ", "Tính sẵn sàng!U4": "Tăng", "Tính sẵn sàng!V4": "Phòng Văn hóa và Thông tin", "Gián đoạn!I4": "Phòng Văn hóa và Thông tin",
+		"Quầy một cửa!E4": "469:43:20", "4 lớp!C4": "Không đạt"} {
+		sheet, at, _ := strings.Cut(cell, "!")
+		if got, err := f.GetCellValue(sheet, at); err != nil || got != want {
+			t.Errorf("%s is %q, want %q (%v)", cell, got, want, err)
+		}
+	}
+}
+
 func openBook(t *testing.T, data []byte) *excelize.File {
 	t.Helper()
 	f, err := excelize.OpenReader(bytes.NewReader(data))

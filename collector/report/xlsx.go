@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -46,7 +47,8 @@ type workbook struct {
 	l words.Lang
 	m Model
 
-	rows int // most of a sheet
+	rows   int // most of a sheet
+	tables int
 
 	head, text, bold, ratio, when, span, count int // styles
 }
@@ -66,6 +68,9 @@ func (b *workbook) write() error {
 	if err := b.f.SetSheetName("Sheet1", names[0]); err != nil {
 		return err
 	}
+	if b.m.Edition > 0 {
+		names = append(names, words.Say(b.l, "report.sheet.counters"), words.Say(b.l, "report.sheet.layers"))
+	}
 	for _, n := range names[1:] {
 		if _, err := b.f.NewSheet(n); err != nil {
 			return err
@@ -75,7 +80,11 @@ func (b *workbook) write() error {
 		Created: b.m.Generated.Format(time.RFC3339), Modified: b.m.Generated.Format(time.RFC3339), Language: string(b.l)}); err != nil {
 		return err
 	}
-	return errors.Join(b.figures(names[0]), b.outages(names[1]), b.sources(names[2]))
+	err := errors.Join(b.figures(names[0]), b.outages(names[1]), b.sources(names[2]))
+	if b.m.Edition > 0 {
+		err = errors.Join(err, b.counters(names[3]), b.layers(names[4]))
+	}
+	return err
 }
 
 func (b *workbook) say(key string, args ...any) string { return words.Say(b.l, key, args...) }
@@ -109,6 +118,8 @@ type table struct {
 	next int // row
 	most int
 	left int // rows that were left out
+	name string
+	wide int // columns
 }
 
 func (b *workbook) table(sheet string, title string, heads []string, widths []float64) (*table, error) {
@@ -124,7 +135,8 @@ func (b *workbook) table(sheet string, title string, heads []string, widths []fl
 	if err := w.SetPanes(&excelize.Panes{Freeze: true, YSplit: 3, TopLeftCell: "A4", ActivePane: "bottomLeft"}); err != nil {
 		return nil, err
 	}
-	t := &table{w: w, next: 1, most: b.rows}
+	b.tables++
+	t := &table{w: w, next: 1, most: b.rows, name: fmt.Sprintf("bang_%d", b.tables), wide: len(heads)}
 	cells := make([]any, len(heads))
 	for i, h := range heads {
 		cells[i] = excelize.Cell{StyleID: b.head, Value: h}
@@ -143,8 +155,20 @@ func (t *table) put(cells ...any) error {
 	return err
 }
 
-// end finishes the sheet; what did not fit is said in its last row.
+// headRow is the row of the headings.
+const headRow = 3
+
+// end finishes the sheet, whose columns people can filter; what did not fit is said in its last row.
 func (b *workbook) end(t *table) error {
+	if b.m.Edition > 0 && t.next > headRow+1 {
+		last, err := excelize.CoordinatesToCellName(t.wide, t.next-1)
+		if err == nil {
+			err = t.w.AddTable(&excelize.Table{Range: fmt.Sprintf("A%d:%s", headRow, last), Name: t.name, ShowRowStripes: new(false)})
+		}
+		if err != nil {
+			return err
+		}
+	}
 	if t.left > 0 {
 		if err := t.w.SetRow(fmt.Sprintf("A%d", t.next), []any{b.cell(b.bold, b.say("report.leftout", t.left))}); err != nil {
 			return err
@@ -181,8 +205,12 @@ func (b *workbook) at(t time.Time) excelize.Cell {
 func (b *workbook) heads(key string) []string { return strings.Split(b.say(key), "\t") }
 
 func (b *workbook) figures(sheet string) error {
-	t, err := b.table(sheet, subject(b.l, b.m), b.heads("report.head.figures"),
-		[]float64{wide, medium, narrow, narrow, narrow, narrow, narrow, narrow, narrow, narrow, narrow, narrow, narrow, narrow, medium, medium, narrow, narrow})
+	heads := b.heads("report.head.figures")
+	widths := []float64{wide, medium, narrow, narrow, narrow, narrow, narrow, narrow, narrow, narrow, narrow, narrow, narrow, narrow, medium, medium, narrow, narrow}
+	if b.m.Edition > 0 {
+		heads, widths = append(heads, b.heads("report.head.figures.more")...), append(widths, narrow, narrow, medium, wide)
+	}
+	t, err := b.table(sheet, subject(b.l, b.m), heads, widths)
 	if err != nil {
 		return err
 	}
@@ -217,6 +245,16 @@ func (b *workbook) figureRow(r Row, c history.Counted) []any {
 	if c.Afterwards != nil {
 		cells = append(cells, b.share(c.Afterwards.Figures.Lower), b.share(c.Afterwards.Figures.Upper))
 	}
+	if b.m.Edition > 0 {
+		if c.Afterwards == nil {
+			cells = append(cells, b.str(""), b.str(""))
+		}
+		way, before := r.Compare(c)
+		if way == NoBefore {
+			before = history.Figures{}
+		}
+		cells = append(cells, b.share(before.Lower), b.share(before.Upper), b.str(trendName(b.l, way)), b.str(r.Owner))
+	}
 	return cells
 }
 
@@ -238,8 +276,64 @@ func cause(l words.Lang, row Row, r check.Reason) string {
 	return words.Reason(l, r).Title
 }
 
+func (b *workbook) outageHeads() []string {
+	heads := b.heads("report.head.outages")
+	if b.m.Edition > 0 {
+		more := b.heads("report.head.owned")
+		heads = append(heads, more[len(more)-1])
+	}
+	return heads
+}
+
+// counters is how long the one-stop-shop counters were ready.
+func (b *workbook) counters(sheet string) error {
+	t, err := b.table(sheet, b.say("report.counters"), b.heads("report.head.countersheet"), []float64{wide, medium, narrow, narrow, narrow, narrow, narrow, narrow})
+	if err != nil {
+		return err
+	}
+	for _, c := range b.m.Counters {
+		f := counterFigures(c.Seconds)
+		if err := t.put(b.str(c.UnitName), b.str(calendarName(b.l, c.Calendar)), b.share(f.Lower), b.share(f.Upper), b.seconds(c.Seconds.Ready), b.seconds(c.Seconds.Limited),
+			b.seconds(c.Seconds.Stopped), b.seconds(c.Seconds.Unclear)); err != nil {
+			return err
+		}
+	}
+	if len(b.m.Counters) == 0 {
+		if err := t.put(b.str(b.say("report.nocounter"))); err != nil {
+			return err
+		}
+	}
+	return b.end(t)
+}
+
+// layers is how the controls of the four layers stand.
+func (b *workbook) layers(sheet string) error {
+	t, err := b.table(sheet, b.say("report.part.layers"), b.heads("report.head.layersheet"), []float64{wide, medium, medium, narrow})
+	if err != nil {
+		return err
+	}
+	for _, x := range b.m.Layers {
+		for _, part := range []struct {
+			how    string
+			states map[string]int
+		}{{"control.measured", x.Measured}, {"control.attested", x.Attested}} {
+			for _, s := range slices.Sorted(maps.Keys(part.states)) {
+				if err := t.put(b.str(layerName(b.l, x.Layer)), b.str(b.say(part.how)), b.str(b.say("control."+s)), excelize.Cell{StyleID: b.count, Value: part.states[s]}); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	if len(b.m.Layers) == 0 {
+		if err := t.put(b.str(b.say("report.nolayers"))); err != nil {
+			return err
+		}
+	}
+	return b.end(t)
+}
+
 func (b *workbook) outages(sheet string) error {
-	t, err := b.table(sheet, b.say("report.outages"), b.heads("report.head.outages"), []float64{wide, medium, medium, medium, narrow, narrow, wide, narrow})
+	t, err := b.table(sheet, b.say("report.outages"), b.outageHeads(), []float64{wide, medium, medium, medium, narrow, narrow, wide, narrow, wide})
 	if err != nil {
 		return err
 	}
@@ -251,8 +345,12 @@ func (b *workbook) outages(sheet string) error {
 			if o.Ongoing {
 				state = b.say("report.ongoing")
 			}
-			if err := t.put(b.str(r.Name), b.str(scope(b.l, r)), b.at(o.From), b.at(o.To), b.seconds(int64(o.To.Sub(o.From)/time.Second)), b.seconds(o.Down),
-				b.str(words.Reason(b.l, o.Reason).Title), b.str(state)); err != nil {
+			cells := []any{b.str(r.Name), b.str(scope(b.l, r)), b.at(o.From), b.at(o.To), b.seconds(int64(o.To.Sub(o.From) / time.Second)), b.seconds(o.Down),
+				b.str(words.Reason(b.l, o.Reason).Title), b.str(state)}
+			if b.m.Edition > 0 {
+				cells = append(cells, b.str(r.Owner))
+			}
+			if err := t.put(cells...); err != nil {
 				return err
 			}
 		}

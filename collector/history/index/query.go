@@ -18,6 +18,16 @@ func (x *Index) Availability(ctx context.Context, cat history.Catalogue, q histo
 	return history.Evaluate(cat, machines, q), nil
 }
 
+// Counters returns how long the counters of the query's units stood how, in its order.
+func (x *Index) Counters(ctx context.Context, cat history.Catalogue, q history.CounterQuery) ([]history.CounterSum, error) {
+	q.Query.Service, q.Query.Unit = "", ""
+	machines, err := x.Machines(ctx, watchers(cat, q.Query), q.Span())
+	if err != nil {
+		return nil, err
+	}
+	return history.Counters(cat, machines, q), nil
+}
+
 // watchers lists the machines that a query needs: those of the services that it asks for, and all of those that these follow from.
 func watchers(cat history.Catalogue, q history.Query) []string {
 	var names []string
