@@ -15,6 +15,8 @@ import (
 	"github.com/shirou/gopsutil/v3/load"
 	"github.com/shirou/gopsutil/v3/mem"
 	psnet "github.com/shirou/gopsutil/v3/net"
+
+	"egovmon/agent/check"
 )
 
 // nodeParts lists what is read on this system. Windows has no load average, and gopsutil's imitation of one needs a
@@ -91,7 +93,7 @@ func readFilesystems(ctx context.Context) (func(*set), error) {
 	parts = slices.DeleteFunc(parts, func(p disk.PartitionStat) bool {
 		return p.Fstype == "squashfs" || p.Fstype == "iso9660" || p.Fstype == "CDFS" || p.Fstype == "UDF" || p.Device == "" || p.Mountpoint == "" || ofTheSystem(p.Mountpoint)
 	})
-	slices.SortStableFunc(parts, func(a, b disk.PartitionStat) int { return strings.Compare(a.Mountpoint, b.Mountpoint) })
+	check.Order(parts, func(a, b disk.PartitionStat) int { return strings.Compare(a.Mountpoint, b.Mountpoint) })
 	// Of file systems mounted over each other at one place the last one is seen.
 	parts = slices.CompactFunc(parts, func(a, b disk.PartitionStat) bool { return a.Mountpoint == b.Mountpoint })
 	usage := make([]*disk.UsageStat, len(first(parts)))
@@ -142,7 +144,7 @@ func readLinks(ctx context.Context) (func(*set), error) {
 	if err != nil {
 		return nil, err
 	}
-	slices.SortStableFunc(links, func(a, b psnet.IOCountersStat) int { return strings.Compare(a.Name, b.Name) })
+	check.Order(links, func(a, b psnet.IOCountersStat) int { return strings.Compare(a.Name, b.Name) })
 	return func(s *set) {
 		for _, l := range first(links) {
 			d := s.label("device", l.Name)

@@ -2,13 +2,13 @@ package exporter
 
 import (
 	"bytes"
-	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"maps"
 	"regexp"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -90,7 +90,7 @@ func parseWebConfig(text []byte) (*webConfig, error) {
 	if len(r.mistakes) == 0 {
 		return c, nil
 	}
-	slices.SortStableFunc(r.mistakes, func(a, b webMistake) int { return cmp.Compare(a.line, b.line) })
+	sort.SliceStable(r.mistakes, func(i, j int) bool { return r.mistakes[i].line < r.mistakes[j].line })
 	return nil, r.mistakes
 }
 

@@ -169,7 +169,7 @@ func (e *encoder) appendFacts(dst []byte, facts check.Facts) []byte {
 	if len(e.facts) == 0 {
 		return dst
 	}
-	slices.SortStableFunc(e.facts, func(a, b check.Fact) int { return cmp.Compare(a.Name, b.Name) })
+	check.Order(e.facts, func(a, b check.Fact) int { return cmp.Compare(a.Name, b.Name) })
 	dst = append(dst, `,"facts":{`...)
 	for i, f := range e.facts {
 		if i > 0 {
@@ -200,7 +200,7 @@ func (e *encoder) appendPhases(dst []byte, phases check.Phases) []byte {
 	if len(e.phases) == 0 {
 		return dst
 	}
-	slices.SortStableFunc(e.phases, func(a, b check.Phase) int { return cmp.Compare(a.Name, b.Name) })
+	check.Order(e.phases, func(a, b check.Phase) int { return cmp.Compare(a.Name, b.Name) })
 	dst = append(dst, `,"phases":{`...)
 	for i, p := range e.phases {
 		if i > 0 {

@@ -2,7 +2,7 @@ package plan
 
 import (
 	"fmt"
-	"slices"
+	"sort"
 	"strings"
 )
 
@@ -53,8 +53,13 @@ func (ms Mistakes) errorOrNil() error {
 	if len(ms) == 0 {
 		return nil
 	}
-	slices.SortStableFunc(ms, func(a, b Mistake) int { return a.Line - b.Line })
+	ms.byLine()
 	return ms
+}
+
+// byLine sorts stably, with what encoding packages bring along: see [check.Order].
+func (ms Mistakes) byLine() {
+	sort.SliceStable(ms, func(i, j int) bool { return ms[i].Line < ms[j].Line })
 }
 
 // Nearest returns the known word that s was probably meant to be, or "".

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -31,7 +30,7 @@ func Settings(file string, text []byte, into any) error {
 		p.forms(doc.Load(into))
 	}
 	if len(p.mistakes) > 0 {
-		slices.SortStableFunc(p.mistakes, func(a, b Mistake) int { return a.Line - b.Line })
+		p.mistakes.byLine()
 		return inFile{file, p.mistakes}
 	}
 	return nil

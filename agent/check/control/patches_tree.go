@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"egovmon/agent/check"
 )
 
 const (
@@ -57,7 +59,7 @@ func (t tree) upgrades(ctx context.Context, h history) (last, begins time.Time, 
 		return last, begins, err
 	}
 	names = slices.DeleteFunc(names, func(n string) bool { return rotation(n, h.base) < 0 })
-	slices.SortStableFunc(names, func(a, b string) int { return rotation(a, h.base) - rotation(b, h.base) })
+	check.Order(names, func(a, b string) int { return rotation(a, h.base) - rotation(b, h.base) })
 	for _, name := range names[:min(len(names), maxRotated)] {
 		from, to, err := t.upgradesIn(ctx, path.Join(h.dir, name), h)
 		if err != nil {

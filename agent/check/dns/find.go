@@ -84,7 +84,7 @@ func (f *finder) addresses(ctx context.Context, host string, types ...string) (a
 				some = append(some, a)
 			}
 		}
-		slices.SortStableFunc(some, netip.Addr.Compare)
+		check.Order(some, netip.Addr.Compare)
 		all = append(all, some[:min(len(some), most)]...)
 	}
 	return all, sure

@@ -75,7 +75,7 @@ func (c *zoneCheck) find(ctx context.Context, f *finder, v *view) {
 			}
 		}
 	}
-	slices.SortStableFunc(v.addresses, netip.Addr.Compare)
+	check.Order(v.addresses, netip.Addr.Compare)
 }
 
 // whyNone says why a resolver knows no servers of the zone; nil when it does.

@@ -15,6 +15,8 @@ import (
 	"github.com/shirou/gopsutil/v3/load"
 	"github.com/shirou/gopsutil/v3/mem"
 	psnet "github.com/shirou/gopsutil/v3/net"
+
+	"egovmon/agent/check"
 )
 
 // sources are the parts of this system. Windows has no load average, and gopsutil's imitation of it needs a goroutine
@@ -169,7 +171,7 @@ func choose(parts []psdisk.PartitionStat, paths []string) []psdisk.PartitionStat
 	parts = slices.DeleteFunc(slices.Clone(parts), func(p psdisk.PartitionStat) bool {
 		return slices.Contains(images, strings.ToLower(p.Fstype)) || strings.HasPrefix(p.Device, "/dev/loop")
 	})
-	slices.SortStableFunc(parts, func(a, b psdisk.PartitionStat) int {
+	check.Order(parts, func(a, b psdisk.PartitionStat) int {
 		return cmp.Or(boolFirst(!slices.Contains(a.Opts, "bind"), !slices.Contains(b.Opts, "bind")),
 			cmp.Compare(len(a.Mountpoint), len(b.Mountpoint)), cmp.Compare(a.Mountpoint, b.Mountpoint))
 	})

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"egovmon/agent/check"
 )
 
 // A route is a default route of this machine.
@@ -144,7 +146,7 @@ func choose(routes []route, l line, on map[string][]netip.Prefix) (route, bool) 
 			return 2
 		}
 	}
-	slices.SortStableFunc(fit, func(a, b route) int {
+	check.Order(fit, func(a, b route) int {
 		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a.metric, b.metric))
 	})
 	if len(fit) == 0 {

@@ -90,7 +90,7 @@ func (w *walk) hidden() []string {
 			hidden = append(hidden, v)
 		}
 	}
-	slices.SortStableFunc(hidden, func(a, b string) int { return len(b) - len(a) })
+	check.Order(hidden, func(a, b string) int { return len(b) - len(a) })
 	return hidden
 }
 

@@ -67,7 +67,7 @@ func newAssertions(o check.Options) (assertions, error) {
 	if err := a.structure(o); err != nil {
 		return a, err
 	}
-	slices.SortStableFunc(a.headers, func(x, y headerRule) int { return strings.Compare(x.name, y.name) })
+	check.Order(a.headers, func(x, y headerRule) int { return strings.Compare(x.name, y.name) })
 	return a, nil
 }
 
