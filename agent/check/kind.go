@@ -99,7 +99,7 @@ type Value struct {
 // A FactDef declares a number: results with another name, or a value out of bounds, are rejected.
 type FactDef struct {
 	_    [0]func() // not comparable: lists of them would each bring 1 KB of code to compare them
-	Name string // ends in its unit
+	Name string    // ends in its unit
 	Help string
 	Min  float64
 	Max  float64

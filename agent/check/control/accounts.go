@@ -20,7 +20,7 @@ type accounts struct {
 
 // judgeAccounts asks for few administrators, one account with user number 0, no sudo without a password and no log-on
 // without asking. What could not be read can only make it worse: a fault that is seen stands, a pass does not.
-func judgeAccounts(a accounts, l limits) check.Result {
+func judgeAccounts(a accounts, l *limits) *check.Result {
 	var bad []string
 	add := func(wrong bool, format string, args ...any) {
 		if wrong {
@@ -31,16 +31,16 @@ func judgeAccounts(a accounts, l limits) check.Result {
 	add(a.uid0 > 1, "%d accounts have user number 0", a.uid0)
 	add(a.passwordless > 0 && !l.passwordless, "%d rules of sudo ask no password", a.passwordless)
 	add(a.autologon > 0, "someone is logged on without being asked")
-	var r check.Result
+	var r *check.Result
 	switch {
 	case len(bad) > 0:
-		r = check.Because(check.ControlFail, "%s", strings.Join(bad, "; "))
+		r = because(check.ControlFail, "%s", strings.Join(bad, "; "))
 	case len(a.unread) > 0 && a.denied:
-		r = check.Because(check.NoPermission, "not readable: %s", strings.Join(a.unread, ", "))
+		r = because(check.NoPermission, "not readable: %s", strings.Join(a.unread, ", "))
 	case len(a.unread) > 0:
-		r = check.Because(check.NotSupported, "not readable: %s", strings.Join(a.unread, ", "))
+		r = because(check.NotSupported, "not readable: %s", strings.Join(a.unread, ", "))
 	default:
-		r = check.Because(check.OK, "%d accounts may administer", a.administrators)
+		r = because(check.OK, "%d accounts may administer", a.administrators)
 	}
 	r.Facts.Add("administrators_count", float64(a.administrators))
 	if a.uid0 >= 0 {

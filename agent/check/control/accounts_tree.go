@@ -12,7 +12,7 @@ import (
 
 // accounts reads passwd, group and the rules of sudo. Accounts of a directory service are not in these files; the
 // control is about local ones.
-func (t tree) accounts(_ context.Context, sudoers bool) (accounts, error) {
+func (t *tree) accounts(_ context.Context, sudoers bool) (accounts, error) {
 	p, err := t.people()
 	if err != nil {
 		return accounts{}, err
@@ -66,7 +66,7 @@ type group struct {
 }
 
 // people reads passwd(5) and group(5).
-func (t tree) people() (people, error) {
+func (t *tree) people() (people, error) {
 	p := people{map[string]account{}, map[string]group{}}
 	passwd, err := t.read("etc/passwd", maxFile)
 	if err != nil {
@@ -115,7 +115,7 @@ type sudoRules struct {
 const maxSudoers = 256 // files
 
 // sudoRules reads sudoers(5) with what it includes. A system without sudo has none.
-func (t tree) sudoRules() (sudoRules, error) {
+func (t *tree) sudoRules() (sudoRules, error) {
 	s := sudoRules{aliases: map[string][]string{}, commands: map[string]bool{}}
 	var lines []string
 	queue := []string{"etc/sudoers"}
@@ -165,7 +165,7 @@ func sudoLines(text string) func(yield func(string) bool) {
 
 // sudoIncludes returns the files that a line includes; of a folder those without a dot in their names and without ~ at
 // the end.
-func (t tree) sudoIncludes(line string) (files []string, err error) {
+func (t *tree) sudoIncludes(line string) (files []string, err error) {
 	f := strings.Fields(strings.TrimLeft(line, "@#"))
 	if line[0] != '@' && line[0] != '#' || len(f) != 2 {
 		return nil, nil
@@ -293,7 +293,7 @@ func (s sudoRules) everything(p people) (list []string) {
 }
 
 // autologons counts the settings that log someone on without asking: GDM, LightDM, SDDM and the console.
-func (t tree) autologons() (n int, err error) {
+func (t *tree) autologons() (n int, err error) {
 	var files []string
 	for _, dir := range []string{"etc/lightdm/lightdm.conf.d", "etc/sddm.conf.d", "etc/systemd/system/getty@tty1.service.d", "etc/systemd/system/getty@.service.d"} {
 		names, err := t.list(dir)

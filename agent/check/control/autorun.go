@@ -18,17 +18,17 @@ type autorun struct {
 }
 
 // judgeAutorun asks that nothing of a disk is run or opened by itself.
-func judgeAutorun(v autorun) check.Result {
-	var r check.Result
+func judgeAutorun(v autorun) *check.Result {
+	var r *check.Result
 	switch {
 	case v.refused:
-		r = check.Because(check.OK, "disks at USB are not taken")
+		r = because(check.OK, "disks at USB are not taken")
 	case len(v.mounts) > 0:
-		r = check.Because(check.ControlFail, "%s takes in disks at USB without asking", strings.Join(v.mounts, ", "))
+		r = because(check.ControlFail, "%s takes in disks at USB without asking", strings.Join(v.mounts, ", "))
 	case v.screens && !v.off:
-		r = check.Because(check.ControlPartial, "no policy keeps the desktop from opening what is plugged in")
+		r = because(check.ControlPartial, "no policy keeps the desktop from opening what is plugged in")
 	default:
-		r = check.Because(check.OK, "nothing on a disk at USB is run or opened by itself")
+		r = because(check.OK, "nothing on a disk at USB is run or opened by itself")
 	}
 	r.Facts.Add("usb_refused_code", yes01(v.refused))
 	r.Facts.Add("automounts_count", float64(len(v.mounts)))
@@ -39,7 +39,7 @@ func judgeAutorun(v autorun) check.Result {
 }
 
 // autorun reads the rules of udev, the settings of the kernel's modules and the policies of GNOME.
-func (t tree) autorun(context.Context) (autorun, error) {
+func (t *tree) autorun(context.Context) (autorun, error) {
 	v := autorun{screens: t.desktop()}
 	for _, dir := range []string{"etc/modprobe.d", "usr/lib/modprobe.d"} {
 		err := t.eachLine(dir, ".conf", func(line string) {
@@ -82,7 +82,7 @@ func (t tree) autorun(context.Context) (autorun, error) {
 }
 
 // eachLine gives the lines of the settings in a folder.
-func (t tree) eachLine(dir, suffix string, see func(line string)) error {
+func (t *tree) eachLine(dir, suffix string, see func(line string)) error {
 	names, err := t.list(dir)
 	if err != nil {
 		return err

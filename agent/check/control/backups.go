@@ -31,25 +31,25 @@ const (
 )
 
 // judgeBackups asks that the newest file is young, not empty, and elsewhere than the data.
-func judgeBackups(b backups, l limits, now time.Time) check.Result {
-	var r check.Result
+func judgeBackups(b backups, l *limits, now time.Time) *check.Result {
+	var r *check.Result
 	age := now.Sub(b.newest.written)
 	hours := func(d time.Duration) float64 { return max(0, d.Hours()) }
 	switch {
 	case b.count == 0:
-		r = check.Because(check.ControlFail, "there is no backup")
+		r = because(check.ControlFail, "there is no backup")
 	case age < -slack:
-		r = check.Because(check.ControlPartial, "the newest backup is dated in the future")
+		r = because(check.ControlPartial, "the newest backup is dated in the future")
 	case b.newest.size < l.minBytes:
-		r = check.Because(check.ControlFail, "the newest backup has %d bytes; at least %d are asked for", b.newest.size, l.minBytes)
+		r = because(check.ControlFail, "the newest backup has %d bytes; at least %d are asked for", b.newest.size, l.minBytes)
 	case age > l.failAge:
-		r = check.Because(check.ControlFail, "the newest backup is %.0f hours old; at most %.0f are allowed", hours(age), hours(l.maxAge))
+		r = because(check.ControlFail, "the newest backup is %.0f hours old; at most %.0f are allowed", hours(age), hours(l.maxAge))
 	case age > l.maxAge:
-		r = check.Because(check.ControlPartial, "the newest backup is %.0f hours old; at most %.0f are allowed", hours(age), hours(l.maxAge))
+		r = because(check.ControlPartial, "the newest backup is %.0f hours old; at most %.0f are allowed", hours(age), hours(l.maxAge))
 	case b.same:
-		r = check.Because(check.ControlPartial, "the newest backup is %.0f hours old, but on the file system of the data", hours(age))
+		r = because(check.ControlPartial, "the newest backup is %.0f hours old, but on the file system of the data", hours(age))
 	default:
-		r = check.Because(check.OK, "the newest backup is %.0f hours old, on another file system than the data", hours(age))
+		r = because(check.OK, "the newest backup is %.0f hours old, on another file system than the data", hours(age))
 	}
 	r.Facts.Add("backups_count", float64(b.count))
 	if b.count > 0 {

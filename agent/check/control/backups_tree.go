@@ -8,7 +8,7 @@ import (
 )
 
 // backups looks for the files of a pattern of absolute paths. data is where the data are; "" for the system's disk.
-func (t tree) backups(ctx context.Context, pattern, data string) (backups, error) {
+func (t *tree) backups(ctx context.Context, pattern, data string) (backups, error) {
 	b, newest, err := gatherBackups(ctx, t.root, strings.TrimPrefix(path.Clean(pattern), "/"))
 	if err != nil {
 		return backups{}, fmt.Errorf("the folder of the backup: %w", bare(err))

@@ -12,7 +12,7 @@ import (
 )
 
 // judgeCentres asks that every centre can be reached. failed holds one reason for each centre, check.OK for one that answers.
-func judgeCentres(failed []check.Reason) check.Result {
+func judgeCentres(failed []check.Reason) *check.Result {
 	n := 0
 	var why []string
 	for _, r := range failed {
@@ -23,14 +23,14 @@ func judgeCentres(failed []check.Reason) check.Result {
 			}
 		}
 	}
-	var r check.Result
+	var r *check.Result
 	switch {
 	case n == len(failed):
-		r = check.Because(check.ControlFail, "none of %d centres can be reached: %s", n, strings.Join(why, ", "))
+		r = because(check.ControlFail, "none of %d centres can be reached: %s", n, strings.Join(why, ", "))
 	case n > 0:
-		r = check.Because(check.ControlPartial, "%d of %d centres cannot be reached: %s", n, len(failed), strings.Join(why, ", "))
+		r = because(check.ControlPartial, "%d of %d centres cannot be reached: %s", n, len(failed), strings.Join(why, ", "))
 	default:
-		r = check.Because(check.OK, "%d centres can be reached", len(failed))
+		r = because(check.OK, "%d centres can be reached", len(failed))
 	}
 	r.Facts.Add("centres_count", float64(len(failed)))
 	r.Facts.Add("centres_reached_count", float64(len(failed)-n))

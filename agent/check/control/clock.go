@@ -27,28 +27,28 @@ type kernelClock struct {
 }
 
 // judgeClock asks that the clock follows a source and is near it.
-func judgeClock(c clock, l limits, now time.Time) check.Result {
+func judgeClock(c clock, l *limits, now time.Time) *check.Result {
 	limit := l.maxOffset.Seconds()
 	by := "by " + strings.Join(c.services, ", ")
 	if len(c.services) == 0 {
 		by = "by another service than those known here"
 	}
-	var r check.Result
+	var r *check.Result
 	switch {
 	case c.off:
-		r = check.Because(check.ControlFail, "the time service is switched off")
+		r = because(check.ControlFail, "the time service is switched off")
 	case !c.known:
-		r = check.Because(check.NotSupported, "whether the clock is synchronised is not told by this system")
+		r = because(check.NotSupported, "whether the clock is synchronised is not told by this system")
 	case c.synchronised && c.offset != nil && math.Abs(*c.offset) > limit:
-		r = check.Because(check.ControlPartial, "synchronised %s, but %.3g s off; at most %.3g are allowed", by, *c.offset, limit)
+		r = because(check.ControlPartial, "synchronised %s, but %.3g s off; at most %.3g are allowed", by, *c.offset, limit)
 	case c.synchronised && !c.last.IsZero() && now.Sub(c.last) > l.maxAge:
-		r = check.Because(check.ControlPartial, "last set %d days ago %s; at most %d are allowed", days(now.Sub(c.last)), by, days(l.maxAge))
+		r = because(check.ControlPartial, "last set %d days ago %s; at most %d are allowed", days(now.Sub(c.last)), by, days(l.maxAge))
 	case c.synchronised:
-		r = check.Because(check.OK, "synchronised %s", by)
+		r = because(check.OK, "synchronised %s", by)
 	case len(c.services) > 0:
-		r = check.Because(check.ControlPartial, "not synchronised, although a service for it runs (%s)", by)
+		r = because(check.ControlPartial, "not synchronised, although a service for it runs (%s)", by)
 	default:
-		r = check.Because(check.ControlFail, "not synchronised, and no service for it is seen running")
+		r = because(check.ControlFail, "not synchronised, and no service for it is seen running")
 	}
 	if c.known {
 		r.Facts.Add("synchronised_code", yes01(c.synchronised))

@@ -10,7 +10,7 @@ import (
 
 // clock asks the kernel whether its clock follows a source, which chrony, ntpd, timesyncd and PTP all tell it, and looks
 // for their processes.
-func (t tree) clock(context.Context) (clock, error) {
+func (t *tree) clock(context.Context) (clock, error) {
 	var c clock
 	if t.adjust == nil {
 		return clock{}, fmt.Errorf("the kernel's clock: %w", errNoReader)

@@ -17,7 +17,7 @@ import (
 var testNow = time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
 
 // declared reports what in a result the kind did not promise.
-func declared(t *testing.T, r check.Result) {
+func declared(t *testing.T, r *check.Result) {
 	t.Helper()
 	k := controlKind()
 	if !r.Reason.Valid() || r.State != r.Reason.State() {
@@ -38,7 +38,7 @@ func declared(t *testing.T, r check.Result) {
 }
 
 // wantFacts compares some of a result's numbers; a negative one means that it must not be there.
-func wantFacts(t *testing.T, r check.Result, want map[string]float64) {
+func wantFacts(t *testing.T, r *check.Result, want map[string]float64) {
 	t.Helper()
 	for name, v := range want {
 		got, ok := r.Facts.Get(name)
@@ -49,15 +49,15 @@ func wantFacts(t *testing.T, r check.Result, want map[string]float64) {
 }
 
 // judged runs one control on a system.
-func judged(t *testing.T, sys system, o check.Options) check.Result {
+func judged(t *testing.T, sys system, o check.Options) *check.Result {
 	t.Helper()
 	f, err := newControl(o, sys, func() time.Time { return testNow })
 	if err != nil {
 		t.Fatal(err)
 	}
 	r := f(t.Context())
-	declared(t, r)
-	return r
+	declared(t, &r)
+	return &r
 }
 
 func TestThisMachine(t *testing.T) {
@@ -78,7 +78,7 @@ func TestThisMachine(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := f(t.Context())
-		declared(t, r)
+		declared(t, &r)
 		t.Logf("%s %s %q %v", id, r.Reason, r.Detail, r.Facts)
 		if r.Reason == check.Internal {
 			t.Errorf("%s: %s", id, r.Detail)

@@ -11,22 +11,22 @@ import (
 )
 
 // judgeEncryption says whether the system's disk can be read by who carries it away.
-func judgeEncryption(encrypted bool, l limits) check.Result {
-	var r check.Result
+func judgeEncryption(encrypted bool, l *limits) *check.Result {
+	var r *check.Result
 	switch {
 	case encrypted:
-		r = check.Because(check.OK, "the system's disk is encrypted")
+		r = because(check.OK, "the system's disk is encrypted")
 	case l.required:
-		r = check.Because(check.ControlFail, "the system's disk is not encrypted")
+		r = because(check.ControlFail, "the system's disk is not encrypted")
 	default:
-		r = check.Because(check.ControlPartial, "the system's disk is not encrypted, which the plan does not ask for")
+		r = because(check.ControlPartial, "the system's disk is not encrypted, which the plan does not ask for")
 	}
 	r.Facts.Add("encrypted_code", yes01(encrypted))
 	return r
 }
 
 // encryption follows the root file system down to the kernel's devices: one made by dm-crypt has a name that says so.
-func (t tree) encryption(context.Context) (bool, error) {
+func (t *tree) encryption(context.Context) (bool, error) {
 	text, err := t.read("proc/self/mountinfo", maxFile)
 	if err != nil {
 		return false, fmt.Errorf("the list of file systems: %w", bare(err))
@@ -45,7 +45,7 @@ func (t tree) encryption(context.Context) (bool, error) {
 }
 
 // crypt reports whether a device is made by dm-crypt, or all that it is made of is.
-func (t tree) crypt(device string, depth int) (bool, error) {
+func (t *tree) crypt(device string, depth int) (bool, error) {
 	if depth > 8 {
 		return false, fmt.Errorf("devices upon devices without end: %w", errors.ErrUnsupported)
 	}

@@ -12,19 +12,19 @@ type firewall struct {
 }
 
 // judgeFirewall asks that every scope is closed.
-func judgeFirewall(f firewall) check.Result {
-	var r check.Result
+func judgeFirewall(f firewall) *check.Result {
+	var r *check.Result
 	seen := "by its configuration"
 	if f.rules {
 		seen = "by the rules in force"
 	}
 	switch {
 	case f.scopes > 0 && f.closed == f.scopes:
-		r = check.Because(check.OK, "on, %s", seen)
+		r = because(check.OK, "on, %s", seen)
 	case f.closed > 0:
-		r = check.Because(check.ControlPartial, "on for %d of %d (%s)", f.closed, f.scopes, seen)
+		r = because(check.ControlPartial, "on for %d of %d (%s)", f.closed, f.scopes, seen)
 	default:
-		r = check.Because(check.ControlFail, "off, %s", seen)
+		r = because(check.ControlFail, "off, %s", seen)
 	}
 	r.Facts.Add("firewall_scopes_count", float64(f.scopes))
 	r.Facts.Add("firewall_closed_count", float64(f.closed))

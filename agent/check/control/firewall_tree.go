@@ -12,7 +12,7 @@ import (
 
 // firewall reads the rules in force from the kernel. Where the agent's account may not, it reads how ufw, firewalld or
 // nftables are configured, unless proof asks for the rules.
-func (t tree) firewall(ctx context.Context, proof string) (firewall, error) {
+func (t *tree) firewall(ctx context.Context, proof string) (firewall, error) {
 	ipv6 := t.hasIPv6()
 	var ruleErr error
 	if t.chains == nil {
@@ -37,7 +37,7 @@ func (t tree) firewall(ctx context.Context, proof string) (firewall, error) {
 }
 
 // inForce judges the rules that the kernel gave.
-func (t tree) inForce(chains []nftChain, ipv6 bool) (firewall, error) {
+func (t *tree) inForce(chains []nftChain, ipv6 bool) (firewall, error) {
 	ip4, ip6 := closes(chains)
 	f := scopes(ip4, ip6, ipv6)
 	f.rules = true
@@ -63,7 +63,7 @@ func scopes(ip4, ip6, ipv6 bool) firewall {
 
 // hasIPv6 reports whether an interface other than loopback has an IPv6 address (proc(5), if_inet6). A link-local one
 // counts: neighbours reach it.
-func (t tree) hasIPv6() bool {
+func (t *tree) hasIPv6() bool {
 	text, err := t.text("proc/net/if_inet6")
 	if err != nil {
 		return true
@@ -77,7 +77,7 @@ func (t tree) hasIPv6() bool {
 }
 
 // legacyTables reports whether filter rules were loaded in the way before nf_tables.
-func (t tree) legacyTables() bool {
+func (t *tree) legacyTables() bool {
 	for _, name := range []string{"proc/net/ip_tables_names", "proc/net/ip6_tables_names"} {
 		if text, err := t.text(name); err == nil && slices.Contains(strings.Fields(text), "filter") {
 			return true
@@ -88,7 +88,7 @@ func (t tree) legacyTables() bool {
 
 // mayHaveRules reports whether the kernel could hold rules at all: the code for them is a module that is loaded, or is
 // built in, or it cannot be told.
-func (t tree) mayHaveRules() bool {
+func (t *tree) mayHaveRules() bool {
 	loaded, err := t.read("proc/modules", maxFile)
 	if err != nil || len(loaded) == 0 {
 		return true
@@ -108,7 +108,7 @@ func (t tree) mayHaveRules() bool {
 }
 
 // configured reads the front ends: whether one of them is switched on and starts with the system, and what it closes.
-func (t tree) configured() (ip4, ip6, on bool, err error) {
+func (t *tree) configured() (ip4, ip6, on bool, err error) {
 	for _, read := range []func() (bool, bool, bool, error){t.ufw, t.firewalld, t.nftablesConf} {
 		if ip4, ip6, on, err = read(); on || err != nil {
 			return ip4, ip6, on, err
@@ -118,7 +118,7 @@ func (t tree) configured() (ip4, ip6, on bool, err error) {
 }
 
 // ufw reads ufw.conf(5) and /etc/default/ufw.
-func (t tree) ufw() (ip4, ip6, on bool, err error) {
+func (t *tree) ufw() (ip4, ip6, on bool, err error) {
 	conf, err := t.text("etc/ufw/ufw.conf")
 	if err != nil {
 		return false, false, false, fmt.Errorf("the configuration of ufw: %w", bare(err))
@@ -137,7 +137,7 @@ func (t tree) ufw() (ip4, ip6, on bool, err error) {
 
 // firewalld looks for the daemon. Its folder of settings is often closed to others; its default zone, public, refuses
 // what is not listed, and only the zone trusted lets all in.
-func (t tree) firewalld() (ip4, ip6, on bool, err error) {
+func (t *tree) firewalld() (ip4, ip6, on bool, err error) {
 	found, err := t.running("firewalld")
 	if err != nil {
 		if t.startsWithSystem("firewalld") {
@@ -164,7 +164,7 @@ var (
 )
 
 // nftablesConf reads what the service nftables loads at the start: which families' input chains end in a refusal.
-func (t tree) nftablesConf() (ip4, ip6, on bool, err error) {
+func (t *tree) nftablesConf() (ip4, ip6, on bool, err error) {
 	if !t.startsWithSystem("nftables") {
 		return false, false, false, nil
 	}

@@ -37,7 +37,7 @@ const maxHosts = 32 << 20
 // maxWatched is the most names below the watched domains that are kept; more are counted as entries only.
 const maxWatched = 10000
 
-func (s system) names(ctx context.Context, l limits) (names, error) {
+func (s *system) names(ctx context.Context, l *limits) (names, error) {
 	h, err := s.hosts(ctx, l.domains)
 	if err != nil {
 		return names{}, err
@@ -53,7 +53,7 @@ func (s system) names(ctx context.Context, l limits) (names, error) {
 
 // judgeNames asks that the hosts file sets no watched name that it may not, is the one that is expected, and that the
 // resolvers are allowed ones.
-func judgeNames(n names, l limits) check.Result {
+func judgeNames(n names, l *limits) *check.Result {
 	foreign := 0
 	for _, w := range n.watched {
 		if !slices.ContainsFunc(l.allowed, func(a allowedHost) bool {
@@ -85,7 +85,7 @@ func judgeNames(n names, l limits) check.Result {
 	return r
 }
 
-func judgeTampering(n names, l limits, foreign, strange int, changed bool) check.Result {
+func judgeTampering(n names, l *limits, foreign, strange int, changed bool) *check.Result {
 	var bad []string
 	if foreign > 0 {
 		bad = append(bad, fmt.Sprintf("the hosts file sets %d watched names that it may not", foreign))
@@ -95,13 +95,13 @@ func judgeTampering(n names, l limits, foreign, strange int, changed bool) check
 	}
 	switch {
 	case len(bad) > 0:
-		return check.Because(check.ControlFail, "%s", strings.Join(bad, "; "))
+		return because(check.ControlFail, "%s", strings.Join(bad, "; "))
 	case l.resolvers != nil && n.unread != nil:
 		return unread(fmt.Errorf("the resolvers: %w", n.unread))
 	case changed:
-		return check.Because(check.ControlPartial, "the hosts file is not the expected one, but sets no watched name")
+		return because(check.ControlPartial, "the hosts file is not the expected one, but sets no watched name")
 	}
-	return check.Because(check.OK, "the hosts file sets %d names, %d of them watched, all allowed", n.entries, len(n.watched))
+	return because(check.OK, "the hosts file sets %d names, %d of them watched, all allowed", n.entries, len(n.watched))
 }
 
 // scanHosts reads a hosts file: lines of an address and names, comments after #.

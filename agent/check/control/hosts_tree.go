@@ -10,11 +10,11 @@ import (
 )
 
 // hosts reads hosts(5).
-func (t tree) hosts(ctx context.Context, watched []string) (hosts, error) {
+func (t *tree) hosts(ctx context.Context, watched []string) (hosts, error) {
 	return readHosts(ctx, t, "etc/hosts", watched)
 }
 
-func readHosts(ctx context.Context, t tree, name string, watched []string) (hosts, error) {
+func readHosts(ctx context.Context, t *tree, name string, watched []string) (hosts, error) {
 	f, err := t.open(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return hosts{absent: true}, nil
@@ -27,7 +27,7 @@ func readHosts(ctx context.Context, t tree, name string, watched []string) (host
 }
 
 // resolvers reads resolv.conf(5). A system without it asks itself.
-func (t tree) resolvers(context.Context) ([]string, error) {
+func (t *tree) resolvers(context.Context) ([]string, error) {
 	text, err := t.text("etc/resolv.conf")
 	if err != nil {
 		return nil, bare(err)

@@ -23,7 +23,7 @@ type idlers struct {
 }
 
 // judgeIdle asks that accounts which nobody uses are switched off.
-func judgeIdle(v idlers, l limits, now time.Time) check.Result {
+func judgeIdle(v idlers, l *limits, now time.Time) *check.Result {
 	idle := 0
 	var longest time.Time
 	for _, at := range v.seen {
@@ -34,14 +34,14 @@ func judgeIdle(v idlers, l limits, now time.Time) check.Result {
 			}
 		}
 	}
-	var r check.Result
+	var r *check.Result
 	switch {
 	case idle > 0 && v.locks != nil:
 		r = unread(fmt.Errorf("%d accounts were not used for %d days; whether they are switched off: %w", idle, days(l.maxAge), v.locks))
 	case idle > 0:
-		r = check.Because(check.ControlFail, "%d of %d accounts were not used for %d days and are not switched off", idle, len(v.seen), days(l.maxAge))
+		r = because(check.ControlFail, "%d of %d accounts were not used for %d days and are not switched off", idle, len(v.seen), days(l.maxAge))
 	default:
-		r = check.Because(check.OK, "all %d accounts were used within %d days", len(v.seen), days(l.maxAge))
+		r = because(check.OK, "all %d accounts were used within %d days", len(v.seen), days(l.maxAge))
 	}
 	r.Facts.Add("accounts_count", float64(len(v.seen)))
 	if idle == 0 || v.locks == nil {
@@ -74,7 +74,7 @@ type wtmpEntry struct {
 }
 
 // wtmp returns the last records of who logged on and when the system started, the oldest first.
-func (t tree) wtmp() ([]wtmpEntry, error) {
+func (t *tree) wtmp() ([]wtmpEntry, error) {
 	f, err := t.open("var/log/wtmp")
 	if err != nil {
 		return nil, err
@@ -102,7 +102,7 @@ func (t tree) wtmp() ([]wtmpEntry, error) {
 }
 
 // idlers reads the accounts that have a shell, when they were last used, and which of them are switched off.
-func (t tree) idlers(_ context.Context, now time.Time) (idlers, error) {
+func (t *tree) idlers(_ context.Context, now time.Time) (idlers, error) {
 	text, err := t.read("etc/passwd", maxFile)
 	if err != nil {
 		return idlers{}, fmt.Errorf("the list of accounts: %w", bare(err))
@@ -144,7 +144,7 @@ type logOns struct {
 }
 
 // logOns opens them: wtmp or lastlog may be missing, not both.
-func (t tree) logOns() (logOns, error) {
+func (t *tree) logOns() (logOns, error) {
 	v := logOns{seen: map[string]time.Time{}}
 	entries, err := t.wtmp()
 	for _, e := range entries {
@@ -182,7 +182,7 @@ func (v logOns) of(name string, uid uint64) time.Time {
 
 // shadow reads which accounts are switched off (shadow(5): no password fits, or the account has expired), and when the
 // passwords of the others were last changed. Only root may.
-func (t tree) shadow(now time.Time) (off map[string]bool, changed map[string]time.Time, err error) {
+func (t *tree) shadow(now time.Time) (off map[string]bool, changed map[string]time.Time, err error) {
 	text, err := t.read("etc/shadow", maxFile)
 	if err != nil {
 		return nil, nil, bare(err)

@@ -35,7 +35,7 @@ func TestJudgeFirewall(t *testing.T) {
 
 func TestJudgePatches(t *testing.T) {
 	ago := func(days float64) time.Time { return testNow.Add(-time.Duration(days * float64(day))) }
-	l := limits{maxAge: 31 * day, failAge: 62 * day}
+	l := &limits{maxAge: 31 * day, failAge: 62 * day}
 	tests := []struct {
 		name string
 		in   patches
@@ -104,18 +104,18 @@ func TestJudgeListeners(t *testing.T) {
 }
 
 func TestJudgeAccounts(t *testing.T) {
-	l := limits{maxCount: 2}
+	l := &limits{maxCount: 2}
 	tests := []struct {
 		name string
 		in   accounts
-		l    limits
+		l    *limits
 		want check.Reason
 	}{
 		{"few", accounts{administrators: 2, uid0: 1}, l, check.OK},
 		{"many", accounts{administrators: 3, uid0: 1}, l, check.ControlFail},
 		{"a second root", accounts{administrators: 2, uid0: 2}, l, check.ControlFail},
 		{"no password", accounts{administrators: 1, uid0: 1, passwordless: 1, sudoRead: true}, l, check.ControlFail},
-		{"no password, allowed", accounts{administrators: 1, uid0: 1, passwordless: 1, sudoRead: true}, limits{maxCount: 2, passwordless: true}, check.OK},
+		{"no password, allowed", accounts{administrators: 1, uid0: 1, passwordless: 1, sudoRead: true}, &limits{maxCount: 2, passwordless: true}, check.OK},
 		{"automatic", accounts{administrators: 1, uid0: 1, autologon: 1}, l, check.ControlFail},
 		{"sudo hidden", accounts{administrators: 1, uid0: 1, unread: []string{"the rules of sudo"}, denied: true}, l, check.NoPermission},
 		{"sudo odd", accounts{administrators: 1, uid0: 1, unread: []string{"the rules of sudo"}}, l, check.NotSupported},
@@ -139,7 +139,7 @@ func TestJudgeAccounts(t *testing.T) {
 }
 
 func TestJudgeClock(t *testing.T) {
-	l := limits{maxOffset: time.Minute, maxAge: 8 * day}
+	l := &limits{maxOffset: time.Minute, maxAge: 8 * day}
 	chrony := []string{"chronyd"}
 	tests := []struct {
 		name string
@@ -172,7 +172,7 @@ func TestJudgeBackups(t *testing.T) {
 	file := func(hours float64, size int64) backupFile {
 		return backupFile{testNow.Add(-time.Duration(hours * float64(time.Hour))), size}
 	}
-	l := limits{maxAge: 24 * time.Hour, failAge: 48 * time.Hour, minBytes: 100}
+	l := &limits{maxAge: 24 * time.Hour, failAge: 48 * time.Hour, minBytes: 100}
 	tests := []struct {
 		name string
 		in   backups

@@ -22,7 +22,7 @@ type listeners struct {
 
 // judgeListeners asks that what listens on addresses other than loopback is allowed. A UDP port of the stretch that the
 // system hands out is the sending end of a question, not an offer, and does not count.
-func judgeListeners(v listeners, l limits) check.Result {
+func judgeListeners(v listeners, l *limits) *check.Result {
 	type open struct {
 		port uint16
 		udp  bool
@@ -39,9 +39,9 @@ func judgeListeners(v listeners, l limits) check.Result {
 			unexpected = append(unexpected, a.port)
 		}
 	}
-	r := check.Because(check.OK, "%d ports listen, all allowed", len(seen))
+	r := because(check.OK, "%d ports listen, all allowed", len(seen))
 	if len(unexpected) > 0 {
-		r = check.Because(check.ControlFail, "%d of %d listening ports are not allowed", len(unexpected), len(seen))
+		r = because(check.ControlFail, "%d of %d listening ports are not allowed", len(unexpected), len(seen))
 	}
 	r.Facts.Add("listening_count", float64(len(seen)))
 	r.Facts.Add("unexpected_count", float64(len(unexpected)))
@@ -51,7 +51,7 @@ func judgeListeners(v listeners, l limits) check.Result {
 	return r
 }
 
-func (l limits) allows(a listener) bool {
+func (l *limits) allows(a listener) bool {
 	return slices.ContainsFunc(l.ports, func(p ports) bool {
 		return p.from <= a.port && a.port <= p.to && (a.udp && p.udp || !a.udp && p.tcp)
 	})

@@ -20,7 +20,7 @@ const (
 )
 
 // listeners reads the kernel's tables of sockets (proc(5), /proc/net/tcp and its kin).
-func (t tree) listeners(ctx context.Context) (listeners, error) {
+func (t *tree) listeners(ctx context.Context) (listeners, error) {
 	v := listeners{ephemeral: t.firstEphemeral()}
 	read := 0
 	for _, table := range []struct {
@@ -52,7 +52,7 @@ func (t tree) listeners(ctx context.Context) (listeners, error) {
 }
 
 // firstEphemeral is where the ports begin that programs get when they ask for any; 0 when unknown.
-func (t tree) firstEphemeral() uint16 {
+func (t *tree) firstEphemeral() uint16 {
 	text, err := t.text("proc/sys/net/ipv4/ip_local_port_range")
 	if f := strings.Fields(text); err == nil && len(f) == 2 {
 		if n, err := strconv.ParseUint(f[0], 10, 16); err == nil {

@@ -21,7 +21,7 @@ type locking struct {
 }
 
 // judgeLocking asks for few tries and for a screen that locks itself soon. What could not be read can only make it worse.
-func judgeLocking(v locking, l limits) check.Result {
+func judgeLocking(v locking, l *limits) *check.Result {
 	var bad []string
 	switch {
 	case v.tries == 0:
@@ -37,14 +37,14 @@ func judgeLocking(v locking, l limits) check.Result {
 			bad = append(bad, fmt.Sprintf("a screen is locked after %.0f minutes; at most %.0f are allowed", v.idle.Minutes(), l.maxIdle.Minutes()))
 		}
 	}
-	var r check.Result
+	var r *check.Result
 	switch {
 	case len(bad) > 0:
-		r = check.Because(check.ControlFail, "%s", strings.Join(bad, "; "))
+		r = because(check.ControlFail, "%s", strings.Join(bad, "; "))
 	case v.screens && v.unread != nil:
 		r = unread(fmt.Errorf("the lock of the screen: %w", v.unread))
 	default:
-		r = check.Because(check.OK, "accounts are locked after %d wrong passwords, screens in time", v.tries)
+		r = because(check.OK, "accounts are locked after %d wrong passwords, screens in time", v.tries)
 	}
 	r.Facts.Add("tries_count", float64(v.tries))
 	if v.screens && v.unread == nil {
@@ -54,7 +54,7 @@ func judgeLocking(v locking, l limits) check.Result {
 }
 
 // locking reads PAM's lock (pam_faillock(8)) and the policies of GNOME and KDE.
-func (t tree) locking(context.Context) (locking, error) {
+func (t *tree) locking(context.Context) (locking, error) {
 	v := locking{screens: t.desktop()}
 	var err error
 	if v.tries, err = t.tries(); err != nil {
@@ -67,7 +67,7 @@ func (t tree) locking(context.Context) (locking, error) {
 }
 
 // desktop reports whether somebody can work at a screen of this machine.
-func (t tree) desktop() bool {
+func (t *tree) desktop() bool {
 	for _, dir := range []string{"usr/share/xsessions", "usr/share/wayland-sessions"} {
 		if names, err := t.list(dir); err == nil && len(names) > 0 {
 			return true
@@ -77,7 +77,7 @@ func (t tree) desktop() bool {
 }
 
 // tries is after how many wrong passwords PAM locks an account; 0 for never.
-func (t tree) tries() (int, error) {
+func (t *tree) tries() (int, error) {
 	read, tries := 0, 0
 	for _, name := range []string{"common-auth", "system-auth", "password-auth", "login"} {
 		text, err := t.read(path.Join("etc/pam.d", name), maxFile)
@@ -116,7 +116,7 @@ func (t tree) tries() (int, error) {
 }
 
 // faillock is what faillock.conf(5) says; 3 when it is silent.
-func (t tree) faillock() (int, error) {
+func (t *tree) faillock() (int, error) {
 	text, err := t.text("etc/security/faillock.conf")
 	if n := wholeNumber(setting(text, "deny")); n >= 0 {
 		return n, err
@@ -126,7 +126,7 @@ func (t tree) faillock() (int, error) {
 
 // screenLock is after how long the desktop locks its screen, as the machine's policy says: what each user set alone lies in
 // folders that are nobody else's business.
-func (t tree) screenLock() (time.Duration, error) {
+func (t *tree) screenLock() (time.Duration, error) {
 	gnome, err := t.dconf()
 	if err != nil {
 		return 0, bare(err)
@@ -156,7 +156,7 @@ func (t tree) screenLock() (time.Duration, error) {
 func dconfNumber(s string) int { return wholeNumber(strings.TrimPrefix(s, "uint32 ")) }
 
 // dconf reads the policies of the GNOME desktop (dconf(7)): folder/key → value. Of two the later file counts.
-func (t tree) dconf() (map[string]string, error) {
+func (t *tree) dconf() (map[string]string, error) {
 	all := map[string]string{}
 	dbs, err := t.list("etc/dconf/db")
 	if err != nil {

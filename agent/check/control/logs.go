@@ -25,20 +25,20 @@ type logs struct {
 const logsQuiet = 26 * time.Hour
 
 // judgeLogs asks that the log is written, survives a start and reaches back far enough.
-func judgeLogs(v logs, l limits, now time.Time) check.Result {
+func judgeLogs(v logs, l *limits, now time.Time) *check.Result {
 	reach := now.Sub(v.oldest)
-	var r check.Result
+	var r *check.Result
 	switch {
 	case v.oldest.IsZero():
-		return check.Because(check.ControlFail, "no log is kept")
+		return because(check.ControlFail, "no log is kept")
 	case now.Sub(v.newest) > logsQuiet:
-		r = check.Because(check.ControlFail, "nothing has been written to the log for %d days", days(now.Sub(v.newest)))
+		r = because(check.ControlFail, "nothing has been written to the log for %d days", days(now.Sub(v.newest)))
 	case v.memory:
-		r = check.Because(check.ControlFail, "the log is kept in memory alone, and gone after the next start")
+		r = because(check.ControlFail, "the log is kept in memory alone, and gone after the next start")
 	case reach < l.minAge:
-		r = check.Because(check.ControlPartial, "the log reaches %d days back; at least %d are wanted", days(reach), days(l.minAge))
+		r = because(check.ControlPartial, "the log reaches %d days back; at least %d are wanted", days(reach), days(l.minAge))
 	default:
-		r = check.Because(check.OK, "the log reaches %d days back", days(reach))
+		r = because(check.OK, "the log reaches %d days back", days(reach))
 	}
 	addAge(&r.Facts, "log_reach_s", v.oldest, now)
 	if v.bytes >= 0 {
@@ -48,7 +48,7 @@ func judgeLogs(v logs, l limits, now time.Time) check.Result {
 }
 
 // logs reads the heads of the journal's files, on the disk or else in memory.
-func (t tree) logs(ctx context.Context) (logs, error) {
+func (t *tree) logs(ctx context.Context) (logs, error) {
 	for _, dir := range []string{"var/log/journal", "run/log/journal"} {
 		v, err := t.journals(ctx, dir)
 		if err != nil {
@@ -90,7 +90,7 @@ func (v *logs) take(oldest, newest time.Time, size int64) {
 }
 
 // journals reads the system's files of a folder, which has one for each machine.
-func (t tree) journals(ctx context.Context, dir string) (logs, error) {
+func (t *tree) journals(ctx context.Context, dir string) (logs, error) {
 	var v logs
 	machines, err := t.list(dir)
 	if err != nil {
@@ -118,7 +118,7 @@ func (t tree) journals(ctx context.Context, dir string) (logs, error) {
 
 // journal reads the head of one file (systemd's Journal File Format): its first bytes, and when its first and last entries were
 // written, in microseconds since 1970. A file without entries says nothing.
-func (t tree) journal(v *logs, name string) error {
+func (t *tree) journal(v *logs, name string) error {
 	const (
 		magic             = "LPKSHHRH"
 		headAt, tailAt    = 184, 192

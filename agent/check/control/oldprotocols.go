@@ -30,17 +30,17 @@ func (v *oldProtocols) miss(what string, err error) {
 }
 
 // judgeOldProtocols asks that none is on.
-func judgeOldProtocols(v oldProtocols) check.Result {
-	var r check.Result
+func judgeOldProtocols(v oldProtocols) *check.Result {
+	var r *check.Result
 	switch {
 	case len(v.on) > 0:
-		r = check.Because(check.ControlFail, "on: %s", strings.Join(v.on, ", "))
+		r = because(check.ControlFail, "on: %s", strings.Join(v.on, ", "))
 	case len(v.unread) > 0 && v.denied:
-		r = check.Because(check.NoPermission, "not readable: %s", strings.Join(v.unread, ", "))
+		r = because(check.NoPermission, "not readable: %s", strings.Join(v.unread, ", "))
 	case len(v.unread) > 0:
-		r = check.Because(check.NotSupported, "not readable: %s", strings.Join(v.unread, ", "))
+		r = because(check.NotSupported, "not readable: %s", strings.Join(v.unread, ", "))
 	default:
-		r = check.Because(check.OK, "Telnet, FTP, SMBv1 and LLMNR are off")
+		r = because(check.OK, "Telnet, FTP, SMBv1 and LLMNR are off")
 	}
 	r.Facts.Add("old_protocols_count", float64(len(v.on)))
 	return r
@@ -61,7 +61,7 @@ func (v listeners) offered(port uint16) bool {
 }
 
 // oldProtocols looks at the ports, which show a service however it was started, and at Samba's settings.
-func (t tree) oldProtocols(ctx context.Context) (oldProtocols, error) {
+func (t *tree) oldProtocols(ctx context.Context) (oldProtocols, error) {
 	ports, err := t.listeners(ctx)
 	if err != nil {
 		return oldProtocols{}, err
@@ -81,7 +81,7 @@ func (t tree) oldProtocols(ctx context.Context) (oldProtocols, error) {
 }
 
 // smb1 reports whether Samba is told to speak SMBv1, which it does not by itself (smb.conf(5), server min protocol).
-func (t tree) smb1() (bool, error) {
+func (t *tree) smb1() (bool, error) {
 	text, err := t.text("etc/samba/smb.conf")
 	if err != nil {
 		return false, bare(err)
@@ -104,7 +104,7 @@ func (t tree) smb1() (bool, error) {
 }
 
 // oldProtocols looks at the ports, and in the registry at what needs none.
-func (s station) oldProtocols(ctx context.Context) (oldProtocols, error) {
+func (s *station) oldProtocols(ctx context.Context) (oldProtocols, error) {
 	ports, err := s.listeners(ctx)
 	if err != nil {
 		return oldProtocols{}, err

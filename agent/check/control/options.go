@@ -191,17 +191,17 @@ type ports struct {
 	tcp, udp bool
 }
 
-func readLimits(o check.Options, id string) (limits, error) {
-	l := limits{
+func readLimits(o check.Options, id string) (*limits, error) {
+	l := &limits{
 		proof: proofConfiguration, maxAge: patchMaxAge, maxCount: maxAdmins, sudoers: true, maxOffset: clockOffset,
 		path: o.String("path"), data: o.String("data_path"), minBytes: 1, domains: []string{"gov.vn"},
 		passwordless: o.Bool("passwordless"),
 	}
 	if err := l.readUpkeep(o); err != nil {
-		return limits{}, err
+		return nil, err
 	}
 	if err := l.readCentres(o, id); err != nil {
-		return limits{}, err
+		return nil, err
 	}
 	if id == portalRules && !o.Has("warn_days") {
 		l.warn = certWarn
@@ -234,7 +234,7 @@ func readLimits(o check.Options, id string) (limits, error) {
 	}
 	if o.Has("fail_age") {
 		if l.failAge = o.Duration("fail_age"); l.failAge < l.maxAge {
-			return limits{}, fmt.Errorf("option \"fail_age\": %v is below max_age %v: write at least that", l.failAge, l.maxAge)
+			return nil, fmt.Errorf("option \"fail_age\": %v is below max_age %v: write at least that", l.failAge, l.maxAge)
 		}
 	}
 	if o.Has("max_count") {
@@ -250,10 +250,10 @@ func readLimits(o check.Options, id string) (limits, error) {
 		l.minBytes = o.Int("min_bytes")
 	}
 	if err := l.readPorts(o); err != nil {
-		return limits{}, err
+		return nil, err
 	}
 	if err := l.readPaths(); err != nil {
-		return limits{}, err
+		return nil, err
 	}
 	return l, l.readNames(o)
 }

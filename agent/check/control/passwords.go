@@ -22,20 +22,20 @@ type passwords struct {
 }
 
 // judgePasswords asks for long passwords, and for young ones of administrators. What could not be read can only make it worse.
-func judgePasswords(v passwords, l limits, now time.Time) check.Result {
+func judgePasswords(v passwords, l *limits, now time.Time) *check.Result {
 	age := now.Sub(v.oldest)
-	var r check.Result
+	var r *check.Result
 	switch {
 	case v.empty > 0:
-		r = check.Because(check.ControlFail, "%d administrators need no password", v.empty)
+		r = because(check.ControlFail, "%d administrators need no password", v.empty)
 	case v.length < l.minLength:
-		r = check.Because(check.ControlFail, "passwords of %d letters are taken; at least %d are wanted", v.length, l.minLength)
+		r = because(check.ControlFail, "passwords of %d letters are taken; at least %d are wanted", v.length, l.minLength)
 	case v.unread != nil:
 		r = unread(fmt.Errorf("the administrators' passwords: %w", v.unread))
 	case !v.oldest.IsZero() && age > l.maxAge:
-		r = check.Because(check.ControlPartial, "an administrator's password is %d days old; at most %d are allowed", days(age), days(l.maxAge))
+		r = because(check.ControlPartial, "an administrator's password is %d days old; at most %d are allowed", days(age), days(l.maxAge))
 	default:
-		r = check.Because(check.OK, "passwords of at least %d letters, and young ones of administrators", v.length)
+		r = because(check.OK, "passwords of at least %d letters, and young ones of administrators", v.length)
 	}
 	r.Facts.Add("password_length_count", float64(v.length))
 	if v.unread == nil {
@@ -46,7 +46,7 @@ func judgePasswords(v passwords, l limits, now time.Time) check.Result {
 }
 
 // passwords reads what PAM asks of new passwords, and shadow(5), which root alone may.
-func (t tree) passwords(context.Context, time.Time) (passwords, error) {
+func (t *tree) passwords(context.Context, time.Time) (passwords, error) {
 	var v passwords
 	var err error
 	if v.length, err = t.passwordLength(); err != nil {
@@ -90,7 +90,7 @@ func (t tree) passwords(context.Context, time.Time) (passwords, error) {
 
 // passwordLength is the fewest letters that PAM takes: as its module for good passwords is told (pwquality.conf(5), by itself 8), or
 // pam_unix(8) by itself, 6.
-func (t tree) passwordLength() (int, error) {
+func (t *tree) passwordLength() (int, error) {
 	length := -1
 	for _, name := range []string{"etc/pam.d/common-password", "etc/pam.d/system-auth", "etc/pam.d/password-auth"} {
 		text, err := t.text(name)
@@ -130,7 +130,7 @@ func (t tree) passwordLength() (int, error) {
 }
 
 // quality is the length that the module for good passwords asks for.
-func (t tree) quality() (int, error) {
+func (t *tree) quality() (int, error) {
 	const dir = "etc/security/pwquality.conf.d"
 	files := []string{"etc/security/pwquality.conf"}
 	names, err := t.list(dir)

@@ -18,26 +18,26 @@ type patches struct {
 const slack = 10 * time.Minute
 
 // judgePatches asks that the last upgrade is young enough and in force.
-func judgePatches(p patches, l limits, now time.Time) check.Result {
-	var r check.Result
+func judgePatches(p patches, l *limits, now time.Time) *check.Result {
+	var r *check.Result
 	age := now.Sub(p.last)
 	switch {
 	case p.last.IsZero() && p.begins.IsZero():
-		return check.Because(check.NotSupported, "this system keeps no record of its updates that can be read")
+		return because(check.NotSupported, "this system keeps no record of its updates that can be read")
 	case p.last.IsZero() && now.Sub(p.begins) > l.maxAge:
-		r = check.Because(check.ControlFail, "no update is recorded, and the record begins %d days ago; at most %d are allowed", days(now.Sub(p.begins)), days(l.maxAge))
+		r = because(check.ControlFail, "no update is recorded, and the record begins %d days ago; at most %d are allowed", days(now.Sub(p.begins)), days(l.maxAge))
 	case p.last.IsZero():
-		r = check.Because(check.ControlPartial, "no update is recorded yet; the record begins %d days ago", days(now.Sub(p.begins)))
+		r = because(check.ControlPartial, "no update is recorded yet; the record begins %d days ago", days(now.Sub(p.begins)))
 	case age < -slack:
-		r = check.Because(check.ControlPartial, "the last update is dated in the future")
+		r = because(check.ControlPartial, "the last update is dated in the future")
 	case age > l.failAge:
-		r = check.Because(check.ControlFail, "last updated %d days ago; at most %d are allowed", days(age), days(l.maxAge))
+		r = because(check.ControlFail, "last updated %d days ago; at most %d are allowed", days(age), days(l.maxAge))
 	case age > l.maxAge:
-		r = check.Because(check.ControlPartial, "last updated %d days ago; at most %d are allowed", days(age), days(l.maxAge))
+		r = because(check.ControlPartial, "last updated %d days ago; at most %d are allowed", days(age), days(l.maxAge))
 	case p.reboot:
-		r = check.Because(check.ControlPartial, "last updated %d days ago; a restart is needed to put it into force", days(age))
+		r = because(check.ControlPartial, "last updated %d days ago; a restart is needed to put it into force", days(age))
 	default:
-		r = check.Because(check.OK, "last updated %d days ago", days(age))
+		r = because(check.OK, "last updated %d days ago", days(age))
 	}
 	addAge(&r.Facts, "age_s", p.last, now)
 	addAge(&r.Facts, "lists_age_s", p.lists, now)

@@ -33,7 +33,7 @@ type history struct {
 }
 
 // patches reads the history of apt or of dnf.
-func (t tree) patches(ctx context.Context) (patches, error) {
+func (t *tree) patches(ctx context.Context) (patches, error) {
 	var p patches
 	for _, h := range []history{{"var/log/apt", "history.log", t.scanApt}, {"var/log", "dnf.rpm.log", scanDnf}} {
 		last, begins, err := t.upgrades(ctx, h)
@@ -53,7 +53,7 @@ func (t tree) patches(ctx context.Context) (patches, error) {
 }
 
 // upgrades looks through a history from its newest file back to the first upgrade. begins is where what was read begins.
-func (t tree) upgrades(ctx context.Context, h history) (last, begins time.Time, err error) {
+func (t *tree) upgrades(ctx context.Context, h history) (last, begins time.Time, err error) {
 	names, err := t.list(h.dir)
 	if err != nil {
 		return last, begins, err
@@ -95,7 +95,7 @@ func rotation(name, base string) int {
 	return n
 }
 
-func (t tree) upgradesIn(ctx context.Context, name string, h history) (last, begins time.Time, err error) {
+func (t *tree) upgradesIn(ctx context.Context, name string, h history) (last, begins time.Time, err error) {
 	f, err := t.open(name)
 	if err != nil {
 		return last, begins, err
@@ -113,7 +113,7 @@ func (t tree) upgradesIn(ctx context.Context, name string, h history) (last, beg
 }
 
 // scanApt reads stanzas of apt's history. One that holds an upgrade and ended without an error counts.
-func (t tree) scanApt(ctx context.Context, r io.Reader) (last, begins time.Time, err error) {
+func (t *tree) scanApt(ctx context.Context, r io.Reader) (last, begins time.Time, err error) {
 	upgraded, failed := false, false
 	err = starts(ctx, r, func(line string) {
 		key, value, _ := strings.Cut(line, ": ")
@@ -179,7 +179,7 @@ func starts(ctx context.Context, r io.Reader, f func(line string)) error {
 }
 
 // fetched is when the lists of available packages last came, by the newest file that says so.
-func (t tree) fetched() (newest time.Time) {
+func (t *tree) fetched() (newest time.Time) {
 	look := func(name string) {
 		if i, err := fs.Stat(t.root, name); err == nil && i.Mode().IsRegular() && i.ModTime().After(newest) {
 			newest = i.ModTime()

@@ -31,7 +31,7 @@ func daysAgo(n float64) time.Time { return testNow.Add(-time.Duration(n * float6
 func epochDay(t time.Time) int64 { return t.Unix() / 86400 }
 
 func TestJudgeIdle(t *testing.T) {
-	l := limits{maxAge: 45 * day}
+	l := &limits{maxAge: 45 * day}
 	for _, tt := range []struct {
 		name string
 		in   idlers
@@ -88,7 +88,7 @@ func TestIdle(t *testing.T) {
 }
 
 func TestJudgeLocking(t *testing.T) {
-	l := limits{maxTries: 10, maxIdle: 15 * time.Minute}
+	l := &limits{maxTries: 10, maxIdle: 15 * time.Minute}
 	for _, tt := range []struct {
 		name string
 		in   locking
@@ -253,7 +253,7 @@ func TestSoftware(t *testing.T) {
 // TestSoftwareChange finds that another list has another number, and the same list in another order has not.
 func TestSoftwareChange(t *testing.T) {
 	number := func(names ...string) float64 {
-		v, _ := judgeSoftware(software{packages: names}, limits{}).Facts.Get("software_hash_serial")
+		v, _ := judgeSoftware(software{packages: names}, &limits{}).Facts.Get("software_hash_serial")
 		return v
 	}
 	if number("a", "b") != number("b", "a") || number("a", "b") == number("a", "c") {

@@ -33,7 +33,7 @@ type portal struct {
 }
 
 // judgePortal asks for TLS 1.2 or later with a good certificate, and for HTTPS always, IPv6 and a name of the state.
-func judgePortal(v portal, l limits, now time.Time) check.Result {
+func judgePortal(v portal, l *limits, now time.Time) *check.Result {
 	var bad, weak []string
 	add := func(to *[]string, wrong bool, format string, args ...any) {
 		if wrong {
@@ -52,12 +52,12 @@ func judgePortal(v portal, l limits, now time.Time) check.Result {
 	}
 	add(&weak, v.v6 == 0, "no IPv6 address")
 	add(&weak, !stateName(v.host), "its name is not below gov.vn")
-	r := check.Because(check.OK, "%s, HSTS, HTTPS always, IPv6", tls.VersionName(v.version))
+	r := because(check.OK, "%s, HSTS, HTTPS always, IPv6", tls.VersionName(v.version))
 	switch {
 	case len(bad) > 0:
-		r = check.Because(check.ControlFail, "%s", strings.Join(append(bad, weak...), "; "))
+		r = because(check.ControlFail, "%s", strings.Join(append(bad, weak...), "; "))
 	case len(weak) > 0:
-		r = check.Because(check.ControlPartial, "%s", strings.Join(weak, "; "))
+		r = because(check.ControlPartial, "%s", strings.Join(weak, "; "))
 	}
 	r.Facts.Add("ipv4_count", float64(v.v4))
 	r.Facts.Add("ipv6_count", float64(v.v6))
@@ -92,7 +92,7 @@ func from(source netip.Addr) network {
 }
 
 // portal asks a portal: two handshakes, one page by HTTPS and one by HTTP, of which only the heads are read.
-func (n network) portal(ctx context.Context, l limits, now time.Time) (portal, error) {
+func (n network) portal(ctx context.Context, l *limits, now time.Time) (portal, error) {
 	u := l.portal
 	v := portal{host: strings.ToLower(u.Hostname())}
 	addresses, err := n.lookup(ctx, v.host)

@@ -40,7 +40,7 @@ const (
 )
 
 // judgeUpkeep asks for disks without errors and for runs that end in order. What could not be read can only make it worse.
-func judgeUpkeep(v upkeep, l limits, now time.Time) check.Result {
+func judgeUpkeep(v upkeep, l *limits, now time.Time) *check.Result {
 	crashes, cuts, clean := 0, 0, 0
 	for _, e := range v.ends {
 		switch {
@@ -62,26 +62,26 @@ func judgeUpkeep(v upkeep, l limits, now time.Time) check.Result {
 	add(v.battery, "the UPS feeds this machine")
 	add(crashes > 0, "%d crashes in %d days", crashes, days(l.maxAge))
 	add(cuts > 0, "%d ends without a shutdown in %d days, most likely power cuts", cuts, days(l.maxAge))
-	var r check.Result
+	var r *check.Result
 	switch {
 	case v.faulty > 0:
 		text := "the kernel counts errors on %d of %d disks and file systems"
 		if v.verdict {
 			text = "%d of %d disks say that they are failing"
 		}
-		r = check.Because(check.ControlFail, "%s", strings.Join(append([]string{fmt.Sprintf(text, v.faulty, v.disks)}, weak...), "; "))
+		r = because(check.ControlFail, "%s", strings.Join(append([]string{fmt.Sprintf(text, v.faulty, v.disks)}, weak...), "; "))
 	case v.low:
-		r = check.Because(check.ControlFail, "the UPS feeds this machine and is nearly empty")
+		r = because(check.ControlFail, "the UPS feeds this machine and is nearly empty")
 	case len(weak) > 0:
-		r = check.Because(check.ControlPartial, "%s", strings.Join(weak, "; "))
+		r = because(check.ControlPartial, "%s", strings.Join(weak, "; "))
 	case v.unknown != nil:
 		r = unread(fmt.Errorf("how the system ended before: %w", v.unknown))
 	case v.diskless != nil:
 		r = unread(fmt.Errorf("errors of the disks: %w", v.diskless))
 	case v.verdict:
-		r = check.Because(check.OK, "%d disks call themselves healthy, %d ends in order", v.disks, clean)
+		r = because(check.OK, "%d disks call themselves healthy, %d ends in order", v.disks, clean)
 	default:
-		r = check.Because(check.OK, "%d disks and file systems without errors, %d ends in order; the disks' own verdict (SMART) was not asked for", v.disks, clean)
+		r = because(check.OK, "%d disks and file systems without errors, %d ends in order; the disks' own verdict (SMART) was not asked for", v.disks, clean)
 	}
 	if v.diskless == nil {
 		r.Facts.Add("disks_faulty_count", float64(v.faulty))
@@ -98,7 +98,7 @@ func judgeUpkeep(v upkeep, l limits, now time.Time) check.Result {
 }
 
 // upkeep reads what the kernel tells of disks and power, and how the runs before ended.
-func (t tree) upkeep(context.Context) (upkeep, error) {
+func (t *tree) upkeep(context.Context) (upkeep, error) {
 	var v upkeep
 	v.diskless = t.disks(&v)
 	if err := t.supplies(&v); err != nil {
@@ -109,7 +109,7 @@ func (t tree) upkeep(context.Context) (upkeep, error) {
 }
 
 // disks counts the errors that need no right to be read: those of ext4, of arrays (md) and the state of NVMe disks.
-func (t tree) disks(v *upkeep) error {
+func (t *tree) disks(v *upkeep) error {
 	for _, s := range []struct {
 		dir, file string
 		bad       func(text string) bool
@@ -141,7 +141,7 @@ func (t tree) disks(v *upkeep) error {
 }
 
 // supplies looks for a UPS among the kernel's power supplies. One that a program of its own watches is not among them.
-func (t tree) supplies(v *upkeep) error {
+func (t *tree) supplies(v *upkeep) error {
 	const dir, nearlyEmpty = "sys/class/power_supply", 20
 	names, err := t.list(dir)
 	if err != nil {
@@ -166,7 +166,7 @@ func (t tree) supplies(v *upkeep) error {
 
 // endings reads from wtmp how each run ended: in order when the shutdown stands before the next start, else by a crash when
 // the kernel left a record of one in between, else by a cut.
-func (t tree) endings() ([]ending, error) {
+func (t *tree) endings() ([]ending, error) {
 	entries, err := t.wtmp()
 	if err != nil {
 		return nil, bare(err)
@@ -199,7 +199,7 @@ func (t tree) endings() ([]ending, error) {
 }
 
 // crashes is when the kernel left records of its end: kdump's folders, and what systemd-pstore saved at the next start.
-func (t tree) crashes() (at []time.Time) {
+func (t *tree) crashes() (at []time.Time) {
 	for _, dir := range []string{"var/crash", "var/lib/systemd/pstore"} {
 		entries, err := readDir(t.root, dir)
 		if err != nil {

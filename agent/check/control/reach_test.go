@@ -82,7 +82,7 @@ func TestJudgePortal(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			p := good
 			tt.change(&p)
-			r := judgePortal(p, limits{warn: 21 * day}, testNow)
+			r := judgePortal(p, &limits{warn: 21 * day}, testNow)
 			declared(t, r)
 			if r.Reason != tt.want || !strings.Contains(r.Detail, tt.detail) {
 				t.Errorf("%s %q, want %s %q", r.Reason, r.Detail, tt.want, tt.detail)
@@ -173,7 +173,7 @@ func TestPortal(t *testing.T) {
 func TestPortalAway(t *testing.T) {
 	s := newSite(t, tls.VersionTLS12, tls.VersionTLS13, func(http.ResponseWriter, *http.Request) {}, func(http.ResponseWriter, *http.Request) {})
 	with := check.Options{"id": "m27", "url": "https://example.com/"}
-	ask := func(n network) check.Result { return judged(t, system{network: n}, with) }
+	ask := func(n network) *check.Result { return judged(t, system{network: n}, with) }
 	if r := ask(s.network); r.Reason != check.ControlFail || !strings.Contains(r.Detail, "not trusted") {
 		t.Errorf("a certificate of nobody: %s %q", r.Reason, r.Detail)
 	}

@@ -32,7 +32,7 @@ func (v *remotes) miss(what string, err error) {
 
 // judgeRemotes asks that nobody controls the machine from elsewhere by a program that is not allowed, and that SSH asks for more
 // than a password.
-func judgeRemotes(v remotes, l limits) check.Result {
+func judgeRemotes(v remotes, l *limits) *check.Result {
 	var odd, bad, weak []string
 	for _, tool := range v.tools {
 		if !slices.Contains(l.remote, strings.ToLower(tool)) {
@@ -51,18 +51,18 @@ func judgeRemotes(v remotes, l limits) check.Result {
 	if v.ssh && v.password && !l.sshPassword {
 		weak = append(weak, "SSH lets people in by password alone")
 	}
-	var r check.Result
+	var r *check.Result
 	switch {
 	case len(bad) > 0:
-		r = check.Because(check.ControlFail, "%s", strings.Join(append(bad, weak...), "; "))
+		r = because(check.ControlFail, "%s", strings.Join(append(bad, weak...), "; "))
 	case len(v.unread) > 0 && v.denied:
-		r = check.Because(check.NoPermission, "not readable: %s", strings.Join(v.unread, ", "))
+		r = because(check.NoPermission, "not readable: %s", strings.Join(v.unread, ", "))
 	case len(v.unread) > 0:
-		r = check.Because(check.NotSupported, "not readable: %s", strings.Join(v.unread, ", "))
+		r = because(check.NotSupported, "not readable: %s", strings.Join(v.unread, ", "))
 	case len(weak) > 0:
-		r = check.Because(check.ControlPartial, "%s", strings.Join(weak, "; "))
+		r = because(check.ControlPartial, "%s", strings.Join(weak, "; "))
 	default:
-		r = check.Because(check.OK, "nobody controls this machine from elsewhere who may not")
+		r = because(check.OK, "nobody controls this machine from elsewhere who may not")
 	}
 	r.Facts.Add("remote_tools_count", float64(len(v.tools)))
 	r.Facts.Add("remote_unexpected_count", float64(len(odd)))
@@ -75,7 +75,7 @@ func judgeRemotes(v remotes, l limits) check.Result {
 }
 
 // remotes looks for the processes of known programs, and at the settings of the SSH server when it listens.
-func (t tree) remotes(ctx context.Context) (remotes, error) {
+func (t *tree) remotes(ctx context.Context) (remotes, error) {
 	var v remotes
 	// Names as the kernel keeps them, of 15 letters.
 	found, err := t.running("anydesk", "teamviewerd", "TeamViewer", "rustdesk", "ultraviewer", "dwagsvc", "nxserver.bin",
@@ -119,7 +119,7 @@ func (s sshSettings) first(key, otherwise string) string {
 func (s sshSettings) yes(key, otherwise string) bool { return s.first(key, otherwise) == "yes" }
 
 // sshd reads the settings of the SSH server, with what they include.
-func (t tree) sshd() (sshSettings, error) {
+func (t *tree) sshd() (sshSettings, error) {
 	s := sshSettings{values: map[string]string{}}
 	if err := t.sshFile(&s, "etc/ssh/sshd_config", 0); err != nil {
 		return s, err
@@ -130,7 +130,7 @@ func (t tree) sshd() (sshSettings, error) {
 	return s, nil
 }
 
-func (t tree) sshFile(s *sshSettings, name string, depth int) error {
+func (t *tree) sshFile(s *sshSettings, name string, depth int) error {
 	if s.files++; s.files > 64 || depth > 8 {
 		return fmt.Errorf("too many files: %w", errors.ErrUnsupported)
 	}
@@ -167,7 +167,7 @@ func (t tree) sshFile(s *sshSettings, name string, depth int) error {
 }
 
 // sshInclude reads the files of a pattern, whose last part alone may hold * and ?.
-func (t tree) sshInclude(s *sshSettings, pattern string, depth int) error {
+func (t *tree) sshInclude(s *sshSettings, pattern string, depth int) error {
 	if !strings.HasPrefix(pattern, "/") {
 		pattern = "/etc/ssh/" + pattern
 	}
@@ -187,7 +187,7 @@ func (t tree) sshInclude(s *sshSettings, pattern string, depth int) error {
 }
 
 // remotes reads how Remote Desktop is set, where a policy goes first, and asks for the services of known programs.
-func (s station) remotes(context.Context) (remotes, error) {
+func (s *station) remotes(context.Context) (remotes, error) {
 	const (
 		keyPolicy = `SOFTWARE\Policies\Microsoft\Windows NT\Terminal Services`
 		keyServer = `SYSTEM\CurrentControlSet\Control\Terminal Server`

@@ -29,21 +29,21 @@ type reporters struct {
 func (v reporters) names() string { return strings.Join(v.running, ", ") }
 
 // judgeEDR asks for an agent that is connected to its centre.
-func judgeEDR(v reporters, l limits) check.Result {
-	var r check.Result
+func judgeEDR(v reporters, l *limits) *check.Result {
+	var r *check.Result
 	switch {
 	case len(v.running) == 0 && l.required:
-		r = check.Because(check.ControlFail, "no agent that reports malware to a centre runs")
+		r = because(check.ControlFail, "no agent that reports malware to a centre runs")
 	case len(v.running) == 0:
-		r = check.Because(check.ControlPartial, "no agent that reports malware to a centre runs, which the plan does not ask for")
+		r = because(check.ControlPartial, "no agent that reports malware to a centre runs, which the plan does not ask for")
 	case len(l.centres) == 0:
-		r = check.Because(check.ControlPartial, "%s runs; the plan names no centre to look for a connection to", v.names())
+		r = because(check.ControlPartial, "%s runs; the plan names no centre to look for a connection to", v.names())
 	case v.unread != nil:
 		r = unread(fmt.Errorf("the connections: %w", v.unread))
 	case v.connected == 0:
-		r = check.Because(check.ControlFail, "%s runs, but is connected to none of its centres", v.names())
+		r = because(check.ControlFail, "%s runs, but is connected to none of its centres", v.names())
 	default:
-		r = check.Because(check.OK, "%s runs and is connected to its centre", v.names())
+		r = because(check.OK, "%s runs and is connected to its centre", v.names())
 	}
 	r.Facts.Add("edr_count", float64(len(v.running)))
 	v.addConnected(&r.Facts, l)
@@ -51,26 +51,26 @@ func judgeEDR(v reporters, l limits) check.Result {
 }
 
 // judgeForwarding asks for a forwarder that has sent lately or, where that leaves no trace, is connected to its centre.
-func judgeForwarding(v reporters, l limits, now time.Time) check.Result {
+func judgeForwarding(v reporters, l *limits, now time.Time) *check.Result {
 	age := now.Sub(v.sent)
-	var r check.Result
+	var r *check.Result
 	switch {
 	case len(v.running) == 0:
-		r = check.Because(check.ControlFail, "nothing forwards the log")
+		r = because(check.ControlFail, "nothing forwards the log")
 	case !v.sent.IsZero() && age < -slack:
-		r = check.Because(check.ControlPartial, "what %s sent last is dated in the future", v.names())
+		r = because(check.ControlPartial, "what %s sent last is dated in the future", v.names())
 	case !v.sent.IsZero() && age > l.maxAge:
-		r = check.Because(check.ControlFail, "%s runs, but sent last %.0f minutes ago; at most %.0f are allowed", v.names(), age.Minutes(), l.maxAge.Minutes())
+		r = because(check.ControlFail, "%s runs, but sent last %.0f minutes ago; at most %.0f are allowed", v.names(), age.Minutes(), l.maxAge.Minutes())
 	case !v.sent.IsZero():
-		r = check.Because(check.OK, "%s sent last %.0f minutes ago", v.names(), max(0, age.Minutes()))
+		r = because(check.OK, "%s sent last %.0f minutes ago", v.names(), max(0, age.Minutes()))
 	case len(l.centres) == 0:
-		r = check.Because(check.ControlPartial, "%s runs; when it sent last leaves no trace here, and the plan names no centre to look for a connection to", v.names())
+		r = because(check.ControlPartial, "%s runs; when it sent last leaves no trace here, and the plan names no centre to look for a connection to", v.names())
 	case v.unread != nil:
 		r = unread(fmt.Errorf("the connections: %w", v.unread))
 	case v.connected == 0:
-		r = check.Because(check.ControlFail, "%s runs, but is connected to none of its centres", v.names())
+		r = because(check.ControlFail, "%s runs, but is connected to none of its centres", v.names())
 	default:
-		r = check.Because(check.OK, "%s runs and is connected to its centre", v.names())
+		r = because(check.OK, "%s runs and is connected to its centre", v.names())
 	}
 	r.Facts.Add("forwarders_count", float64(len(v.running)))
 	addAge(&r.Facts, "age_s", v.sent, now)
@@ -78,7 +78,7 @@ func judgeForwarding(v reporters, l limits, now time.Time) check.Result {
 	return r
 }
 
-func (v reporters) addConnected(f *check.Facts, l limits) {
+func (v reporters) addConnected(f *check.Facts, l *limits) {
 	if len(l.centres) > 0 && v.unread == nil {
 		f.Add("centres_connected_count", float64(v.connected))
 	}
@@ -98,14 +98,14 @@ func (l *limits) readCentres(o check.Options, id string) error {
 }
 
 // edr looks for the processes of known agents, and for those that the plan names, by the names that the kernel keeps.
-func (t tree) edr(_ context.Context, l limits) (reporters, error) {
+func (t *tree) edr(_ context.Context, l *limits) (reporters, error) {
 	known := []string{"wdavdaemon", "falcon-sensor", "sentinelone-age", "klnagent", "cbagentd", "wazuh-agentd", "ossec-agentd",
 		"osqueryd", "ir_agent", "elastic-endpoin", "bdagentd", "ds_agent", "velociraptor"}
 	return t.reporters(append(known, l.programs...), l)
 }
 
 // forwarders looks for the processes of known forwarders. A log daemon counts when its settings name where to.
-func (t tree) forwarders(_ context.Context, l limits) (reporters, error) {
+func (t *tree) forwarders(_ context.Context, l *limits) (reporters, error) {
 	known := []string{"filebeat", "fluent-bit", "fluentd", "td-agent", "nxlog", "splunkd", "wazuh-agentd", "ossec-agentd", "vector",
 		"promtail", "auditbeat"}
 	v, err := t.reporters(append(known, l.programs...), l)
@@ -129,7 +129,7 @@ func (t tree) forwarders(_ context.Context, l limits) (reporters, error) {
 	return v, nil
 }
 
-func (t tree) reporters(names []string, l limits) (reporters, error) {
+func (t *tree) reporters(names []string, l *limits) (reporters, error) {
 	found, err := t.running(names...)
 	if err != nil {
 		return reporters{}, err
@@ -142,7 +142,7 @@ func (t tree) reporters(names []string, l limits) (reporters, error) {
 }
 
 // forwards reports whether a log daemon is told to send on what it gets.
-func (t tree) forwards(daemon string) (bool, error) {
+func (t *tree) forwards(daemon string) (bool, error) {
 	main, dir, marks := "etc/rsyslog.conf", "etc/rsyslog.d", []string{"omfwd", "omrelp"}
 	if daemon == "syslog-ng" {
 		main, dir, marks = "etc/syslog-ng/syslog-ng.conf", "etc/syslog-ng/conf.d", []string{"network(", "syslog(", "tcp(", "udp("}
@@ -178,7 +178,7 @@ func (t tree) forwards(daemon string) (bool, error) {
 }
 
 // lastSent is when a forwarder that keeps a record of it last sent; zero when none does, or none that may be read.
-func (t tree) lastSent() (last time.Time) {
+func (t *tree) lastSent() (last time.Time) {
 	for _, name := range []string{"var/lib/filebeat/registry/filebeat/log.json"} {
 		if i, err := fs.Stat(t.root, name); err == nil && i.Mode().IsRegular() && i.ModTime().After(last) {
 			last = i.ModTime()
@@ -199,7 +199,7 @@ func (t tree) lastSent() (last time.Time) {
 }
 
 // connected counts the centres to which the kernel has an open connection.
-func (t tree) connected(centres []netip.AddrPort) (int, error) {
+func (t *tree) connected(centres []netip.AddrPort) (int, error) {
 	const established = "01"
 	open := map[netip.AddrPort]bool{}
 	read := 0

@@ -28,23 +28,23 @@ const maxPackages = 50000
 
 // judgeSoftware asks that nothing is installed that the plan forbids and that nothing mines. What could not be read can
 // only make it worse.
-func judgeSoftware(v software, l limits) check.Result {
+func judgeSoftware(v software, l *limits) *check.Result {
 	bad := 0
 	for _, p := range v.packages {
 		if slices.ContainsFunc(l.forbidden, func(pattern string) bool { ok, _ := path.Match(pattern, p); return ok }) {
 			bad++
 		}
 	}
-	var r check.Result
+	var r *check.Result
 	switch {
 	case v.miners > 0:
-		r = check.Because(check.ControlFail, "%d programs that mine coins run", v.miners)
+		r = because(check.ControlFail, "%d programs that mine coins run", v.miners)
 	case bad > 0:
-		r = check.Because(check.ControlFail, "%d of %d programs are not allowed", bad, len(v.packages))
+		r = because(check.ControlFail, "%d of %d programs are not allowed", bad, len(v.packages))
 	case v.unread != nil:
 		r = unread(fmt.Errorf("the list of programs: %w", v.unread))
 	default:
-		r = check.Because(check.OK, "%d programs, none of them forbidden", len(v.packages))
+		r = because(check.OK, "%d programs, none of them forbidden", len(v.packages))
 	}
 	r.Facts.Add("miners_count", float64(v.miners))
 	if v.unread == nil {
@@ -75,7 +75,7 @@ func (l *limits) readForbidden(o check.Options) error {
 }
 
 // software reads the lists of dpkg, apk and pacman. That of rpm is a data base which cannot be read from outside.
-func (t tree) software(ctx context.Context) (software, error) {
+func (t *tree) software(ctx context.Context) (software, error) {
 	found, err := t.running("xmrig", "xmr-stak", "minerd", "cpuminer", "ethminer", "nbminer", "t-rex", "lolMiner", "phoenixminer",
 		"kdevtmpfsi", "kinsing", "xmrigDaemon", "nanominer")
 	if err != nil {
@@ -89,7 +89,7 @@ func (t tree) software(ctx context.Context) (software, error) {
 	return v, nil
 }
 
-func (t tree) packages(ctx context.Context) ([]string, error) {
+func (t *tree) packages(ctx context.Context) ([]string, error) {
 	for _, list := range []struct{ file, name, status string }{
 		{"var/lib/dpkg/status", "Package: ", "Status: "},
 		{"lib/apk/db/installed", "P:", ""},

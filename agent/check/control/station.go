@@ -82,7 +82,7 @@ const (
 )
 
 // number reads a number of the registry; ok is false when it is not there.
-func (s station) number(key, name string) (v uint64, ok bool, err error) {
+func (s *station) number(key, name string) (v uint64, ok bool, err error) {
 	v, err = s.registry.Number(key, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, false, nil
@@ -92,7 +92,7 @@ func (s station) number(key, name string) (v uint64, ok bool, err error) {
 
 // firewall reads the three profiles of the Windows firewall, where a group policy goes before what is set on the
 // machine. Another firewall that the Security Center calls good counts for all of them.
-func (s station) firewall(_ context.Context, proof string) (firewall, error) {
+func (s *station) firewall(_ context.Context, proof string) (firewall, error) {
 	if proof == proofRules {
 		return firewall{}, fmt.Errorf("the firewall's rules in force: %w", errNoReader)
 	}
@@ -123,7 +123,7 @@ func (s station) firewall(_ context.Context, proof string) (firewall, error) {
 }
 
 // profile reports whether a profile is on and refuses what no rule allows.
-func (s station) profile(name string) (bool, error) {
+func (s *station) profile(name string) (bool, error) {
 	value := func(value string) (uint64, bool, error) {
 		if v, ok, err := s.number(keyPolicy+name, value); ok || err != nil {
 			return v, ok, err
@@ -142,7 +142,7 @@ func (s station) profile(name string) (bool, error) {
 }
 
 // patches reads when the newest installed package of updates came into force.
-func (s station) patches(ctx context.Context) (patches, error) {
+func (s *station) patches(ctx context.Context) (patches, error) {
 	var p patches
 	if installed, ok, err := s.number(keyWindows, "InstallDate"); err == nil && ok && installed > 0 && installed < 1<<33 {
 		p.begins = time.Unix(int64(installed), 0)
@@ -188,7 +188,7 @@ func fileTime(v uint64) time.Time {
 	return time.Unix(int64((v-epoch)/1e7), int64((v-epoch)%1e7)*100)
 }
 
-func (s station) listeners(ctx context.Context) (listeners, error) {
+func (s *station) listeners(ctx context.Context) (listeners, error) {
 	all, err := s.sockets(ctx)
 	if err != nil {
 		return listeners{}, fmt.Errorf("the table of sockets: %w", err)
@@ -197,7 +197,7 @@ func (s station) listeners(ctx context.Context) (listeners, error) {
 }
 
 // accounts counts the members of the group Administrators that can log on; a group among them counts as one.
-func (s station) accounts(context.Context, bool) (accounts, error) {
+func (s *station) accounts(context.Context, bool) (accounts, error) {
 	members, err := s.admins()
 	if err != nil {
 		return accounts{}, fmt.Errorf("the group of administrators: %w", err)
@@ -226,7 +226,7 @@ func (s station) accounts(context.Context, bool) (accounts, error) {
 }
 
 // clock reads how the Windows time service is set, and when it last knew the time to be right.
-func (s station) clock(context.Context) (clock, error) {
+func (s *station) clock(context.Context) (clock, error) {
 	const key = keyServices + "W32Time"
 	start, ok, err := s.number(key, "Start")
 	if err != nil || !ok {
@@ -262,7 +262,7 @@ func missing(ok bool) error {
 }
 
 // backups looks for the files of a pattern on a drive or a share.
-func (s station) backups(ctx context.Context, pattern, data string) (backups, error) {
+func (s *station) backups(ctx context.Context, pattern, data string) (backups, error) {
 	volume, rest := splitVolume(pattern)
 	b, newest, err := gatherBackups(ctx, s.volume(volume), rest)
 	if err != nil {
@@ -303,7 +303,7 @@ func splitVolume(p string) (volume, rest string) {
 
 // hosts reads the hosts file where the registry says that it is: that it lies elsewhere than usual is a known way of
 // tampering.
-func (s station) hosts(ctx context.Context, watched []string) (hosts, error) {
+func (s *station) hosts(ctx context.Context, watched []string) (hosts, error) {
 	dir, err := s.registry.Text(keyTCP, "DataBasePath")
 	if err != nil {
 		return hosts{}, fmt.Errorf("the place of the hosts file: %w", err)
@@ -312,11 +312,11 @@ func (s station) hosts(ctx context.Context, watched []string) (hosts, error) {
 	if volume == "" {
 		return hosts{}, fmt.Errorf("the place of the hosts file is no absolute path: %w", errors.ErrUnsupported)
 	}
-	return readHosts(ctx, tree{root: s.volume(volume)}, path.Join(rest, "hosts"), watched)
+	return readHosts(ctx, &tree{root: s.volume(volume)}, path.Join(rest, "hosts"), watched)
 }
 
 // expand replaces %NAME% by the variable of the environment.
-func (s station) expand(text string) string {
+func (s *station) expand(text string) string {
 	parts := strings.Split(text, "%")
 	for i := 1; i+1 < len(parts); i += 2 {
 		parts[i] = s.variables(parts[i])

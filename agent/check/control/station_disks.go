@@ -9,7 +9,7 @@ import (
 )
 
 // encryption asks BitLocker about the drive of the system, which administrators alone may.
-func (s station) encryption(ctx context.Context) (bool, error) {
+func (s *station) encryption(ctx context.Context) (bool, error) {
 	rows, err := s.ask(ctx, `root\CIMV2\Security\MicrosoftVolumeEncryption`, "Win32_EncryptableVolume", "DriveLetter", "ProtectionStatus")
 	if err != nil {
 		return false, fmt.Errorf("BitLocker: %w", err)
@@ -44,7 +44,7 @@ type power struct {
 }
 
 // upkeep asks for the health that disks report of themselves, the UPS, and how the runs before ended.
-func (s station) upkeep(ctx context.Context) (upkeep, error) {
+func (s *station) upkeep(ctx context.Context) (upkeep, error) {
 	const off, nearlyEmpty = 0, 20
 	v := upkeep{verdict: true}
 	v.diskless = s.disks(ctx, &v)
@@ -64,7 +64,7 @@ func (s station) upkeep(ctx context.Context) (upkeep, error) {
 }
 
 // disks takes the health of the disks from the storage service, or else from what their drivers say.
-func (s station) disks(ctx context.Context, v *upkeep) error {
+func (s *station) disks(ctx context.Context, v *upkeep) error {
 	rows, err := s.ask(ctx, `root\Microsoft\Windows\Storage`, "MSFT_PhysicalDisk", "HealthStatus")
 	if err == nil {
 		for _, r := range rows {

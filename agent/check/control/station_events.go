@@ -66,7 +66,7 @@ func (e event) value(name string) string {
 }
 
 // read is s.events that may be missing, read.
-func (s station) read(ctx context.Context, channel, query string, newest bool, most int) ([]event, error) {
+func (s *station) read(ctx context.Context, channel, query string, newest bool, most int) ([]event, error) {
 	if s.events == nil {
 		return nil, errNoReader
 	}
@@ -86,7 +86,7 @@ func (s station) read(ctx context.Context, channel, query string, newest bool, m
 }
 
 // logs reads how far the Security log reaches back. Administrators, the system and the group Event Log Readers may.
-func (s station) logs(ctx context.Context) (logs, error) {
+func (s *station) logs(ctx context.Context) (logs, error) {
 	start, _, err := s.number(keyServices+"EventLog", "Start")
 	if err != nil {
 		return logs{}, fmt.Errorf("the service of the logs: %w", err)
@@ -125,7 +125,7 @@ const (
 
 // endings reads how each run ended: the start after an end without a shutdown says so, with the code of the crash when
 // there was one.
-func (s station) endings(ctx context.Context) ([]ending, error) {
+func (s *station) endings(ctx context.Context) ([]ending, error) {
 	list, err := s.read(ctx, "System", queryStarts, true, maxStarts)
 	if err != nil {
 		return nil, fmt.Errorf("the System log: %w", err)

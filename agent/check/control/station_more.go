@@ -17,7 +17,7 @@ const (
 )
 
 // services are those of the names that are there and run; what could not be asked is in unread.
-func (s station) services(names []string) (running []string, err error) {
+func (s *station) services(names []string) (running []string, err error) {
 	for _, name := range names {
 		_, there, e := s.number(keyServices+name, "Start")
 		if e != nil {
@@ -36,7 +36,7 @@ func (s station) services(names []string) (running []string, err error) {
 	return running, err
 }
 
-func (s station) reporters(ctx context.Context, known []string, l limits) (reporters, error) {
+func (s *station) reporters(ctx context.Context, known []string, l *limits) (reporters, error) {
 	running, err := s.services(append(known, l.programs...))
 	if err != nil && len(running) == 0 {
 		return reporters{}, fmt.Errorf("the services: %w", err)
@@ -52,12 +52,12 @@ func (s station) reporters(ctx context.Context, known []string, l limits) (repor
 }
 
 // edr looks for the services of known agents: Defender for Endpoint, CrowdStrike, SentinelOne, Kaspersky, Wazuh and others.
-func (s station) edr(ctx context.Context, l limits) (reporters, error) {
+func (s *station) edr(ctx context.Context, l *limits) (reporters, error) {
 	return s.reporters(ctx, []string{"Sense", "CSFalconService", "SentinelAgent", "klnagent", "CbDefense", "WazuhSvc", "OssecSvc", "osqueryd", "ElasticEndpoint", "ds_agent"}, l)
 }
 
 // forwarders looks for the services of known forwarders, and for Windows' own when it is told where to.
-func (s station) forwarders(ctx context.Context, l limits) (reporters, error) {
+func (s *station) forwarders(ctx context.Context, l *limits) (reporters, error) {
 	v, err := s.reporters(ctx, []string{"winlogbeat", "nxlog", "WazuhSvc", "OssecSvc", "SplunkForwarder", "fluent-bit", "vector"}, l)
 	if err != nil {
 		return v, err
@@ -76,7 +76,7 @@ func (s station) forwarders(ctx context.Context, l limits) (reporters, error) {
 }
 
 // locking reads when a screen that is left alone locks itself; the lock of accounts is asked of the system.
-func (s station) locking(context.Context) (locking, error) {
+func (s *station) locking(context.Context) (locking, error) {
 	if s.lockout == nil {
 		return locking{}, fmt.Errorf("the lock of accounts: %w", errNoReader)
 	}
@@ -99,7 +99,7 @@ func (s station) locking(context.Context) (locking, error) {
 }
 
 // autorun reads the policy about drives and the driver of disks at USB.
-func (s station) autorun(context.Context) (autorun, error) {
+func (s *station) autorun(context.Context) (autorun, error) {
 	v := autorun{screens: true}
 	drives, ok, err := s.number(keyExplorer, "NoDriveTypeAutoRun")
 	if err != nil {
@@ -115,7 +115,7 @@ func (s station) autorun(context.Context) (autorun, error) {
 }
 
 // software reads the list of programs of the machine, of 64 and of 32 bits. Programs of one user alone are not in it.
-func (s station) software(ctx context.Context) (software, error) {
+func (s *station) software(ctx context.Context) (software, error) {
 	var v software
 	lists := 0
 	for _, list := range []string{

@@ -47,7 +47,7 @@ type member struct {
 }
 
 // idlers reads the accounts of this machine, not those of a domain.
-func (s station) idlers(ctx context.Context, now time.Time) (idlers, error) {
+func (s *station) idlers(ctx context.Context, now time.Time) (idlers, error) {
 	if s.users == nil {
 		return idlers{}, fmt.Errorf("the list of accounts: %w", errNoReader)
 	}
@@ -70,7 +70,7 @@ func (s station) idlers(ctx context.Context, now time.Time) (idlers, error) {
 }
 
 // passwords reads the rules for new passwords of this machine, and how old those of its administrators are.
-func (s station) passwords(_ context.Context, now time.Time) (passwords, error) {
+func (s *station) passwords(_ context.Context, now time.Time) (passwords, error) {
 	if s.letters == nil {
 		return passwords{}, fmt.Errorf("the rules for passwords: %w", errNoReader)
 	}

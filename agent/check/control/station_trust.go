@@ -27,7 +27,7 @@ const (
 // trust reads the stores of trusted roots in the registry, of the machine and of the people who are signed in, and the
 // proxies of WinHTTP, of WinINET and of the environment. A root is the system's own when Microsoft's list of its
 // programme, which Windows keeps up to date, or the list of what comes with Windows has it.
-func (s station) trust(ctx context.Context) (trust, error) {
+func (s *station) trust(ctx context.Context) (trust, error) {
 	var v trust
 	own, complete, err := s.ownRoots()
 	if err != nil {
@@ -63,7 +63,7 @@ func (s station) trust(ctx context.Context) (trust, error) {
 }
 
 // ownRoots is SHA-1 of the roots that are the system's own. Without the list of the programme it is not complete.
-func (s station) ownRoots() (own map[string]bool, complete bool, err error) {
+func (s *station) ownRoots() (own map[string]bool, complete bool, err error) {
 	own = map[string]bool{}
 	for _, h := range s.shipped {
 		own[strings.ToLower(h)] = true
@@ -205,7 +205,7 @@ func (v *trust) addProxies(list string) {
 }
 
 // machineProxies reads what all programs are told: by WinHTTP, by WinINET where it is set for the machine, and by the environment.
-func (s station) machineProxies(v *trust) error {
+func (s *station) machineProxies(v *trust) error {
 	b, err := s.registry.Bytes(keyInternet+`\Connections`, "WinHttpSettings")
 	if err == nil {
 		err = v.connection(b)

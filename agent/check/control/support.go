@@ -15,7 +15,7 @@ type release struct {
 }
 
 // judgeRelease asks that the system still gets patches. The days stand in the plan, since makers change them.
-func judgeRelease(v release, l limits, now time.Time) check.Result {
+func judgeRelease(v release, l *limits, now time.Time) *check.Result {
 	end := v.end
 	for _, name := range v.names {
 		if e, ok := l.ends[name]; ok {
@@ -25,17 +25,17 @@ func judgeRelease(v release, l limits, now time.Time) check.Result {
 	}
 	name := v.names[len(v.names)-1]
 	if end.IsZero() {
-		return check.Because(check.NotConfigured, "option \"os_ends\": it does not say until when %s is supported: add \"%s=YYYY-MM-DD\"", name, name)
+		return because(check.NotConfigured, "option \"os_ends\": it does not say until when %s is supported: add \"%s=YYYY-MM-DD\"", name, name)
 	}
 	left := end.AddDate(0, 0, 1).Sub(now)
-	var r check.Result
+	var r *check.Result
 	switch {
 	case left <= 0:
-		r = check.Because(check.ControlFail, "%s has had no support since %s", name, end.Format(time.DateOnly))
+		r = because(check.ControlFail, "%s has had no support since %s", name, end.Format(time.DateOnly))
 	case left <= l.warn:
-		r = check.Because(check.ControlPartial, "support of %s ends on %s", name, end.Format(time.DateOnly))
+		r = because(check.ControlPartial, "support of %s ends on %s", name, end.Format(time.DateOnly))
 	default:
-		r = check.Because(check.OK, "%s is supported until %s", name, end.Format(time.DateOnly))
+		r = because(check.OK, "%s is supported until %s", name, end.Format(time.DateOnly))
 	}
 	r.Facts.Add("support_end_unix", float64(end.Unix()))
 	return r

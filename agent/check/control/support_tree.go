@@ -8,7 +8,7 @@ import (
 )
 
 // release reads os-release(5).
-func (t tree) release(context.Context) (release, error) {
+func (t *tree) release(context.Context) (release, error) {
 	for _, name := range []string{"etc/os-release", "usr/lib/os-release"} {
 		text, err := t.text(name)
 		if err != nil {
@@ -29,7 +29,7 @@ func (t tree) release(context.Context) (release, error) {
 }
 
 // release reads the build of Windows, and whether it is a server: both count their builds alike.
-func (s station) release(context.Context) (release, error) {
+func (s *station) release(context.Context) (release, error) {
 	build, err := s.registry.Text(keyWindows, "CurrentBuildNumber")
 	if err != nil {
 		return release{}, fmt.Errorf("the build of Windows: %w", err)

@@ -33,8 +33,8 @@ type system struct {
 	trust        func(ctx context.Context) (trust, error)
 	passwords    func(ctx context.Context, now time.Time) (passwords, error)
 
-	edr        func(ctx context.Context, l limits) (reporters, error)
-	forwarders func(ctx context.Context, l limits) (reporters, error)
+	edr        func(ctx context.Context, l *limits) (reporters, error)
+	forwarders func(ctx context.Context, l *limits) (reporters, error)
 	idlers     func(ctx context.Context, now time.Time) (idlers, error)
 	locking    func(ctx context.Context) (locking, error)
 	autorun    func(ctx context.Context) (autorun, error)
@@ -44,80 +44,80 @@ type system struct {
 }
 
 // measure binds a control to its reader, its limits and its judgement.
-func (s system) measure(id string, l limits, now func() time.Time) measure {
+func (s *system) measure(id string, l *limits, now func() time.Time) measure {
 	switch id {
 	case hostFirewall:
 		return reading(func(ctx context.Context) (firewall, error) { return s.firewall(ctx, l.proof) }, s.firewall != nil, judgeFirewall)
 	case patchAge:
-		return reading(s.patches, s.patches != nil, func(p patches) check.Result { return judgePatches(p, l, now()) })
+		return reading(s.patches, s.patches != nil, func(p patches) *check.Result { return judgePatches(p, l, now()) })
 	case listeningPorts:
 		if l.ports == nil {
 			return fixed(check.NotConfigured, `option "allowed_ports": write the ports that may listen on this machine, or [] for none`)
 		}
-		return reading(s.listeners, s.listeners != nil, func(v listeners) check.Result { return judgeListeners(v, l) })
+		return reading(s.listeners, s.listeners != nil, func(v listeners) *check.Result { return judgeListeners(v, l) })
 	case administrators:
 		return reading(func(ctx context.Context) (accounts, error) { return s.accounts(ctx, l.sudoers) }, s.accounts != nil,
-			func(v accounts) check.Result { return judgeAccounts(v, l) })
+			func(v accounts) *check.Result { return judgeAccounts(v, l) })
 	case timeSync:
-		return reading(s.clock, s.clock != nil, func(v clock) check.Result { return judgeClock(v, l, now()) })
+		return reading(s.clock, s.clock != nil, func(v clock) *check.Result { return judgeClock(v, l, now()) })
 	case backupAge:
 		if l.path == "" {
 			return fixed(check.NotConfigured, `option "path": write the folder or the pattern of the backup's files`)
 		}
 		return reading(func(ctx context.Context) (backups, error) { return s.backups(ctx, l.path, l.data) }, s.backups != nil,
-			func(v backups) check.Result { return judgeBackups(v, l, now()) })
+			func(v backups) *check.Result { return judgeBackups(v, l, now()) })
 	case hostsFile:
 		return reading(func(ctx context.Context) (names, error) { return s.names(ctx, l) }, s.hosts != nil,
-			func(v names) check.Result { return judgeNames(v, l) })
+			func(v names) *check.Result { return judgeNames(v, l) })
 	}
 	return s.measureUpkeep(id, l, now)
 }
 
 // measureUpkeep is measure for the controls of what runs on a machine and how it is kept.
-func (s system) measureUpkeep(id string, l limits, now func() time.Time) measure {
+func (s *system) measureUpkeep(id string, l *limits, now func() time.Time) measure {
 	switch id {
 	case antiMalware:
 		return reading(func(ctx context.Context) (protection, error) { return s.protection(ctx, l.programs) }, s.protection != nil, judgeProtection)
 	case signatureAge:
-		return reading(s.patterns, s.patterns != nil, func(v patterns) check.Result { return judgePatterns(v, l, now()) })
+		return reading(s.patterns, s.patterns != nil, func(v patterns) *check.Result { return judgePatterns(v, l, now()) })
 	case systemSupport:
-		return reading(s.release, s.release != nil, func(v release) check.Result { return judgeRelease(v, l, now()) })
+		return reading(s.release, s.release != nil, func(v release) *check.Result { return judgeRelease(v, l, now()) })
 	case oldServices:
 		return reading(s.oldProtocols, s.oldProtocols != nil, judgeOldProtocols)
 	case remoteControl:
-		return reading(s.remotes, s.remotes != nil, func(v remotes) check.Result { return judgeRemotes(v, l) })
+		return reading(s.remotes, s.remotes != nil, func(v remotes) *check.Result { return judgeRemotes(v, l) })
 	case diskEncryption:
-		return reading(s.encryption, s.encryption != nil, func(v bool) check.Result { return judgeEncryption(v, l) })
+		return reading(s.encryption, s.encryption != nil, func(v bool) *check.Result { return judgeEncryption(v, l) })
 	case securityLog:
-		return reading(s.logs, s.logs != nil, func(v logs) check.Result { return judgeLogs(v, l, now()) })
+		return reading(s.logs, s.logs != nil, func(v logs) *check.Result { return judgeLogs(v, l, now()) })
 	case passwordRules:
-		return reading(func(ctx context.Context) (passwords, error) { return s.passwords(ctx, now()) }, s.passwords != nil, func(v passwords) check.Result { return judgePasswords(v, l, now()) })
+		return reading(func(ctx context.Context) (passwords, error) { return s.passwords(ctx, now()) }, s.passwords != nil, func(v passwords) *check.Result { return judgePasswords(v, l, now()) })
 	case addedTrust:
-		return reading(s.trust, s.trust != nil, func(v trust) check.Result { return judgeTrust(v, l) })
+		return reading(s.trust, s.trust != nil, func(v trust) *check.Result { return judgeTrust(v, l) })
 	}
 	return s.measureMore(id, l, now)
 }
 
 // measureMore is measure for the controls of what reports to elsewhere, of who may use the machine, and of the portal.
-func (s system) measureMore(id string, l limits, now func() time.Time) measure {
+func (s *system) measureMore(id string, l *limits, now func() time.Time) measure {
 	switch id {
 	case malwareAgent:
 		return reading(func(ctx context.Context) (reporters, error) { return s.edr(ctx, l) }, s.edr != nil,
-			func(v reporters) check.Result { return judgeEDR(v, l) })
+			func(v reporters) *check.Result { return judgeEDR(v, l) })
 	case logForwarder:
 		return reading(func(ctx context.Context) (reporters, error) { return s.forwarders(ctx, l) }, s.forwarders != nil,
-			func(v reporters) check.Result { return judgeForwarding(v, l, now()) })
+			func(v reporters) *check.Result { return judgeForwarding(v, l, now()) })
 	case idleAccounts:
 		return reading(func(ctx context.Context) (idlers, error) { return s.idlers(ctx, now()) }, s.idlers != nil,
-			func(v idlers) check.Result { return judgeIdle(v, l, now()) })
+			func(v idlers) *check.Result { return judgeIdle(v, l, now()) })
 	case lockOut:
-		return reading(s.locking, s.locking != nil, func(v locking) check.Result { return judgeLocking(v, l) })
+		return reading(s.locking, s.locking != nil, func(v locking) *check.Result { return judgeLocking(v, l) })
 	case autoRun:
 		return reading(s.autorun, s.autorun != nil, judgeAutorun)
 	case badSoftware:
-		return reading(s.software, s.software != nil, func(v software) check.Result { return judgeSoftware(v, l) })
+		return reading(s.software, s.software != nil, func(v software) *check.Result { return judgeSoftware(v, l) })
 	case upkeepPower:
-		return reading(s.upkeep, s.upkeep != nil, func(v upkeep) check.Result { return judgeUpkeep(v, l, now()) })
+		return reading(s.upkeep, s.upkeep != nil, func(v upkeep) *check.Result { return judgeUpkeep(v, l, now()) })
 	case centreReach:
 		if len(l.addresses) == 0 {
 			return fixed(check.NotConfigured, `option "addresses": write the centres of monitoring, host:port each`)
@@ -128,14 +128,14 @@ func (s system) measureMore(id string, l limits, now func() time.Time) measure {
 			return fixed(check.NotConfigured, `option "url": write the portal's address, https://host/`)
 		}
 		return reading(func(ctx context.Context) (portal, error) { return s.network.portal(ctx, l, now()) }, s.network.dial != nil,
-			func(v portal) check.Result { return judgePortal(v, l, now()) })
+			func(v portal) *check.Result { return judgePortal(v, l, now()) })
 	}
 	return fixed(check.Internal, "control "+id+" has no reader")
 }
 
 // reading makes a measure of a reader and a judgement. available is false when there is no reader here.
-func reading[T any](read func(context.Context) (T, error), available bool, judge func(T) check.Result) measure {
-	return func(ctx context.Context) check.Result {
+func reading[T any](read func(context.Context) (T, error), available bool, judge func(T) *check.Result) measure {
+	return func(ctx context.Context) *check.Result {
 		if !available {
 			return unread(errNoReader)
 		}
@@ -148,5 +148,5 @@ func reading[T any](read func(context.Context) (T, error), available bool, judge
 }
 
 func fixed(r check.Reason, detail string) measure {
-	return func(context.Context) check.Result { return check.Because(r, "%s", detail) }
+	return func(context.Context) *check.Result { return because(r, "%s", detail) }
 }

@@ -40,7 +40,7 @@ const (
 )
 
 // open opens a regular file. What is not one, a named pipe for example, could block for ever.
-func (t tree) open(name string) (fs.File, error) {
+func (t *tree) open(name string) (fs.File, error) {
 	i, err := fs.Stat(t.root, name)
 	if err != nil {
 		return nil, err
@@ -52,7 +52,7 @@ func (t tree) open(name string) (fs.File, error) {
 }
 
 // read returns a file of at most limit bytes. A larger one is an error.
-func (t tree) read(name string, limit int64) ([]byte, error) {
+func (t *tree) read(name string, limit int64) ([]byte, error) {
 	f, err := t.open(name)
 	if err != nil {
 		return nil, err
@@ -66,7 +66,7 @@ func (t tree) read(name string, limit int64) ([]byte, error) {
 }
 
 // text returns a file of settings; "" when it is not there.
-func (t tree) text(name string) (string, error) {
+func (t *tree) text(name string) (string, error) {
 	b, err := t.read(name, maxFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
@@ -75,7 +75,7 @@ func (t tree) text(name string) (string, error) {
 }
 
 // list returns the names in a folder in alphabetical order; none when it is not there.
-func (t tree) list(name string) ([]string, error) {
+func (t *tree) list(name string) ([]string, error) {
 	entries, err := readDir(t.root, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -106,13 +106,13 @@ func readDir(root fs.FS, name string) ([]fs.DirEntry, error) {
 }
 
 // has reports whether a folder lists a name, without following what the name may link to.
-func (t tree) has(dir, name string) bool {
+func (t *tree) has(dir, name string) bool {
 	names, err := t.list(dir)
 	return err == nil && slices.Contains(names, name)
 }
 
 // startsWithSystem reports whether systemd starts a service with the system.
-func (t tree) startsWithSystem(service string) bool {
+func (t *tree) startsWithSystem(service string) bool {
 	for _, target := range []string{"multi-user", "sysinit", "basic", "network", "network-pre", "default", "graphical"} {
 		if t.has(path.Join("etc/systemd/system", target+".target.wants"), service+".service") {
 			return true
@@ -123,7 +123,7 @@ func (t tree) startsWithSystem(service string) bool {
 
 // running returns how many processes have each of the names, as the kernel knows them (15 letters). An error says that
 // processes of others are hidden.
-func (t tree) running(names ...string) (map[string]int, error) {
+func (t *tree) running(names ...string) (map[string]int, error) {
 	pids, err := t.list("proc")
 	if err != nil {
 		return nil, fmt.Errorf("the list of processes: %w", bare(err))

@@ -30,7 +30,7 @@ type trust struct {
 const maxRoots = 1024
 
 // judgeTrust asks that nobody was added whom the plan does not name.
-func judgeTrust(v trust, l limits) check.Result {
+func judgeTrust(v trust, l *limits) *check.Result {
 	roots, proxies := 0, 0
 	for _, h := range v.roots {
 		if !slices.Contains(l.roots, h) {
@@ -58,10 +58,10 @@ func judgeTrust(v trust, l limits) check.Result {
 			doubtful++
 		}
 	}
-	r := check.Because(check.OK, "nobody is trusted who may not be")
+	r := because(check.OK, "nobody is trusted who may not be")
 	switch {
 	case len(bad) > 0:
-		r = check.Because(check.ControlFail, "%s", strings.Join(bad, "; "))
+		r = because(check.ControlFail, "%s", strings.Join(bad, "; "))
 	case v.unread != nil:
 		r = unread(v.unread)
 	case doubtful > 0:
@@ -75,7 +75,7 @@ func judgeTrust(v trust, l limits) check.Result {
 }
 
 // trust reads the folders for roots of one's own, of Debian and of Red Hat, and the proxies of /etc/environment.
-func (t tree) trust(ctx context.Context) (trust, error) {
+func (t *tree) trust(ctx context.Context) (trust, error) {
 	var v trust
 	for _, dir := range []string{"usr/local/share/ca-certificates", "etc/pki/ca-trust/source/anchors", "etc/ca-certificates/trust-source/anchors"} {
 		if err := t.addedRoots(ctx, &v, dir, 0); err != nil {
@@ -112,7 +112,7 @@ func proxyHost(value string) string {
 }
 
 // addedRoots takes in the certificates of a folder and of the folders in it.
-func (t tree) addedRoots(ctx context.Context, v *trust, dir string, depth int) error {
+func (t *tree) addedRoots(ctx context.Context, v *trust, dir string, depth int) error {
 	names, err := t.list(dir)
 	if err != nil {
 		return err

@@ -351,7 +351,7 @@ func FuzzSSHSettings(f *testing.F) {
 	f.Add("PermitRootLogin yes\nInclude /etc/ssh/*.conf\nMatch all\nPort 22\n")
 	f.Add("Include *\nPort 99999\nx\n=\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		s, err := tree{root: fstest.MapFS{"etc/ssh/sshd_config": {Data: []byte(text)}}}.sshd()
+		s, err := (&tree{root: fstest.MapFS{"etc/ssh/sshd_config": {Data: []byte(text)}}}).sshd()
 		if err == nil && (len(s.ports) == 0 || len(s.ports) > 64 || len(s.values) > 1000 || s.files > 65) {
 			t.Errorf("%d ports, %d values, %d files", len(s.ports), len(s.values), s.files)
 		}

@@ -85,7 +85,7 @@ func (r row) time(name string) (time.Time, error) {
 }
 
 // ask is s.objects that may be missing, and that says of which class it speaks when it fails.
-func (s station) ask(ctx context.Context, namespace, class string, properties ...string) ([]row, error) {
+func (s *station) ask(ctx context.Context, namespace, class string, properties ...string) ([]row, error) {
 	if s.objects == nil {
 		return nil, fmt.Errorf("%s: %w", class, errNoReader)
 	}
