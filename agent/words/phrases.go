@@ -172,6 +172,7 @@ func collectorPhrases() map[string][2]string {
 		"notice.archive":      {"Không ghi được kho lưu bằng chứng từ %s: chưa kết quả nào được nhận, các máy trạm giữ lại và tự gửi sau. Dọn hoặc mở rộng đĩa của máy chủ thu thập; nếu đĩa hỏng thì sửa rồi khởi động lại collector.", "The evidence archive cannot be written since %s: no results are taken in, the machines keep them and send them later. Clear or enlarge the collector's disk; if the disk is broken, mend it and start the collector again."},
 		"runbook.title":       {"Sổ tay xử lý sự cố, theo bộ phận hỏng và nguyên nhân", "Runbook of incidents, by what is broken and why"},
 		"runbook.about":       {"Mỗi chương là một loại bộ phận mà hệ thống có thể nêu tên trong sự cố. Làm bước đầu trước, rồi việc theo nguyên nhân.", "Each chapter is a kind of part that an incident can name. Take the first step, then what the reason asks for."},
+		"wall.title":          {"Màn hình treo tường", "Wall screen"},
 		"help.title":          {"Trợ giúp", "Help"},
 		"help.terms":          {"Từ dùng trong hệ thống", "The words used here"},
 		"help.reasons":        {"Theo nguyên nhân", "By reason"},

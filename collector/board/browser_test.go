@@ -76,6 +76,8 @@ func looks() []struct {
 		{"confirmations", "/confirmations", troubled()},
 		{"certs", "/certs", troubled()},
 		{"history", "/history", troubled()},
+		{"wall", "/wall", troubled()},
+		{"wall-district", "/wall", district()},
 		{"help", "/help", troubled()},
 		{"help-chapter", "/help/line", troubled()},
 		{"check", "/check/" + me + "/thu_thap.check", district()},
@@ -174,6 +176,9 @@ func TestLooks(t *testing.T) {
 					if n, err := strconv.Atoi(px); err != nil || n > 360 {
 						t.Errorf("%s: at 360 px the page is %s px wide, because of %s", lang, px, m[3])
 					}
+				}
+				if strings.HasPrefix(p.name, "wall") {
+					shot(t, dir, "narrow-1920-"+lang, "1920,1080", srv.URL+p.path+"?lang="+lang)
 				}
 				shot(t, dir, "wide-"+lang, "1366,3000", srv.URL+p.path+"?lang="+lang)
 				shot(t, dir, "narrow-"+lang, "360,5200", srv.URL+"/frame/360"+p.path+"?lang="+lang)

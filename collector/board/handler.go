@@ -89,6 +89,7 @@ type handler struct {
 //	/incident/{id}                  one incident
 //	/incident/{id}/ack              takes note of it (POST, form value note)
 //	/incident/{id}/act              assigns, comments, classifies or concludes it (POST, form values what, to, note, class, measure)
+//	/wall                           the first page for a screen on the wall, without a pointer
 //	/help                           the words of the field, and the chapters of the runbook
 //	/help/{kind}                    what to do about one kind of part, by reason
 //	/account                        who one is, and one's password
@@ -123,6 +124,7 @@ func NewHandler(src Source, o Options) http.Handler {
 	mux.HandleFunc("GET /service/{service}", h.service)
 	mux.HandleFunc("GET /check/{machine}/{check}", h.check)
 	mux.HandleFunc("GET /incident/{id}", h.incident)
+	mux.HandleFunc("GET /wall", h.wall)
 	mux.HandleFunc("GET /help", h.help)
 	mux.HandleFunc("GET /help/{kind}", h.helpChapter)
 	if h.ack != nil {
