@@ -790,6 +790,8 @@ func collectorPhrases() map[string][2]string {
 		"audit.cosigned":     {"Điểm kiểm tra có chữ ký của người khác: %s.", "Checkpoints that others have signed: %s."},
 		"audit.signer.given": {"- %s (khóa do người kiểm tra mang theo): %s chữ ký, đến %s mục lúc %s", "- %s (key brought by the auditor): %s signatures, up to %s entries at %s"},
 		"audit.signer.log":   {"- %s (khóa chỉ do nhật ký nêu): %s chữ ký, đến %s mục lúc %s", "- %s (key named by the log alone): %s signatures, up to %s entries at %s"},
+		"audit.tombstone":    {"Đã xóa theo bia ghi (mục %s): %s phần (%s), lúc %s, do %s; lý do: %s.", "Removed by a tombstone (leaf %s): %s pieces (%s), at %s, by %s; why: %s."},
+		"audit.unproven":     {"%s lô số liệu của kỳ này đã xóa hết hạn lưu: số liệu của kỳ không tính lại được từ nhật ký; dùng bản xuất kiểm toán đã lưu khi phát hành báo cáo.", "%s batches of this period were removed after their time: its figures cannot be worked out from the log; use the export kept when its report was issued."},
 		"audit.stamped":      {"Dấu thời gian (RFC 3161) dẫn tới gốc đã cho: %s; dấu cuối của %s: %s mục đầu đã có lúc %s.", "Time stamps (RFC 3161) that lead to the roots given: %s; the last, of %s: the first %s leaves were there at %s."},
 		"audit.unrooted":     {"Dấu thời gian (RFC 3161) trong nhật ký: %s; chưa chứng minh được là của ai: đưa chứng thư gốc bằng --tsa.", "Time stamps (RFC 3161) in the log: %s; whose they are is not proven: give the authority's root with --tsa."},
 		"notice.stamp":       {"Nhật ký chưa được đóng dấu thời gian từ %s (%d lần thử không được): %s.", "The log has had no time stamp since %s (%d attempts failed): %s."},

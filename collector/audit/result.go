@@ -31,6 +31,7 @@ const (
 	UnknownPlan   Code = "plan"           // a plan was followed that was not in the log before
 	BadCosigned   Code = "cosigned"       // a checkpoint is not signed by those who are said to have signed it
 	BadStamp      Code = "stamp"          // a time stamp does not hold, or leads to none of the roots that were given
+	BadTombstone  Code = "tombstone"      // something was removed without the right to, or before its time
 	BadReport     Code = "report"         // an issued report is not in order, or the given one is not as it was issued
 	BadTime       Code = "time"           // the collector's clock went back
 	BadFigures    Code = "figures"        // given figures are not those that follow from the log
@@ -70,6 +71,7 @@ type Result struct {
 
 	Witnessing Witnessing `json:"witnessing"`
 	Stamping   Stamping   `json:"stamping"`
+	Removed    Removed    `json:"removed"`
 	// Issued are the reports that the log says were issued.
 	Issued []IssuedReport `json:"issued"`
 

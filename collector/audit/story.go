@@ -50,6 +50,8 @@ type story struct {
 	refig  *refigure         // nil where no figures are to be worked out
 	former []*former         // logs before this one, the latest first
 	watch  watchers
+	absent []absent
+	stones []evidence.Removal
 	// stampAt is the latest time stamp that leads to a root that was given, and stampLeaf where it stands.
 	stampAt   time.Time
 	stampLeaf int64
@@ -99,6 +101,8 @@ func (s *story) tell(ctx context.Context, e evidence.Stored) error {
 	switch e.Leaf.Type() {
 	case evidence.Cosigned:
 		s.cosigned(e)
+	case evidence.Tombstone:
+		s.tombstone(e)
 	case evidence.Stamp:
 		s.stamped(e)
 	case evidence.Report:
@@ -221,7 +225,7 @@ func (s *story) batch(e evidence.Stored) bool {
 	switch {
 	case e.Body != nil || !hasBody:
 	case period{v.From, v.To}.mustHave(before, h):
-		bad(MissingBody, "the body is missing, and may speak of the period (sealed %s)", h.Sealed.Format(time.RFC3339))
+		s.gone(absent{e.Index, evidence.BodyPiece, received, MissingBody, fmt.Sprintf("leaf %d (%s): the body is missing, and may speak of the period (sealed %s)", e.Index, describe(l), h.Sealed.Format(time.RFC3339))})
 	default:
 		v.BodiesLeftOut++
 	}
@@ -328,6 +332,11 @@ func (s *story) finish(ctx context.Context) error {
 		return nil
 	case s.broken:
 		s.v.found(NoFigures, -1, "the figures cannot be worked out again before what was found above is mended")
+		return nil
+	case s.v.Removed.unproven() != "":
+		if s.v.o.Figures != nil {
+			s.v.found(NoFigures, -1, "%s", s.v.Removed.unproven())
+		}
 		return nil
 	}
 	return s.refig.compare(ctx, s.roll.Machines(), s.last)

@@ -39,6 +39,12 @@ func (r *Result) Write(w io.Writer, l words.Lang) error {
 	}
 	r.Witnessing.write(&b, l, r.Size)
 	r.Stamping.write(&b, l)
+	for _, x := range r.Removed.Stones {
+		say("audit.tombstone", num(x.Leaf), num(x.Count), plain(x.Piece), words.DateTime(l, x.At), plain(x.By), plain(x.Why))
+	}
+	if r.Removed.InPeriod > 0 {
+		say("audit.unproven", num(r.Removed.InPeriod))
+	}
 	for _, i := range r.Issued {
 		say("audit.issued", plain(i.ID()), i.Number, num(i.Leaf), words.DateTime(l, i.At), plain(i.By), plain(i.ReviewedBy))
 		if i.Given {

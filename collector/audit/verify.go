@@ -243,6 +243,7 @@ func (v *verifier) attachments(ctx context.Context) error {
 			return err
 		}
 	}
+	s.removed()
 	s.signed()
 	s.witnessed()
 	s.stampsWanted()
@@ -286,6 +287,8 @@ func (v *verifier) bundle(ctx context.Context, n int64) error {
 		case wrong:
 			v.found(BadBlob, index, "the blob of leaf %d (%s) is not the one that the leaf names (SHA-256 %x)", index, describe(leaf), ref.SHA256)
 			v.story.broken = true
+		case named && e.Blob == nil && evidence.Removable(leaf.Type(), evidence.BlobPiece):
+			v.story.gone(absent{leaf: index, piece: evidence.BlobPiece, code: BadBlob, what: fmt.Sprintf("the blob of leaf %d (%s) is missing", index, describe(leaf))})
 		case named && e.Blob == nil:
 			v.found(BadBlob, index, "the blob of leaf %d (%s) is missing", index, describe(leaf))
 			v.story.broken = true

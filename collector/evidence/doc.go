@@ -38,6 +38,7 @@
 //	segment = header group*           H  egovmon-segment/2, origin, number, first leaf, root before it; a line each
 //	group   = entry+ commit           C  tree size u64, root 32 bytes
 //	entry   = leaf [blob] [body]      L, B, D  their bytes
+//	                            X  in the place of B or D: it was removed, see remove.go
 //	        | packed [body]           P  leaf and blob of a receipt, compressed; see pack.go
 //
 // A group is what one or several calls of Append brought; it counts only with its commit. So the segments alone prove

@@ -29,7 +29,7 @@ func TestForged(t *testing.T) {
 	}{
 		{"another leaf", errTree.Error(), appendCommit(appendEntry(nil, other), tree(good))},
 		{"another leaf and root", "one of them is of another time", appendCommit(appendEntry(nil, other), tree(forged))},
-		{"another body", "not those that the leaf names", appendCommit(appendEntry(nil, Entry{e.Leaf, e.Blob, []byte("x")}), tree(good))},
+		{"another body", "not those that the leaf names", appendCommit(appendEntry(nil, Entry{Leaf: e.Leaf, Blob: e.Blob, Body: []byte("x")}), tree(good))},
 		{"another size", errTree.Error(), appendCommit(appendEntry(nil, e), tlog.Tree{N: 4, Hash: good})},
 	}
 	for _, tt := range tests {

@@ -218,9 +218,9 @@ func TestAppendRefuses(t *testing.T) {
 	}{
 		{"nothing", nil, "at least one"},
 		{"no leaf", []Entry{good, {Blob: []byte("x")}}, "entry 2 of 2: the leaf is empty"},
-		{"another blob", []Entry{{good.Leaf, []byte("header of 1"), good.Body}}, "another SHA-256"},
+		{"another blob", []Entry{{Leaf: good.Leaf, Blob: []byte("header of 1"), Body: good.Body}}, "another SHA-256"},
 		{"no body", []Entry{{Leaf: good.Leaf, Blob: good.Blob}}, "body has 0 bytes"},
-		{"a body that the leaf does not name", []Entry{{testEntry(t, 1).Leaf, testEntry(t, 1).Blob, []byte("x")}}, "names no body"},
+		{"a body that the leaf does not name", []Entry{{Leaf: testEntry(t, 1).Leaf, Blob: testEntry(t, 1).Blob, Body: []byte("x")}}, "names no body"},
 	}
 	for _, tt := range tests {
 		if _, err := s.Append(t.Context(), tt.entries...); err == nil || !strings.Contains(err.Error(), tt.want) {

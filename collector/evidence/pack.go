@@ -186,7 +186,7 @@ func (p *packer) appendEntry(dst []byte, e Entry) []byte {
 	}
 	dst = appendFrame(dst, kindPacked, p.enc.EncodeAll(raw, make([]byte, 0, len(raw))))
 	if e.Leaf.body != nil {
-		dst = appendFrame(dst, kindBody, e.Body)
+		dst = appendPiece(dst, kindBody, e.Body, e.bodyGone)
 	}
 	return dst
 }

@@ -31,6 +31,9 @@ func (s *Store) Blob(i int64) ([]byte, error) {
 	if err == nil && r.Leaf.blob == nil {
 		err = fmt.Errorf("evidence: blob of leaf %d: %w", i, ErrNone)
 	}
+	if err == nil && r.blobGone {
+		err = fmt.Errorf("evidence: blob of leaf %d: %w", i, ErrRemoved)
+	}
 	return r.Blob, err
 }
 
@@ -39,6 +42,9 @@ func (s *Store) Body(i int64) ([]byte, error) {
 	r, err := s.pick(i, false, true)
 	if err == nil && r.Leaf.body == nil {
 		err = fmt.Errorf("evidence: body of leaf %d: %w", i, ErrNone)
+	}
+	if err == nil && r.bodyGone {
+		err = fmt.Errorf("evidence: body of leaf %d: %w", i, ErrRemoved)
 	}
 	return r.Body, err
 }

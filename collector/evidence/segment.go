@@ -22,6 +22,7 @@ const (
 	kindBlob   byte = 'B' // the blob of the leaf before it
 	kindPacked byte = 'P' // a leaf and its blob, compressed; see pack.go
 	kindBody   byte = 'D' // the body of the leaf before it
+	kindGone   byte = 'X' // in the place of a blob or a body that was removed; its payload says nothing
 	kindCommit byte = 'C' // ends a group: u64 tree size, 32 bytes root
 )
 
@@ -48,12 +49,20 @@ func appendFrame(dst []byte, kind byte, payload []byte) []byte {
 func appendEntry(dst []byte, e Entry) []byte {
 	dst = appendFrame(dst, kindLeaf, e.Leaf.text)
 	if e.Leaf.blob != nil {
-		dst = appendFrame(dst, kindBlob, e.Blob)
+		dst = appendPiece(dst, kindBlob, e.Blob, e.blobGone)
 	}
 	if e.Leaf.body != nil {
-		dst = appendFrame(dst, kindBody, e.Body)
+		dst = appendPiece(dst, kindBody, e.Body, e.bodyGone)
 	}
 	return dst
+}
+
+// appendPiece appends a blob or a body, or the mark of one that was removed.
+func appendPiece(dst []byte, kind byte, data []byte, gone bool) []byte {
+	if gone {
+		return appendFrame(dst, kindGone, nil)
+	}
+	return appendFrame(dst, kind, data)
 }
 
 func appendCommit(dst []byte, t tlog.Tree) []byte {
@@ -178,20 +187,20 @@ func (s *scanner) head() (head [frameHead]byte, size int64, err error) {
 	return head, size, nil
 }
 
-// skip passes over the next frame, of which it looks only at the kind.
-func (s *scanner) skip(want byte) error {
+// skip passes over the next frame, of which it looks only at the kind; gone is that what it held was removed.
+func (s *scanner) skip(want byte) (gone bool, err error) {
 	head, size, err := s.head()
 	if err != nil {
-		return err
+		return false, err
 	}
-	if head[0] != want {
-		return s.broken("a frame of kind %q where one of kind %q should be", head[0], want)
+	if head[0] != want && head[0] != kindGone {
+		return false, s.broken("a frame of kind %q where one of kind %q should be", head[0], want)
 	}
 	if _, err := s.r.Discard(int(size)); err != nil {
-		return s.readError(err)
+		return false, s.readError(err)
 	}
 	s.off += frameHead + size
-	return nil
+	return head[0] == kindGone, nil
 }
 
 // frame returns the next frame, io.EOF behind the last one, and a *BrokenError if the bytes are no frame.
@@ -203,6 +212,10 @@ func (s *scanner) frame() (kind byte, payload []byte, err error) {
 	payload = make([]byte, size)
 	if _, err := io.ReadFull(s.r, payload); err != nil {
 		return 0, nil, s.readError(err)
+	}
+	if head[0] == kindGone { // the checksum is still that of what was removed
+		s.off += frameHead + size
+		return kindGone, nil, nil
 	}
 	crc := crc32.Update(crc32.Checksum(head[:5], castagnoli), castagnoli, payload)
 	if crc != binary.BigEndian.Uint32(head[5:]) {
@@ -238,6 +251,8 @@ type record struct {
 	Entry
 	offset int64 // of the leaf's frame
 	packed bool
+	blobAt int64 // of the blob's frame, where it has one of its own
+	bodyAt int64 // of the body's frame
 	commit bool
 	tree   tlog.Tree // of a commit
 }
@@ -267,10 +282,12 @@ func (s *scanner) next() (record, error) {
 	if r.Leaf, err = parseLeaf(payload); err != nil {
 		return record{}, s.broken("the leaf cannot be read: %v", err)
 	}
-	if r.Blob, err = s.attached(kindBlob, r.Leaf.blob, s.skipBlobs); err != nil {
+	r.blobAt = s.off
+	if r.Blob, r.blobGone, err = s.attached(kindBlob, r.Leaf.blob, s.skipBlobs); err != nil {
 		return record{}, err
 	}
-	if r.Body, err = s.attached(kindBody, r.Leaf.body, s.skipBodies); err != nil {
+	r.bodyAt = s.off
+	if r.Body, r.bodyGone, err = s.attached(kindBody, r.Leaf.body, s.skipBodies); err != nil {
 		return record{}, err
 	}
 	return r, nil
@@ -295,36 +312,36 @@ func (s *scanner) unpack(r record, payload []byte) (record, error) {
 	if !s.skipBlobs {
 		r.Blob = blob
 	}
-	if r.Body, err = s.attached(kindBody, r.Leaf.body, s.skipBodies); err != nil {
+	r.bodyAt = s.off
+	if r.Body, r.bodyGone, err = s.attached(kindBody, r.Leaf.body, s.skipBodies); err != nil {
 		return record{}, err
 	}
 	return r, nil
 }
 
-// attached reads the frame that a leaf refers to, or passes over it.
-func (s *scanner) attached(want byte, ref *Ref, skip bool) ([]byte, error) {
+// attached reads the frame that a leaf refers to, or passes over it; gone is that what it held was removed.
+func (s *scanner) attached(want byte, ref *Ref, skip bool) (data []byte, gone bool, err error) {
 	if ref == nil {
-		return nil, nil
+		return nil, false, nil
 	}
 	var kind byte
 	var payload []byte
-	var err error
 	if skip {
-		kind, err = want, s.skip(want)
+		gone, err = s.skip(want)
 	} else {
 		kind, payload, err = s.frame()
 	}
 	switch {
 	case errors.Is(err, io.EOF):
-		return nil, s.broken("the file ends where a frame of kind %q should be", want)
-	case skip:
-		return nil, err
-	case err != nil:
-		return nil, err
+		return nil, false, s.broken("the file ends where a frame of kind %q should be", want)
+	case skip || err != nil:
+		return nil, gone, err
+	case kind == kindGone:
+		return nil, true, nil
 	case kind != want:
-		return nil, s.broken("a frame of kind %q where one of kind %q should be", kind, want)
+		return nil, false, s.broken("a frame of kind %q where one of kind %q should be", kind, want)
 	case RefTo(payload) != *ref:
-		return nil, s.broken("the bytes are not those that the leaf names (%s)", ref)
+		return nil, false, s.broken("the bytes are not those that the leaf names (%s)", ref)
 	}
-	return payload, nil
+	return payload, false, nil
 }

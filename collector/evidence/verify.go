@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
@@ -19,6 +20,7 @@ type Summary struct {
 	LeafBytes  int64          // of leaves
 	FileBytes  int64          // of the segments read, frames included
 	LeafCounts map[Type]int64 // leaves by type
+	Removed    int64          // blobs and bodies that were removed, each with its tombstone
 }
 
 // Verify reads the whole log in dir and compares everything with everything: the checksum of each frame, each leaf's
@@ -40,6 +42,8 @@ type audit struct {
 	hashes hashFile
 	index  file
 	now    tlog.Tree
+	gone   []missing
+	stones []Removal
 	right  []tlog.Hash // roots of the full subtrees so far, the largest first
 }
 
@@ -72,7 +76,26 @@ func verify(d disk, v note.Verifier) (Summary, error) {
 	if a.now != signed {
 		return a.Summary, fmt.Errorf("%s signs the root %s for %d leaves, the leaves give %s", checkpointFile, signed.Hash, signed.N, a.now.Hash)
 	}
-	return a.Summary, nil
+	return a.Summary, a.tombstones()
+}
+
+// A missing piece is not there any more.
+type missing struct {
+	leaf   int64
+	piece  Piece
+	offset int64
+	file   string
+}
+
+// tombstones finds the right by which each piece that is gone was removed.
+func (a *audit) tombstones() error {
+	for _, m := range a.gone {
+		if !slices.ContainsFunc(a.stones, func(r Removal) bool { return r.Piece == m.piece && r.Has(m.leaf) }) {
+			return &BrokenError{m.file, m.offset, fmt.Sprintf("the %s of leaf %d was removed, and no tombstone says so", m.piece, m.leaf)}
+		}
+		a.Removed++
+	}
+	return nil
 }
 
 func (a *audit) segment(number int) error {
@@ -146,6 +169,18 @@ func (a *audit) leaf(n int64, segment int, r record) error {
 		}
 		if got[0] != want {
 			return &BrokenError{hashesFile, (first + int64(i)) * tlog.HashSize, fmt.Sprintf("a hash above leaf %d is %s, want %s", n, got[0], want)}
+		}
+	}
+	if r.Leaf.typ == Tombstone {
+		stone, err := ReadRemoval(Stored{Entry: r.Entry, Index: n})
+		if err != nil {
+			return &BrokenError{segmentName(segment), r.offset, err.Error()}
+		}
+		a.stones = append(a.stones, stone)
+	}
+	for piece, gone := range map[Piece]bool{BlobPiece: r.blobGone, BodyPiece: r.bodyGone} {
+		if gone {
+			a.gone = append(a.gone, missing{n, piece, r.offset, segmentName(segment)})
 		}
 	}
 	a.LeafCounts[r.Leaf.typ]++

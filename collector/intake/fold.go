@@ -187,7 +187,10 @@ func (f *Fold) batch(s evidence.Stored) (Accepted, error) {
 	if c := f.twins(m, h.Machine+" "+h.Journal, h, received.UTC()); c != nil {
 		a.Events = append(a.Events, Event{Cloned: c})
 	}
-	records, err := f.reader.Records(h, s.Body)
+	var records []journal.Record
+	if !s.BodyRemoved() { // what it said is gone, and was right then
+		records, err = f.reader.Records(h, s.Body)
+	}
 	if err != nil {
 		n := h.Records
 		bad, content := errors.AsType[*journal.ContentError](err)
