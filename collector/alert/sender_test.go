@@ -304,12 +304,15 @@ func relay(t *testing.T, answers map[string]string) *net.TCPAddr {
 	return a
 }
 
+// takes returns the answers of a relay that takes every letter, but for what is told.
+func takes(change map[string]string) map[string]string {
+	a := map[string]string{"hello": "220 r ESMTP\r\n", "EHLO": "250 r\r\n", "MAIL": "250 ok\r\n", "RCPT": "250 ok\r\n", "DATA": "354 go\r\n", ".": "250 taken\r\n", "QUIT": "221 bye\r\n", "RSET": "250 ok\r\n"}
+	maps.Copy(a, change)
+	return a
+}
+
 func TestRelayFaults(t *testing.T) {
-	good := func(change map[string]string) map[string]string {
-		a := map[string]string{"hello": "220 r ESMTP\r\n", "EHLO": "250 r\r\n", "MAIL": "250 ok\r\n", "RCPT": "250 ok\r\n", "DATA": "354 go\r\n", ".": "250 taken\r\n", "QUIT": "221 bye\r\n", "RSET": "250 ok\r\n"}
-		maps.Copy(a, change)
-		return a
-	}
+	good := takes
 	tests := []struct {
 		name    string
 		answers map[string]string
@@ -383,5 +386,77 @@ func TestEscalationsAreTold(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"x Trưởng phòng"}, told); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestARelayThatTakesAndLoses: a letter that a relay has taken counts as sent, whatever became of it. Only a person's word says
+// that it was read: without it the next step of the roster is told, by another way.
+func TestARelayThatTakesAndLoses(t *testing.T) {
+	for _, acked := range []bool{false, true} {
+		d := newDesk(t)
+		d.town.opens("cong", at(23, 9, 0))
+		if acked {
+			d.town.acks("cong", at(23, 9, 10))
+		}
+		d.tell()
+		s := d.sender(Config{Mail: &MailConfig{Host: "127.0.0.1", Port: relay(t, takes(nil)).Port, STARTTLS: TLSNone, From: "egovmon@d.test"}, Webhook: &WebhookConfig{}})
+		p := district()
+		p.Offices[0].Contacts = []profile.Contact{contact(ByMail, "vhtt@d.test")}
+		p.Roster = p.Roster[:2]
+		p.Roster[1].Contacts = []profile.Contact{contact(ByWebhook, d.url)}
+		s.opts.Profile = func() *profile.Profile { return p }
+		for now := at(23, 9, 0); now.Before(at(23, 10, 0)); now = now.Add(time.Minute) {
+			d.set(now)
+			s.send(t.Context(), ByMail)
+			s.send(t.Context(), ByWebhook)
+			if early := now.Before(at(23, 9, 30)); early && len(d.came) > 0 {
+				t.Fatalf("the next step is told at %s already", now.Format("15:04"))
+			}
+		}
+		want := 1
+		if acked {
+			want = 0
+		}
+		if got := len(d.came); got != want {
+			t.Errorf("acknowledged %v: the next step is told %d times, want %d", acked, got, want)
+		}
+		if diff := cmp.Diff([]Count{{ByMail, ResultError, 0}, {ByMail, ResultOK, 1}, {ByWebhook, ResultError, 0}, {ByWebhook, ResultOK, uint64(want)}}, s.Counts()); diff != "" {
+			t.Errorf("acknowledged %v: counts (-want +got):\n%s", acked, diff)
+		}
+	}
+}
+
+// TestAnHourOf500: a webhook that fails for an hour is tried ever more rarely, always with the same delivery, and told once when
+// it is well again.
+func TestAnHourOf500(t *testing.T) {
+	d := newDesk(t)
+	d.status.Store(500)
+	d.town.opens("cong", at(23, 9, 0))
+	d.tell()
+	s := d.sender(hooks())
+	p := s.opts.Profile()
+	p.Offices[0].Contacts = []profile.Contact{contact(ByWebhook, d.url)}
+	var when []string
+	keys := map[string]bool{}
+	for now := at(23, 9, 0); now.Before(at(23, 10, 30)); now = now.Add(5 * time.Second) {
+		if now.Equal(at(23, 10, 0)) {
+			d.status.Store(200)
+		}
+		d.set(now)
+		s.send(t.Context(), ByWebhook)
+		for len(d.came) > 0 {
+			keys[<-d.came] = true
+			when = append(when, now.Format("15:04:05"))
+		}
+	}
+	want := []string{"09:00:00", "09:00:15", "09:00:45", "09:01:45", "09:03:45", "09:07:45", "09:15:45", "09:30:45", "09:45:45", "10:00:45"}
+	if diff := cmp.Diff(want, when); diff != "" {
+		t.Errorf("attempts (-want +got):\n%s", diff)
+	}
+	if len(keys) != 1 {
+		t.Errorf("the attempts name %d deliveries, want one: whoever is called cannot tell a repetition", len(keys))
+	}
+	if diff := cmp.Diff([]Count{{ByWebhook, ResultError, 9}, {ByWebhook, ResultOK, 1}}, s.Counts()); diff != "" {
+		t.Errorf("counts (-want +got):\n%s", diff)
 	}
 }
