@@ -37,6 +37,9 @@ type config struct {
 	WebConfig string `yaml:"web_config"`
 	// Profile is the folder of the district's profile. Default: the sample profile tu-ky-2023 in the program.
 	Profile string `yaml:"profile"`
+	// Public are the services, by their ids in the profile, whose name, state and announced suspensions anybody may see at
+	// /status without signing in. None, the default: there is no such page.
+	Public []string `yaml:"public"`
 	// NodeMetrics offers node_* names of this machine in /metrics. Default true.
 	NodeMetrics *bool `yaml:"node_metrics"`
 	// Series bounds the embedded time series database.

@@ -32,7 +32,7 @@ const (
 
 // web makes the server of board, PromQL API and metrics on a listener.
 func (c *center) web(acc *access.Access, m *metrics, l net.Listener) (*http.Server, net.Listener, error) {
-	pages := board.NewHandler(&source{c: c}, board.Options{Now: c.now, Logger: c.log, User: acks, Ack: c.incidents.Ack, Act: c.incidents.Act, People: members{acc}, Suspensions: announcer{c}, Confirmations: confirmer{c}, History: c.latestFigures, Registry: registrar{c},
+	pages := board.NewHandler(&source{c: c}, board.Options{Now: c.now, Logger: c.log, User: acks, Ack: c.incidents.Ack, Act: c.incidents.Act, People: members{acc}, Suspensions: announcer{c}, Confirmations: confirmer{c}, History: c.latestFigures, Registry: registrar{c}, Public: c.config.Public,
 		Unit: func(ctx context.Context) string { return access.Of(ctx).Unit }})
 	metrics := m.handler()
 	mux := http.NewServeMux()
@@ -45,6 +45,9 @@ func (c *center) web(acc *access.Access, m *metrics, l net.Listener) (*http.Serv
 	c.lifeHandlers(mux)
 	c.local(rightful{mux}, acc)
 	inner := acc.Middleware(mux)
+	if len(c.config.Public) > 0 {
+		inner = board.Public(acc.Anybody(pages), inner)
+	}
 	s := &http.Server{Handler: asWebUser(inner), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute,
 		WriteTimeout: 5 * time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
 	secured, err := exporter.Secure(s, l, c.config.WebConfig)

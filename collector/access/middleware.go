@@ -18,12 +18,7 @@ const linkPath = "/l/"
 func (a *Access) Middleware(next http.Handler) http.Handler {
 	csrf := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h := w.Header()
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Referrer-Policy", "no-referrer")
-		if !a.hostAllowed(r.Host) {
-			a.refused(r, "host")
-			http.Error(w, "This server does not answer to that name; add it to names in collector.yaml.", http.StatusMisdirectedRequest)
+		if !a.addressed(w, r) {
 			return
 		}
 		if secret, ok := strings.CutPrefix(r.URL.Path, linkPath); ok {
@@ -56,6 +51,28 @@ func (a *Access) Middleware(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r.WithContext(With(r.Context(), who)))
 	})
+}
+
+// Anybody lets requests through to next that name a host on the list, whoever sends them, as nobody.
+func (a *Access) Anybody(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if a.addressed(w, r) {
+			next.ServeHTTP(w, r.WithContext(With(r.Context(), Who{})))
+		}
+	})
+}
+
+// addressed reports whether a request names a host on the list; else it is answered.
+func (a *Access) addressed(w http.ResponseWriter, r *http.Request) bool {
+	h := w.Header()
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	if a.hostAllowed(r.Host) {
+		return true
+	}
+	a.refused(r, "host")
+	http.Error(w, "This server does not answer to that name; add it to names in collector.yaml.", http.StatusMisdirectedRequest)
+	return false
 }
 
 // Need lets through to next who has a right. Others are told that they lack it.

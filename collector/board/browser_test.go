@@ -76,6 +76,7 @@ func looks() []struct {
 		{"confirmations", "/confirmations", troubled()},
 		{"certs", "/certs", troubled()},
 		{"history", "/history", troubled()},
+		{"status", "/status", suspending()},
 		{"wall", "/wall", troubled()},
 		{"wall-district", "/wall", district()},
 		{"help", "/help", troubled()},
@@ -156,6 +157,8 @@ func TestLooks(t *testing.T) {
 				h = NewHandler(p.src, Options{Now: func() time.Time { return noon }, Suspensions: &notary{name: "an", list: p.src.view.Suspensions}})
 			case "confirmations":
 				h = clerkHandler(&clerk{name: "an", list: confirming()}, "")
+			case "status":
+				h = NewHandler(p.src, Options{Now: func() time.Time { return noon }, Public: []string{"mail", "qlvb", "cong_h", "tthc", "ndxp"}})
 			case "certs":
 				h = cabinetHandler(&cabinet{by: "an", names: true, list: certified()})
 			case "life":

@@ -45,6 +45,8 @@ type Options struct {
 	Confirmations Confirmations
 	// Registry shows and changes the register of certificates. Nil: the board has no such page.
 	Registry Registry
+	// Public are the services whose state anybody may see. None: the board has no such page; see [Public].
+	Public []string
 	// History works out the figures of a period, as far as who asks may see them; the error wraps ErrForbidden for who may
 	// not. Nil: the board has no such page.
 	History func(ctx context.Context, q HistoryQuery) (History, error)
@@ -73,6 +75,7 @@ type handler struct {
 	confirmations Confirmations
 	history       func(ctx context.Context, q HistoryQuery) (History, error)
 	registry      Registry
+	public        []string
 	assets        *assets
 	pages         *template.Template
 
@@ -89,6 +92,7 @@ type handler struct {
 //	/incident/{id}                  one incident
 //	/incident/{id}/ack              takes note of it (POST, form value note)
 //	/incident/{id}/act              assigns, comments, classifies or concludes it (POST, form values what, to, note, class, measure)
+//	/status                         the public services, for everybody
 //	/wall                           the first page for a screen on the wall, without a pointer
 //	/help                           the words of the field, and the chapters of the runbook
 //	/help/{kind}                    what to do about one kind of part, by reason
@@ -102,7 +106,7 @@ type handler struct {
 //	/api/check/{machine}/{check}    a Detail
 //	/assets/NAME                    style and script, named by their hash
 func NewHandler(src Source, o Options) http.Handler {
-	h := &handler{src: src, now: o.Now, log: o.Logger, fresh: o.Fresh, ack: o.Ack, act: o.Act, user: o.User, unit: o.Unit, people: o.People, suspensions: o.Suspensions, confirmations: o.Confirmations, registry: o.Registry, history: o.History,
+	h := &handler{src: src, now: o.Now, log: o.Logger, fresh: o.Fresh, ack: o.Ack, act: o.Act, user: o.User, unit: o.Unit, people: o.People, suspensions: o.Suspensions, confirmations: o.Confirmations, registry: o.Registry, public: o.Public, history: o.History,
 		assets: loadAssets(), pages: parsePages()}
 	if h.now == nil {
 		h.now = time.Now
@@ -124,6 +128,9 @@ func NewHandler(src Source, o Options) http.Handler {
 	mux.HandleFunc("GET /service/{service}", h.service)
 	mux.HandleFunc("GET /check/{machine}/{check}", h.check)
 	mux.HandleFunc("GET /incident/{id}", h.incident)
+	if len(h.public) > 0 {
+		mux.HandleFunc("GET "+statusPath, h.status)
+	}
 	mux.HandleFunc("GET /wall", h.wall)
 	mux.HandleFunc("GET /help", h.help)
 	mux.HandleFunc("GET /help/{kind}", h.helpChapter)
@@ -323,7 +330,7 @@ func (h *handler) write(w http.ResponseWriter, r *http.Request, status int, f fr
 	f.Style, f.Script, f.Icon = h.assets.path("board.css"), h.assets.path("board.js"), h.assets.path("icon.svg")
 	f.History = h.history != nil
 	f.Suspensions, f.Confirmations, f.Registry = h.suspensions != nil, h.confirmations != nil, h.registry != nil
-	if h.people != nil {
+	if h.people != nil && f.Name != "status" {
 		f.Me, f.Admin = h.people.Me(r.Context())
 	}
 	f.OtherLang = "?lang=en"
