@@ -102,19 +102,28 @@ func serve(t *testing.T, answer func(q *mdns.Msg, tcp bool) *mdns.Msg) string {
 	return p.address
 }
 
+// bothPorts listens by TCP and UDP at one port.
+func bothPorts(t testing.TB) (net.Listener, net.PacketConn) {
+	t.Helper()
+	for range 100 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { l.Close() })
+		if u, err := net.ListenPacket("udp", l.Addr().String()); err == nil {
+			t.Cleanup(func() { u.Close() })
+			return l, u
+		}
+	}
+	t.Fatal("no port is free for both TCP and UDP")
+	return nil, nil
+}
+
 // serveRaw starts a peer that answers each question with messages as they are.
 func serveRaw(t *testing.T, answer func(p *peer, q []byte, tcp bool) [][]byte) *peer {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	u, err := net.ListenPacket("udp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { u.Close() })
+	l, u := bothPorts(t)
 	p := &peer{l.Addr().String(), u}
 	go func() {
 		buf := make([]byte, 4096)

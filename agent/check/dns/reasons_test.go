@@ -51,16 +51,21 @@ func play(t *testing.T, k check.Kind, down []check.Reason, acts []act) {
 // read the question.
 func cutOff(t *testing.T, end func(c *net.TCPConn)) string {
 	t.Helper()
-	address := checktest.Serve(t, func(c net.Conn) {
-		if _, err := io.ReadAtLeast(c, make([]byte, 512), 14); err == nil {
-			end(c.(*net.TCPConn))
+	l, u := bothPorts(t)
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				if _, err := io.ReadAtLeast(c, make([]byte, 512), 14); err == nil {
+					end(c.(*net.TCPConn))
+				}
+			}()
 		}
-	})
-	u, err := net.ListenPacket("udp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { u.Close() })
+	}()
 	go func() {
 		buf := make([]byte, 4096)
 		for {
@@ -79,7 +84,7 @@ func cutOff(t *testing.T, end func(c *net.TCPConn)) string {
 			}
 		}
 	}()
-	return address
+	return l.Addr().String()
 }
 
 func resets(c *net.TCPConn) { _ = c.SetLinger(0) }

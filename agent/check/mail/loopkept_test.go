@@ -135,6 +135,26 @@ func TestLoopKilledAfterHandingIn(t *testing.T) {
 	want(t, r.run(loopIMAP+noLetter+"HANG"), check.MailLost, "")
 }
 
+// The plan says what is late, what is lost, and how long a password that was refused rests.
+func TestLoopLimits(t *testing.T) {
+	r := newRestarted(t)
+	r.options["late"], r.options["lost"], r.options["login_pause"] = 2*time.Minute, 20*time.Minute, time.Hour
+	r.posted(7)
+	for _, step := range []struct {
+		after time.Duration
+		want  check.Reason
+	}{{3 * time.Minute, check.MailLate}, {21 * time.Minute, check.MailLost}} {
+		r.now = checktest.Epoch().Add(step.after)
+		want(t, r.run(loopIMAP+noLetter+"HANG"), step.want, "")
+	}
+	unlocked, _, _ := strings.Cut(loopIMAP, "C:d ")
+	want(t, r.run(unlocked+"C:d AUTHENTICATE PLAIN\nS:d NO [AUTHENTICATIONFAILED] no\nHANG"), check.Auth, "")
+	r.now = r.now.Add(59 * time.Minute)
+	want(t, r.run(unlocked+"C:z LOGOUT\nHANG"), check.Auth, "")
+	r.now = r.now.Add(2 * time.Minute)
+	want(t, r.run(loopIMAP+noLetter+"HANG"), check.MailLost, "")
+}
+
 // A plan that names another mailbox does not look for the letters of the one before.
 func TestLoopOfAnotherMailbox(t *testing.T) {
 	for _, other := range []string{"", "mailbox", "user"} {

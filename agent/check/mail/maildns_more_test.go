@@ -122,6 +122,7 @@ func TestMailDNSPolicy(t *testing.T) {
 		name   string
 		zone   string
 		answer string
+		most   uint16 // version of TLS
 		with   check.Options
 		reason check.Reason
 		detail string
@@ -153,11 +154,17 @@ func TestMailDNSPolicy(t *testing.T) {
 		{name: "silent", answer: "silent", reason: check.Partial, detail: "no HTTP"},
 		{name: "untrusted", answer: policy(good), with: check.Options{"roots": other.Roots()}, reason: check.Partial, detail: "certificate"},
 		{name: "another name", answer: policy(good), with: check.Options{"server_name": "x.test"}, reason: check.Partial, detail: "x.test"},
+		{name: "another issuer", answer: policy(good), with: check.Options{"issuer": "Somebody Else"}, reason: check.Partial, detail: "not by the issuer"},
+		{name: "an authority that was withdrawn", answer: policy(good), with: check.Options{"distrusted": []string{fingerprint(a.Cert.Raw)}}, reason: check.Partial, detail: "certificate"},
+		{name: "no IPv6 address", answer: policy(good), with: check.Options{"family": "ip6"}, reason: check.Partial, detail: "cannot be fetched"},
+		{name: "TLS that the plan does not allow", answer: policy(good), most: tls.VersionTLS12, with: check.Options{"min_version": "1.3"}, reason: check.WeakTLS, detail: "policy of MTA-STS: "},
+		{name: "TLS that is allowed", answer: policy(good), most: tls.VersionTLS12, reason: check.OK},
+		{name: "a certificate that ends", answer: policy(good), with: check.Options{"warn_days": int64(3650)}, reason: check.CertExpiring, detail: "policy of MTA-STS: "},
 		{name: "closed", answer: policy(good), with: check.Options{"mta_sts_address": checktest.ClosedPort(t)}, reason: check.Partial, detail: "refused"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			address := checktest.Serve(t, func(conn net.Conn) { serveSTS(conn, cert, tt.answer) })
+			address := checktest.Serve(t, func(conn net.Conn) { serveSTS(conn, cert, tt.most, tt.answer) })
 			zone := record
 			if tt.zone != "" {
 				zone = strings.TrimPrefix(tt.zone, "-")
@@ -179,8 +186,8 @@ func TestMailDNSPolicy(t *testing.T) {
 	}
 }
 
-func serveSTS(raw net.Conn, cert tls.Certificate, answer string) {
-	conn := tls.Server(raw, &tls.Config{Certificates: []tls.Certificate{cert}})
+func serveSTS(raw net.Conn, cert tls.Certificate, most uint16, answer string) {
+	conn := tls.Server(raw, &tls.Config{Certificates: []tls.Certificate{cert}, MaxVersion: most})
 	if conn.Handshake() != nil {
 		return
 	}

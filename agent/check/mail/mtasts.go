@@ -120,7 +120,8 @@ func (c *domainCheck) judgeSTS(a *asking, facts *check.Facts) *reach.Fault {
 	if tags, err := parseTags(records[0]); err != nil || tags["id"] == "" || len(tags["id"]) > 32 {
 		return reach.Failf(check.MailAuth, "MTA-STS of %s: the record has no id of 1 to 32 letters", c.domain)
 	}
-	text, err := c.fetchSTS(a.ctx)
+	var view reach.View
+	text, err := c.fetchSTS(a.ctx, &view)
 	if err != nil {
 		return reach.Failf(check.Partial, "the policy of MTA-STS cannot be fetched: %s", err)
 	}
@@ -138,11 +139,14 @@ func (c *domainCheck) judgeSTS(a *asking, facts *check.Facts) *reach.Fault {
 			return reach.Failf(check.MailAuth, "the policy of MTA-STS leaves out %s, to which other servers then do not deliver", told(host))
 		}
 	}
+	if bad := c.policy.Degraded(&view); bad != nil {
+		return reach.Failf(bad.Reason, "the server of the policy of MTA-STS: %s", bad.Detail)
+	}
 	return nil
 }
 
 // fetchSTS gets the policy by HTTPS. RFC 8461, section 3.3: the certificate is verified, and no redirect followed.
-func (c *domainCheck) fetchSTS(ctx context.Context) (string, error) {
+func (c *domainCheck) fetchSTS(ctx context.Context, view *reach.View) (string, error) {
 	host := "mta-sts." + c.domain
 	address := c.stsAddress
 	if address == "" {
@@ -163,8 +167,7 @@ func (c *domainCheck) fetchSTS(ctx context.Context) (string, error) {
 	if c.policy.ServerName != "" {
 		name = c.policy.ServerName
 	}
-	var view reach.View
-	cfg, bad := c.policy.Config(name, &view)
+	cfg, bad := c.policy.Config(name, view)
 	if bad != nil {
 		return "", errors.New(bad.Detail)
 	}

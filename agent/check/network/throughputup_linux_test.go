@@ -100,6 +100,25 @@ func TestUpload(t *testing.T) {
 	}
 }
 
+// What is sent goes by the method that the plan names.
+func TestUploadMethod(t *testing.T) {
+	var fetched atomic.Int64
+	file := file(t, 1<<20, &fetched, nil) + "/file"
+	for _, method := range []string{http.MethodPut, http.MethodPost} {
+		var got atomic.Value
+		s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			got.Store(r.Method)
+		}))
+		t.Cleanup(s.Close)
+		o := check.Options{"enabled": true, "url": file, "max_time": 20 * time.Second, "upload_url": s.URL, "upload_bytes": int64(100_000), "upload_method": method}
+		want(t, checktest.NewFunc(t, throughputKind(), o, check.Env{Timeout: time.Minute})(t.Context()), check.OK)
+		if got.Load() != method {
+			t.Errorf("it was sent by %v, want %s", got.Load(), method)
+		}
+	}
+}
+
 // What is sent counts among the day's bytes; after a download that failed nothing is sent, and without upload_url never.
 func TestUploadSparesTheLine(t *testing.T) {
 	var fetched, taken atomic.Int64
