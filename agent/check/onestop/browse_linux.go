@@ -17,6 +17,7 @@ import (
 
 	"egovmon/agent/check"
 	"egovmon/agent/check/reach"
+	"egovmon/agent/check/web"
 )
 
 const (
@@ -27,7 +28,11 @@ const (
 
 // browse goes the journey in a browser of its own, which ends with it whatever it does, and keeps a picture of where it ended.
 func (j *journey) browse(ctx context.Context, w *walk, phases *check.Phases) (passed int, bad *reach.Fault) {
-	b, bad := startBrowser(ctx, j.program)
+	keys, bad := j.accepted(ctx, w)
+	if bad != nil {
+		return 0, bad
+	}
+	b, bad := startBrowser(ctx, j.program, keys)
 	if bad != nil {
 		return 0, bad
 	}
@@ -49,6 +54,46 @@ func (j *journey) browse(ctx context.Context, w *walk, phases *check.Phases) (pa
 		bad.Detail = bad.Detail[:min(len(bad.Detail), check.MaxDetail-len(text)-8)] + text
 	}
 	return passed, bad
+}
+
+// accepted judges the certificates of the plan's own addresses, as a journey without a browser does, and returns the hashes of the keys
+// that hold, as Chromium takes them: the browser trusts the system's roots, and beside them these keys alone.
+func (j *journey) accepted(ctx context.Context, w *walk) (keys []string, bad *reach.Fault) {
+	all := []*url.URL{j.base}
+	for _, s := range j.steps {
+		if u, err := j.address(blank(s.address)); err == nil {
+			all = append(all, u)
+		}
+	}
+	seen := map[string]bool{}
+	for _, u := range all {
+		if u.Scheme != "https" || seen[web.HostPort(u)] {
+			continue
+		}
+		seen[web.HostPort(u)] = true
+		key, bad := w.key(ctx, u)
+		if bad != nil {
+			return nil, &reach.Fault{Reason: bad.Reason, Detail: fmt.Sprintf("before the browser began, %s: %s", u.Host, bad.Detail)}
+		}
+		keys = append(keys, key)
+	}
+	return keys, nil
+}
+
+// key is the hash of the public key of a server whose certificate holds.
+func (w *walk) key(ctx context.Context, u *url.URL) (string, *reach.Fault) {
+	conn, bad := w.connect(ctx, u)
+	if bad != nil {
+		return "", bad
+	}
+	defer conn.Close()
+	defer reach.Bind(ctx, conn)()
+	w.ip, w.address = reach.IPFamily(conn), reach.AddressCode(conn)
+	if _, bad := w.secure(conn, u); bad != nil {
+		return "", bad
+	}
+	sum := sha256.Sum256(w.peer.Certificates()[0].RawSubjectPublicKeyInfo)
+	return base64.StdEncoding.EncodeToString(sum[:]), nil
 }
 
 // browseStep does one step: it opens a page, or fills in the form that goes to the step's address and submits it.

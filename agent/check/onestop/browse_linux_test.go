@@ -4,13 +4,18 @@ package onestop
 
 import (
 	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"image/jpeg"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -63,6 +68,14 @@ func scripted(t *testing.T, elsewhere *atomic.Int32) string {
 			<-r.Context().Done()
 		case "/spin":
 			_, _ = io.WriteString(w, "<script>for (;;) {}</script>")
+		case "/heap":
+			_, _ = io.WriteString(w, "<script>const a = []; for (;;) a.push(new Array(1e6).fill(Math.random()))</script>")
+		case "/buffers":
+			_, _ = io.WriteString(w, "<script>const a = []; setInterval(() => { const b = new Uint8Array(64 << 20); b.fill(7); a.push(b) }, 10)</script>")
+		case "/elements":
+			_, _ = io.WriteString(w, `<body><script>const s = "x".repeat(1 << 20); for (let i = 0; i < 24; i++) document.body.append(s)</script>`)
+		case "/deep":
+			_, _ = io.WriteString(w, strings.Repeat("<b>", 100_000)+"<p class=x>y")
 		case "/large":
 			_, _ = io.WriteString(w, strings.Repeat("x", 300_000))
 		default:
@@ -140,6 +153,130 @@ func TestJourneyInBrowser(t *testing.T) {
 	}
 	if n := elsewhere.Load(); n != 0 {
 		t.Errorf("%d requests went to another site", n)
+	}
+	leftovers(t)
+}
+
+// A page that eats memory, or is nested without measure, costs bounded memory, the browser's and our own, and bounded time.
+func TestJourneyInBrowserOfHostilePages(t *testing.T) {
+	requireBrowser(t)
+	url := scripted(t, new(atomic.Int32))
+	for _, tt := range []struct {
+		path   string
+		reason check.Reason
+	}{{"/heap", check.TooLarge}, {"/buffers", check.TooLarge}, {"/elements", check.TooLarge}, {"/deep", check.TooLarge}} {
+		t.Run(tt.path, func(t *testing.T) {
+			f, err := journeyKind().New(parse(t, steps(url, approved+"      browser: true\n      max_bytes: 128KiB\n", "{name: a, get: "+tt.path+", contains: [nothing of it]}")), env(password))
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			peaks := watchMemory(t)
+			begin := time.Now()
+			r := f(ctx)
+			browser, own := peaks()
+			checktest.Declared(t, journeyKind(), r)
+			wants(t, r, tt.reason, "", map[string]float64{"steps_passed_count": 0})
+			if own > 128<<20 {
+				t.Errorf("%d MiB were held", own>>20)
+			}
+			if browser == 0 || browser > 3*maxMemory {
+				t.Errorf("the browser had %d MiB", browser>>20)
+			}
+			if took := time.Since(begin); took > time.Minute+10*time.Second {
+				t.Errorf("took %s", took)
+			}
+		})
+	}
+	leftovers(t)
+}
+
+// watchMemory watches what the processes that this one has started have to themselves, and what this one holds; the function that it
+// returns ends that and tells the most of each, in bytes.
+func watchMemory(t *testing.T) func() (browser, own int64) {
+	t.Helper()
+	var browser, own int64
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-done:
+				return
+			case <-time.After(100 * time.Millisecond):
+			}
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			own = max(own, int64(m.HeapInuse))
+			tasks, _ := filepath.Glob("/proc/self/task/*/children")
+			for _, path := range tasks {
+				text, _ := os.ReadFile(path)
+				for _, c := range strings.Fields(string(text)) {
+					if pid, err := strconv.Atoi(c); err == nil {
+						browser = max(browser, memoryOf(pid))
+					}
+				}
+			}
+		}
+	}()
+	return func() (int64, int64) { close(done); <-ended; return browser, own }
+}
+
+// In the browser certificates hold as they do without it: by the roots of the plan, and for the key that was judged alone.
+func TestJourneyInBrowserByRoots(t *testing.T) {
+	requireBrowser(t)
+	a, other := checktest.NewAuthority(t, "portal.test"), checktest.NewAuthority(t, "portal.test")
+	serve := func(shown func(n int32) *tls.Certificate) string {
+		var n atomic.Int32
+		s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<p>Tứ Kỳ") }))
+		s.Config.ErrorLog = log.New(io.Discard, "", 0)
+		s.Listener = tls.NewListener(s.Listener, &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return shown(n.Add(1)), nil }})
+		s.Start()
+		t.Cleanup(s.Close)
+		return strings.Replace(s.URL, "http://", "https://", 1)
+	}
+	same := func(c tls.Certificate) func(int32) *tls.Certificate {
+		return func(int32) *tls.Certificate { return &c }
+	}
+	first, second := a.Leaf(nil, nil), other.Leaf(nil, nil)
+	good := serve(same(first))
+	for _, tt := range []struct {
+		name, url, roots string
+		reason           check.Reason
+		detail           string
+	}{
+		{"by the plan's roots", good, a.Roots(), check.OK, ""},
+		{"by the system's alone", good, "", check.TLSUntrusted, "before the browser began"},
+		{"expired", serve(same(a.Leaf(nil, func(c *x509.Certificate) { c.NotAfter = checktest.Epoch().Add(-time.Hour) }))), a.Roots(), check.TLSExpired, "before the browser began"},
+		{"of another name", serve(same(a.Leaf(nil, func(c *x509.Certificate) { c.IPAddresses = nil }))), a.Roots(), check.TLSName, "before the browser began"},
+		{"ends soon", serve(same(a.Leaf(nil, func(c *x509.Certificate) { c.NotAfter = checktest.Epoch().Add(24 * time.Hour) }))), a.Roots(), check.CertExpiring, ""},
+		{"another key for the browser", serve(func(n int32) *tls.Certificate {
+			if n == 1 {
+				return &first
+			}
+			return &second
+		}), a.Roots(), check.TLSUntrusted, "the browser says"},
+		{"nobody there", "https://" + checktest.ClosedPort(t), a.Roots(), check.ConnectRefused, "before the browser began"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			more := approved + "      browser: true\n"
+			if tt.roots != "" {
+				more += "      roots: " + tt.roots + "\n"
+			}
+			e := env("")
+			e.Now, e.Timeout = checktest.Epoch, time.Minute
+			f, err := journeyKind().New(parse(t, steps(tt.url, more, "{name: a, get: /, contains: [Tứ Kỳ]}")), e)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := f(t.Context())
+			checktest.Declared(t, journeyKind(), r)
+			wants(t, r, tt.reason, tt.detail, nil)
+			if v, ok := r.Facts.Get("chain_valid_code"); tt.reason == check.OK && (!ok || v != 1) {
+				t.Errorf("chain_valid_code = %v, %v", v, ok)
+			}
+		})
 	}
 	leftovers(t)
 }

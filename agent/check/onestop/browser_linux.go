@@ -11,7 +11,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -19,8 +22,11 @@ import (
 	"egovmon/agent/check/reach"
 )
 
-// maxMessage bounds one message of the browser, in bytes.
-const maxMessage = 32 << 20
+const (
+	maxMessage = 32 << 20               // bytes of one message of the browser
+	maxMemory  = 1 << 30                // bytes that the browser and all its processes may have to themselves; a page of a portal takes a third
+	weighEvery = 250 * time.Millisecond // between two looks at that
+)
 
 // A browser is a Chromium that is spoken to over a pipe by the DevTools protocol: it opens no port, and its folder is new.
 type browser struct {
@@ -32,6 +38,9 @@ type browser struct {
 	n       int
 	session string
 	release func() bool
+	ended   chan struct{} // closed when the browser is stopped
+	weighed chan struct{} // closed when nobody looks at its memory any more
+	heavy   atomic.Bool   // it was ended because it took too much memory
 
 	allows  func(address string) bool
 	status  int    // of the last document
@@ -62,8 +71,8 @@ func findBrowser() string {
 	return ""
 }
 
-// startBrowser starts a browser in a process group of its own.
-func startBrowser(ctx context.Context, program string) (*browser, *reach.Fault) {
+// startBrowser starts a browser in a process group of its own. Certificates with these keys, hashed, hold for it whoever issued them.
+func startBrowser(ctx context.Context, program string, keys []string) (*browser, *reach.Fault) {
 	if program == "" {
 		if program = findBrowser(); program == "" {
 			return nil, reach.Failf(check.NotSupported, "no Chromium on this machine: apt-get install chromium")
@@ -73,9 +82,12 @@ func startBrowser(ctx context.Context, program string) (*browser, *reach.Fault) 
 	if err != nil {
 		return nil, reach.Failf(check.Internal, "no folder for the browser: %v", err)
 	}
-	b := &browser{folder: folder}
+	b := &browser{folder: folder, ended: make(chan struct{}), weighed: make(chan struct{})}
 	args := []string{"--headless", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
 		"--disable-extensions", "--disable-breakpad", "--disable-crash-reporter", "--mute-audio", "--hide-scrollbars", "--window-size=1024,768", "--remote-debugging-pipe", "--user-data-dir=" + folder}
+	if len(keys) > 0 {
+		args = append(args, "--ignore-certificate-errors-spki-list="+strings.Join(keys, ","))
+	}
 	if os.Geteuid() == 0 {
 		args = append(args, "--no-sandbox") // root cannot have one
 	}
@@ -94,9 +106,11 @@ func startBrowser(ctx context.Context, program string) (*browser, *reach.Fault) 
 		theirIn.Close()
 	}
 	if err != nil {
+		close(b.weighed)
 		b.stop()
 		return nil, reach.Failf(check.NotSupported, "the browser cannot be started: %v", err)
 	}
+	go b.weigh(maxMemory)
 	b.in = bufio.NewReaderSize(b.from, 64<<10)
 	if end, ok := ctx.Deadline(); ok {
 		b.until(end.Add(-min(time.Until(end)/10, 2*time.Second))) // what is left is for the picture
@@ -113,11 +127,65 @@ func (b *browser) until(t time.Time) {
 // grace gives the browser a little more time for the picture; the end of the run still ends it.
 func (b *browser) grace() { b.until(time.Now().Add(10 * time.Second)) }
 
+// weigh ends the browser when its processes have more memory to themselves than they may.
+func (b *browser) weigh(most int64) {
+	defer close(b.weighed)
+	tick := time.NewTicker(weighEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-b.ended:
+			return
+		case <-tick.C:
+		}
+		if memoryOf(b.cmd.Process.Pid) > most {
+			b.heavy.Store(true)
+			_ = syscall.Kill(-b.cmd.Process.Pid, syscall.SIGKILL)
+			return
+		}
+	}
+}
+
+// memoryOf is what the processes of a group have to themselves, in bytes (proc_pid_stat(5), proc_pid_status(5)).
+func memoryOf(group int) (sum int64) {
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		return 0
+	}
+	for _, path := range stats {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			continue
+		}
+		// The name in brackets may hold anything; after it stand the state, the parent and the group.
+		f := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+		if len(f) < 3 || f[2] != strconv.Itoa(group) {
+			continue
+		}
+		status, err := os.ReadFile(filepath.Join(filepath.Dir(path), "status"))
+		if err != nil {
+			continue
+		}
+		for line := range strings.Lines(string(status)) {
+			name, value, _ := strings.Cut(line, ":")
+			if name != "RssAnon" && name != "RssShmem" {
+				continue
+			}
+			if kb, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(value), "kB")), 10, 40); err == nil {
+				sum += kb << 10
+			}
+		}
+	}
+	return sum
+}
+
 // stop ends the browser with all that it has started, and removes its folder.
 func (b *browser) stop() {
 	if b.release != nil {
 		b.release()
 	}
+	close(b.ended)
+	<-b.weighed // the number of the group may be another's once the browser is waited for
 	if b.cmd.Process != nil {
 		_ = syscall.Kill(-b.cmd.Process.Pid, syscall.SIGKILL)
 		_ = b.cmd.Wait()
@@ -149,7 +217,7 @@ func (b *browser) open() *reach.Fault {
 	for _, one := range []struct {
 		method string
 		params map[string]any
-	}{{"Page.enable", nil}, {"Network.enable", nil}, {"Fetch.enable", map[string]any{"patterns": []map[string]any{{"urlPattern": "*"}}}},
+	}{{"Page.enable", nil}, {"Inspector.enable", nil}, {"Network.enable", nil}, {"Fetch.enable", map[string]any{"patterns": []map[string]any{{"urlPattern": "*"}}}},
 		{"Browser.setDownloadBehavior", map[string]any{"behavior": "deny"}}} {
 		if bad := b.call(one.method, one.params, nil); bad != nil {
 			return bad
@@ -273,13 +341,17 @@ func (b *browser) send(method string, params map[string]any) (id int, bad *reach
 		_, err = b.to.Write(append(text, 0))
 	}
 	if err != nil {
-		return 0, silentBrowser(err)
+		return 0, b.silent(err)
 	}
 	return b.n, nil
 }
 
-func silentBrowser(err error) *reach.Fault {
-	if errors.Is(err, os.ErrDeadlineExceeded) {
+// silent says why nothing more comes from the browser.
+func (b *browser) silent(err error) *reach.Fault {
+	switch {
+	case b.heavy.Load():
+		return reach.Failf(check.TooLarge, "the page takes more than %d MB of memory in the browser, which was ended", maxMemory>>20)
+	case errors.Is(err, os.ErrDeadlineExceeded):
 		return reach.Failf(check.Timeout, "the browser or the page does not answer in time")
 	}
 	return reach.Failf(check.NotSupported, "the browser has ended: %v", err)
@@ -298,11 +370,14 @@ func (b *browser) read() (m message, bad *reach.Fault) {
 			return m, reach.Failf(check.TooLarge, "a message of the browser has more than %d bytes", maxMessage)
 		}
 		if !errors.Is(err, bufio.ErrBufferFull) {
-			return m, silentBrowser(err)
+			return m, b.silent(err)
 		}
 	}
 	if err := json.Unmarshal(bytes.TrimRight(text, "\x00"), &m); err != nil {
 		return m, reach.Failf(check.Protocol, "a message of the browser cannot be read")
+	}
+	if m.Method == "Inspector.targetCrashed" {
+		return m, reach.Failf(check.TooLarge, "the page brings the browser's own process for it to its end, as one without end does")
 	}
 	return m, nil
 }

@@ -66,7 +66,7 @@ func journeyOptions() []check.Option {
 		{Name: "max_bytes", Type: check.TypeBytes, Default: "4MiB", Min: 1, Max: maxMaxBytes, Unit: "bytes", Help: "A page larger than this is too_large."},
 		{Name: "user_agent", Type: check.TypeString, Default: "egovmon", Help: "How the check names itself; add a contact so that the operator knows whom to ask."},
 		{Name: "browser", Type: check.TypeBool, Default: "false",
-			Help: "Whether the journey goes in a real browser, which also runs the pages' scripts; only in agents built for it, with Chromium on the machine. It trusts the system's roots."},
+			Help: "Whether the journey goes in a real browser, which also runs the pages' scripts; only in agents built for it, with Chromium on the machine. Certificates of the url's host and of the steps' are judged as without it, by roots; those of other hosts by the browser and the system's roots."},
 		reach.FamilyOption(),
 		{Name: "slow", Type: check.TypeDuration, Min: 0.001, Max: 3600, Help: "A journey that takes longer than this is slow; without it none is."},
 	}
