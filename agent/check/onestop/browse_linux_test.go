@@ -19,6 +19,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -74,6 +75,11 @@ func scripted(t *testing.T, elsewhere *atomic.Int32) string {
 			_, _ = io.WriteString(w, "<script>const a = []; setInterval(() => { const b = new Uint8Array(64 << 20); b.fill(7); a.push(b) }, 10)</script>")
 		case "/elements":
 			_, _ = io.WriteString(w, `<body><script>const s = "x".repeat(1 << 20); for (let i = 0; i < 24; i++) document.body.append(s)</script>`)
+		case "/crash": // what the system does to the greediest when memory runs out
+			_, _ = io.WriteString(w, "<script src=/killer></script>")
+		case "/killer":
+			endRenderers()
+			<-r.Context().Done()
 		case "/deep":
 			_, _ = io.WriteString(w, strings.Repeat("<b>", 100_000)+"<p class=x>y")
 		case "/large":
@@ -96,6 +102,7 @@ func requireBrowser(t *testing.T) {
 // A journey in Chromium goes where scripts make the pages, speaks to its own hosts alone and leaves a picture.
 func TestJourneyInBrowser(t *testing.T) {
 	requireBrowser(t)
+	t.Setenv("TMPDIR", t.TempDir())
 	var elsewhere atomic.Int32
 	url := scripted(t, &elsewhere)
 	open := "{name: mở trang, get: /, contains: [sẵn sàng]}"
@@ -160,11 +167,12 @@ func TestJourneyInBrowser(t *testing.T) {
 // A page that eats memory, or is nested without measure, costs bounded memory, the browser's and our own, and bounded time.
 func TestJourneyInBrowserOfHostilePages(t *testing.T) {
 	requireBrowser(t)
+	t.Setenv("TMPDIR", t.TempDir())
 	url := scripted(t, new(atomic.Int32))
 	for _, tt := range []struct {
 		path   string
 		reason check.Reason
-	}{{"/heap", check.TooLarge}, {"/buffers", check.TooLarge}, {"/elements", check.TooLarge}, {"/deep", check.TooLarge}} {
+	}{{"/heap", check.TooLarge}, {"/buffers", check.TooLarge}, {"/elements", check.TooLarge}, {"/deep", check.TooLarge}, {"/crash", check.NotSupported}} {
 		t.Run(tt.path, func(t *testing.T) {
 			f, err := journeyKind().New(parse(t, steps(url, approved+"      browser: true\n      max_bytes: 128KiB\n", "{name: a, get: "+tt.path+", contains: [nothing of it]}")), env(password))
 			if err != nil {
@@ -190,6 +198,17 @@ func TestJourneyInBrowserOfHostilePages(t *testing.T) {
 		})
 	}
 	leftovers(t)
+}
+
+// endRenderers ends what shows pages in the browsers of these tests.
+func endRenderers() {
+	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, path := range lines {
+		text, _ := os.ReadFile(path)
+		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path))); err == nil && bytes.Contains(text, []byte("--type=renderer")) && bytes.Contains(text, []byte(filepath.Join(os.TempDir(), "egovmon-browser-"))) {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
 }
 
 // watchMemory watches what the processes that this one has started have to themselves, and what this one holds; the function that it
@@ -226,6 +245,7 @@ func watchMemory(t *testing.T) func() (browser, own int64) {
 // In the browser certificates hold as they do without it: by the roots of the plan, and for the key that was judged alone.
 func TestJourneyInBrowserByRoots(t *testing.T) {
 	requireBrowser(t)
+	t.Setenv("TMPDIR", t.TempDir())
 	a, other := checktest.NewAuthority(t, "portal.test"), checktest.NewAuthority(t, "portal.test")
 	serve := func(shown func(n int32) *tls.Certificate) string {
 		var n atomic.Int32

@@ -377,7 +377,7 @@ func (b *browser) read() (m message, bad *reach.Fault) {
 		return m, reach.Failf(check.Protocol, "a message of the browser cannot be read")
 	}
 	if m.Method == "Inspector.targetCrashed" {
-		return m, reach.Failf(check.TooLarge, "the page brings the browser's own process for it to its end, as one without end does")
+		return m, reach.Failf(check.NotSupported, "the browser's process for the page has ended")
 	}
 	return m, nil
 }
