@@ -402,6 +402,7 @@ func TestARelayThatTakesAndLoses(t *testing.T) {
 		s := d.sender(Config{Mail: &MailConfig{Host: "127.0.0.1", Port: relay(t, takes(nil)).Port, STARTTLS: TLSNone, From: "egovmon@d.test"}, Webhook: &WebhookConfig{}})
 		p := district()
 		p.Offices[0].Contacts = []profile.Contact{contact(ByMail, "vhtt@d.test")}
+		p.Services[1].Severity = profile.Major // one way: what is critical goes by two at once
 		p.Roster = p.Roster[:2]
 		p.Roster[1].Contacts = []profile.Contact{contact(ByWebhook, d.url)}
 		s.opts.Profile = func() *profile.Profile { return p }
