@@ -641,6 +641,10 @@ func TestReportAndAudit(t *testing.T) {
 	for _, id := range parts {
 		do(exitDone, "audit", "verify", zip, "--figures", filepath.Join(out, id+".json"))
 	}
+	if said := do(exitDone, "retention", "--data", dir, "--remove", "--lang", "en"); !strings.Contains(said, "Due: 0 bodies") || strings.Contains(said, "tombstone is leaf") {
+		t.Errorf("of a new log something is due:\n%s", said)
+	}
+	do(exitFailed, "retention", "--data", dir, "--erase", "1", "--why", "w") // no paper
 	// One byte of the export.
 	b, err := os.ReadFile(zip)
 	if err != nil {

@@ -12,6 +12,8 @@ import (
 
 	"egovmon/agent/plan"
 	"egovmon/collector/alert"
+	"egovmon/collector/profile"
+	"egovmon/collector/retention"
 	"egovmon/collector/series"
 	"egovmon/collector/stamp"
 )
@@ -52,6 +54,8 @@ type config struct {
 	Nomad nomadConfig `yaml:"nomad"`
 	// TimeStamps names an authority that stamps the log once a day (RFC 3161). Without it there are no time stamps.
 	TimeStamps stamp.Config `yaml:"time_stamps"`
+	// Retention says how long bodies of batches are kept, and what is held beyond that.
+	Retention retention.Config `yaml:"retention"`
 	// RemoteWrite sends every sample on to other systems that speak Prometheus remote write.
 	RemoteWrite []remoteWrite `yaml:"remote_write"`
 }
@@ -122,6 +126,9 @@ func loadConfig(dir, file string) (config, error) {
 	}
 	if err := c.Incidents.check(); err != nil {
 		return c, err
+	}
+	if _, err := c.Retention.Policy(profile.ParseDays); err != nil {
+		return c, fmt.Errorf("configuration %s: %w", path, err)
 	}
 	for _, p := range []*string{&c.WebConfig, &c.Profile, &c.TimeStamps.Roots} {
 		if *p != "" && !filepath.IsAbs(*p) {

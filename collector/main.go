@@ -60,6 +60,7 @@ func commands() []command {
 		{"restore", "[--data DIR] [--recovery-key FILE] [--mirror FOLDER] [--check] FILE", "put a backup in place of the state", runRestore},
 		{"mirror", "--to FOLDER [--data DIR] [--every 1m | --once]", "a second copy of the log that only ever grows", runMirror},
 		{"witness", "init|run|accept|end|list", "an office outside the operator cosigns the log, so that nobody can write its past anew", runWitness},
+		{"retention", "[--remove] [--erase LEAF --why TEXT] [--json]", "what the log holds, how fast it grows, what may go; removal by tombstone", runRetention},
 		{"successor", "--recovery-key FILE --why REASON [--data DIR]", "begin the next log after a restore that machines have seen more of", runSuccessor},
 		{"rebuild", "[--data DIR] [--check]", "make history and series again from the evidence, or compare them with it", runRebuild},
 		{"version", "", "which program this is", runVersion},

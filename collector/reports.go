@@ -116,7 +116,9 @@ func (c *center) reports(ctx context.Context, req reportsRequest, by string) (a 
 	case "review":
 		_, err = c.desk.Review(req.Scope, req.SHA256, by)
 	case "issue":
-		_, err = c.desk.Issue(ctx, req.Scope, by, req.Why)
+		if _, err = c.desk.Issue(ctx, req.Scope, by, req.Why); err == nil {
+			err = c.keepExport(ctx, req.Scope)
+		}
 	case "list":
 	default:
 		err = fmt.Errorf("%q is none of draft, review, issue, list", req.Do)

@@ -81,7 +81,7 @@ type rightful struct{ *http.ServeMux }
 func (m rightful) HandleFunc(pattern string, f http.HandlerFunc) {
 	s := access.ScopeFigures
 	switch _, path, _ := strings.Cut(pattern, " "); path {
-	case pathLink, pathUsers, pathRecovery, pathWitnesses:
+	case pathLink, pathUsers, pathRecovery, pathWitnesses, pathRetention:
 		s = access.ScopeUsers
 	case pathWatcher:
 		if strings.HasPrefix(pattern, http.MethodPost) {
@@ -133,6 +133,7 @@ func (c *center) local(mux rightful, acc *access.Access) {
 	mux.HandleFunc("GET "+pathCerts, c.certsHandler)
 	mux.HandleFunc("POST "+pathReport, c.reportHandler)
 	mux.HandleFunc("POST "+pathReports, c.reportsHandler)
+	mux.HandleFunc("POST "+pathRetention, c.retentionHandler)
 	mux.HandleFunc("GET "+pathAudit, c.auditHandler)
 	mux.HandleFunc("GET "+pathLocalIncidents, func(w http.ResponseWriter, r *http.Request) {
 		answer(w, c.lives(words.ParseLang(r.FormValue("lang")), ""), nil)
