@@ -100,7 +100,7 @@ func layerControls() panel {
 func controlUnits() panel {
 	return lines(12, 8, "none", text{"Số đơn vị chưa đạt, theo tiêu chí", "Units that do not meet a control"},
 		text{"Tiêu chí có nhiều đơn vị chưa đạt nhất nên làm trước.", "What most units do not meet is what to do first."},
-		query{expr: fmt.Sprintf(`sum by (control) (%s{state=~"fail|expired|missing|partial"})`, exporter.ControlUnits), legend: "{{control}}", empty: true})
+		query{expr: fmt.Sprintf(`sum by (control) (%s{state=~"fail|expired|missing|waiting|partial"})`, exporter.ControlUnits), legend: "{{control}}", empty: true})
 }
 
 func watcherHeard() panel {

@@ -614,6 +614,7 @@ func collectorPhrases() map[string][2]string {
 		"control.expired":    {"Hết hạn", "Expired"},
 		"control.missing":    {"Chưa có minh chứng", "No evidence yet"},
 		"control.first":      {"Việc cần làm trước (tác động × mức dễ)", "To do first (impact × ease)"},
+		"control.waiting":    {"Chờ duyệt", "Waiting for approval"},
 		"control.exception":  {"Ngoại lệ được duyệt", "Approved exception"},
 		"control.measured":   {"Đo trên máy", "Measured on machines"},
 		"control.attested":   {"Minh chứng bằng văn bản", "Attested by document"},

@@ -55,7 +55,7 @@ func (t Tally) Applicable() (n int) {
 // Worst is the state to show for all of them together: the one that most needs a person. What is known to be wrong goes
 // before what is not known, and nothing but passes is a pass. An empty tally is Unknown.
 func (t Tally) Worst() State {
-	for _, s := range []State{Fail, Expired, Missing, Partial, Unknown, Excepted, Pass, NotApplicable} {
+	for _, s := range []State{Fail, Expired, Missing, Waiting, Partial, Unknown, Excepted, Pass, NotApplicable} {
 		if t[s] > 0 {
 			return s
 		}

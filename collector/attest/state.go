@@ -18,7 +18,7 @@ const (
 // A State is how a control stands at a unit.
 type State string
 
-// The states, from the best to the worst; Unknown, Expired and Missing say that nothing proves it.
+// The states, from the best to the worst; Unknown, Expired, Missing and Waiting say that nothing proves it.
 const (
 	Pass          State = "pass"    // Đạt
 	NotApplicable State = "na"      // Không áp dụng
@@ -27,13 +27,15 @@ const (
 	Unknown       State = "unknown" // Không đo được
 	Expired       State = "expired" // Hết hạn
 	Missing       State = "missing" // Chưa có minh chứng
+	// Waiting is a document that one person entered and no second one has approved: it proves nothing yet.
+	Waiting State = "waiting" // Chờ duyệt
 	// Excepted is not met, but permitted for a time by an exception in force: never a pass.
 	Excepted State = "exception" // Ngoại lệ
 )
 
 // States lists them in the order of the constants.
 func States() []State {
-	return []State{Pass, NotApplicable, Partial, Fail, Unknown, Expired, Missing, Excepted}
+	return []State{Pass, NotApplicable, Partial, Fail, Unknown, Expired, Missing, Waiting, Excepted}
 }
 
 // Warnings are the days before the end of a document at which somebody is told.
@@ -59,7 +61,7 @@ type Status struct {
 // Reason is the word of the closed list for the state.
 func (s Status) Reason() check.Reason {
 	switch {
-	case s.State == Missing:
+	case s.State == Missing, s.State == Waiting:
 		return check.EvidenceMissing
 	case s.State == Expired:
 		return check.EvidenceExpired
@@ -93,7 +95,9 @@ func Until(c profile.Control, a Attestation) profile.Date {
 
 // StateOf judges a control by the documents of one unit. Those of other controls are passed over, except that the
 // documents about who watches (a07) decide whether an assessment (a09) is independent. Among documents that count, the
-// last issued one decides; else the one that ended last.
+// last issued one decides; else the one that ended last. A document counts once a second person has approved it, and at
+// once when it says that the control is not met: bad news needs no second person. While none in force counts, one that
+// waits for approval makes the state Waiting.
 func StateOf(c profile.Control, documents []Attestation, now time.Time) Status {
 	today := profile.DateOf(now)
 	mine := slices.DeleteFunc(slices.Clone(documents), func(a Attestation) bool {
@@ -103,8 +107,16 @@ func StateOf(c profile.Control, documents []Attestation, now time.Time) Status {
 		return Status{State: Missing}
 	}
 	ended := func(a Attestation) bool { u := Until(c, a); return u != 0 && u < today }
+	waits := func(a Attestation) bool {
+		return (!a.Approved() || !a.Acted) && a.Finding != NotMet && !dependent(a, documents)
+	}
 	slices.SortStableFunc(mine, func(a, b Attestation) int {
 		switch endedA, endedB := ended(a), ended(b); {
+		case !endedA && !endedB && waits(a) != waits(b):
+			if waits(a) {
+				return 1
+			}
+			return -1
 		case endedA && endedB:
 			return cmp.Or(cmp.Compare(Until(c, b), Until(c, a)), b.EnteredAt.Compare(a.EnteredAt))
 		case endedA:
@@ -127,8 +139,10 @@ func StateOf(c profile.Control, documents []Attestation, now time.Time) Status {
 	switch {
 	case ended(a):
 		s.State = Expired
-	case a.Control == assessment && a.Finding != NotNeeded && !Independent(a, documents):
+	case dependent(a, documents):
 		s.State, s.Dependent = Fail, true
+	case waits(a):
+		s.State = Waiting
 	default:
 		s.State = map[Finding]State{Met: Pass, InPart: Partial, NotMet: Fail, NotNeeded: NotApplicable}[a.Finding]
 	}
@@ -136,6 +150,11 @@ func StateOf(c profile.Control, documents []Attestation, now time.Time) Status {
 		s.State = Unknown
 	}
 	return s
+}
+
+// dependent reports whether an attestation is an assessment that is not independent.
+func dependent(a Attestation, documents []Attestation) bool {
+	return a.Control == assessment && a.Finding != NotNeeded && !Independent(a, documents)
 }
 
 // day is when the document was issued, or entered where it has no such day.

@@ -24,7 +24,7 @@ func date(s string) profile.Date {
 
 // doc is a document that was entered on the day after its issue.
 func doc(id string, f Finding, issued, to string) Attestation {
-	return Attestation{Control: id, Unit: "u", Finding: f, Number: issued, Issued: date(issued), ValidTo: date(to), EnteredAt: date(issued).Start().Add(36 * time.Hour), ApprovedBy: "b"}
+	return Attestation{Control: id, Unit: "u", Finding: f, Number: issued, Issued: date(issued), ValidTo: date(to), EnteredAt: date(issued).Start().Add(36 * time.Hour), ApprovedBy: "b", Acted: true}
 }
 
 func by(a Attestation, organisation, number string) Attestation {
@@ -92,6 +92,7 @@ func TestCycle(t *testing.T) {
 
 func TestApproval(t *testing.T) {
 	a := doc("a02", Met, "2026-01-01", "")
+	a.Acted = false
 	if s := StateOf(control("a02", 1), []Attestation{a}, testNow); !s.Unapproved {
 		t.Error("who entered it named a second person, who did nothing")
 	}
@@ -102,6 +103,49 @@ func TestApproval(t *testing.T) {
 	a.ApprovedBy = ""
 	if s := StateOf(control("a02", 1), []Attestation{a}, testNow); !s.Unapproved {
 		t.Error("nobody approved it")
+	}
+}
+
+// One person alone can prove nothing: what nobody else has approved waits, except that it may say that a control is not met.
+func TestFourEyes(t *testing.T) {
+	alone := func(a Attestation) Attestation { a.Acted = false; return a }
+	nobody := func(a Attestation) Attestation { a.ApprovedBy, a.Acted = "", false; return a }
+	watch := by(doc("a07", Met, "2026-01-01", ""), "Viettel", "")
+	tests := []struct {
+		name    string
+		control string
+		docs    []Attestation
+		want    State
+	}{
+		{"nobody approved", "a02", []Attestation{nobody(doc("a02", Met, "2026-01-01", ""))}, Waiting},
+		{"only named", "a02", []Attestation{alone(doc("a02", Met, "2026-01-01", ""))}, Waiting},
+		{"in part", "a02", []Attestation{nobody(doc("a02", InPart, "2026-01-01", ""))}, Waiting},
+		{"does not apply", "a02", []Attestation{nobody(doc("a02", NotNeeded, "2026-01-01", ""))}, Waiting},
+		{"not met", "a02", []Attestation{nobody(doc("a02", NotMet, "2026-01-01", ""))}, Fail},
+		{"an approved one goes before a newer", "a02", []Attestation{nobody(doc("a02", InPart, "2026-03-01", "")), doc("a02", Met, "2026-01-01", "")}, Pass},
+		{"a newer one says not met", "a02", []Attestation{nobody(doc("a02", NotMet, "2026-03-01", "")), doc("a02", Met, "2026-01-01", "")}, Fail},
+		{"the approved one has ended", "a02", []Attestation{nobody(doc("a02", Met, "2026-03-01", "")), doc("a02", Met, "2026-01-01", "2026-02-01")}, Waiting},
+		{"it has ended itself", "a02", []Attestation{nobody(doc("a02", Met, "2026-01-01", "2026-02-01"))}, Expired},
+		{"an assessment by who watches", "a09", []Attestation{watch, nobody(by(doc("a09", Met, "2026-03-01", ""), "viettel", ""))}, Fail},
+		{"an assessment by another", "a09", []Attestation{watch, nobody(by(doc("a09", Met, "2026-03-01", ""), "Bkav", ""))}, Waiting},
+		{"a watcher that nobody approved", "a09", []Attestation{nobody(watch), by(doc("a09", Met, "2026-03-01", ""), "Viettel", "")}, Fail},
+	}
+	for _, tt := range tests {
+		c := control(tt.control, 1)
+		s := StateOf(c, tt.docs, testNow)
+		if s.State != tt.want || s.State == Waiting && (s.Reason() != check.EvidenceMissing || !s.Unapproved || s.Document == nil) {
+			t.Errorf("%s: %s (%s), want %s", tt.name, s.State, s.Reason(), tt.want)
+		}
+		m := NewMatrix([]string{"u"}, []profile.Control{c}, nil, tt.docs, testNow)
+		if got := m.Units[0].Layers[0].Attested.Tally; got[tt.want] != 1 || got.Applicable() != 1 {
+			t.Errorf("%s: the matrix has %v", tt.name, got)
+		}
+		if list := m.Worklist(""); (len(list) == 0) != (tt.want == Pass) {
+			t.Errorf("%s: %d things to do", tt.name, len(list))
+		}
+	}
+	if (Tally{Waiting: 1, Pass: 5, Partial: 2}).Worst() != Waiting {
+		t.Error("what waits is hidden by what is met")
 	}
 }
 
@@ -295,6 +339,7 @@ func TestShippedCatalogue(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		a.ApprovedBy, a.Acted = "b", true
 		documents = append(documents, a)
 		want[Pass] += len(c.Layers)
 	}

@@ -48,6 +48,8 @@ func ease(control string, s State) float64 {
 		return 2 // something is bought, or a machine set up again
 	}
 	switch {
+	case s == Waiting:
+		return 5 // a second person reads it and approves
 	case s == Expired:
 		return 4 // the document is there to be made again
 	case control == "a01", control == "a13", control == "a14":
@@ -60,7 +62,7 @@ func ease(control string, s State) float64 {
 
 // impact is how bad the state is, times how many layers the control is of.
 func impact(c profile.Control, s State) float64 {
-	weight := map[State]float64{Fail: 1, Expired: 0.9, Missing: 0.9, Partial: 0.5, Unknown: 0.4}[s]
+	weight := map[State]float64{Fail: 1, Expired: 0.9, Missing: 0.9, Waiting: 0.9, Partial: 0.5, Unknown: 0.4}[s]
 	return weight * float64(max(1, len(c.Layers)))
 }
 

@@ -42,7 +42,7 @@ type controlCount struct {
 
 // controlStates lists the states of controls in the order in which they are shown: what asks for a person goes first.
 func controlStates() []string {
-	return []string{ControlFail, ControlExpired, ControlMissing, ControlPartial, ControlUnknown, ControlExcepted, ControlPass, ControlNA}
+	return []string{ControlFail, ControlExpired, ControlMissing, ControlWaiting, ControlPartial, ControlUnknown, ControlExcepted, ControlPass, ControlNA}
 }
 
 // controlSign is the sign of a state: that of a service where one means the same.
@@ -56,8 +56,8 @@ func controlSign(state string) string {
 		return "down"
 	case ControlNA:
 		return "none"
-	case ControlExcepted:
-		return "expired" // a clock: it is permitted for a time
+	case ControlExcepted, ControlWaiting:
+		return "expired" // a clock: it is permitted for a time, or waits for a person
 	default:
 		return state
 	}

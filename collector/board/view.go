@@ -271,6 +271,7 @@ const (
 	ControlUnknown = "unknown" // Không đo được
 	ControlExpired = "expired" // Hết hạn
 	ControlMissing = "missing" // Chưa có minh chứng
+	ControlWaiting = "waiting" // Chờ duyệt: entered by one person, approved by none
 	// ControlExcepted is not met, but permitted for a time: Ngoại lệ.
 	ControlExcepted = "exception"
 )

@@ -108,7 +108,7 @@ func layerName(l words.Lang, n int) string {
 // tally writes how many controls stand how, what asks for a person first.
 func tally(l words.Lang, states map[string]int) string {
 	var said []string
-	for _, s := range []string{"fail", "expired", "missing", "partial", "unknown", "excepted", "pass", "na"} {
+	for _, s := range []string{"fail", "expired", "missing", "waiting", "partial", "unknown", "exception", "pass", "na"} {
 		if n := states[s]; n > 0 {
 			said = append(said, words.Say(l, "control."+s)+": "+words.Number(l, int64(n)))
 		}
