@@ -66,6 +66,7 @@ type center struct {
 	intake   *intake.Server
 	cosigned *cosign.Gatherer
 	desk     *report.Desk
+	workshop workshop
 	stamper  *stamp.Stamper // nil without an authority of time stamps
 	index    *index.Index
 	series   *series.DB

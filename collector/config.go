@@ -56,6 +56,8 @@ type config struct {
 	TimeStamps stamp.Config `yaml:"time_stamps"`
 	// Retention says how long bodies of batches are kept, and what is held beyond that.
 	Retention retention.Config `yaml:"retention"`
+	// Report names the body that issues reports, where nothing else is said of one. Default: the district's committee.
+	Report reportConfig `yaml:"report"`
 	// RemoteWrite sends every sample on to other systems that speak Prometheus remote write.
 	RemoteWrite []remoteWrite `yaml:"remote_write"`
 }
@@ -77,6 +79,19 @@ func (c incidentConfig) check() error {
 		}
 	}
 	return nil
+}
+
+type reportConfig struct {
+	// Parent is the body above the issuing one, e.g. Ủy ban nhân dân huyện Tứ Kỳ.
+	Parent string `yaml:"parent"`
+	// Body is the issuing body, e.g. Phòng Văn hóa và Thông tin.
+	Body string `yaml:"body"`
+	// Symbol stands behind the number. Default BC-VHTT.
+	Symbol string `yaml:"symbol"`
+	// Signer is the signer's title, e.g. Trưởng phòng.
+	Signer string `yaml:"signer"`
+	// Recipients are the lines of Nơi nhận before the file copy; at most 40.
+	Recipients []string `yaml:"recipients"`
 }
 
 type seriesConfig struct {

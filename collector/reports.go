@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -44,6 +45,12 @@ type reportsAnswer struct {
 
 // reportModel makes the report of a scope from what the log holds now.
 func (c *center) reportModel(ctx context.Context, s report.Scope, issuer report.Issuer) (report.Model, error) {
+	return c.reportSteps(ctx, s, issuer, func(int) {})
+}
+
+// reportSteps is reportModel, which says before each of its steps which one it is, from 1 to the constant of its name.
+func (c *center) reportSteps(ctx context.Context, s report.Scope, issuer report.Issuer, step func(int)) (report.Model, error) {
+	step(1)
 	from, to, err := profile.ParsePeriod(s.Period, s.Calendar)
 	if err != nil {
 		return report.Model{}, err
@@ -55,7 +62,9 @@ func (c *center) reportModel(ctx context.Context, s report.Scope, issuer report.
 		return report.Model{}, err
 	}
 	var m report.Model
+	step(2)
 	err = c.still(ctx, func() error {
+		step(3)
 		a, err := c.figures(ctx, figuresRequest{From: from, To: to, Service: s.Service, Unit: s.Unit})
 		if err != nil {
 			return err
@@ -68,13 +77,15 @@ func (c *center) reportModel(ctx context.Context, s report.Scope, issuer report.
 			return err
 		}
 		in := report.Input{Profile: c.district(), Period: s.Period, Service: s.Service, Unit: s.Unit, From: from, To: to, Counted: a.Counted, Generated: c.now(),
-			Rule: a.Rule, Rows: a.Rows, Missing: a.Missing, Changes: changes, Checkpoint: c.store.Checkpoint(), LogKey: c.keys.LogKey, Issuer: issuer, Layers: layers}
+			Rule: a.Rule, Rows: a.Rows, Missing: a.Missing, Changes: changes, Checkpoint: c.store.Checkpoint(), LogKey: c.keys.LogKey, Issuer: c.issuer(issuer), Layers: layers}
 		if len(layers) > 0 {
 			in.LayersAt = at
 		}
+		step(4)
 		if err := c.beside(ctx, s, &in); err != nil {
 			return err
 		}
+		step(5)
 		m, err = report.Build(in)
 		return err
 	})
@@ -169,7 +180,9 @@ func (c *center) draftReports(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-t.C:
+		case <-c.workshop.wakes():
 		}
+		c.makeAsked(ctx)
 	}
 }
 
@@ -191,7 +204,7 @@ func (c *center) draftDue(ctx context.Context) error {
 			}
 			continue
 		}
-		m, err := c.reportModel(ctx, s, report.Issuer{Symbol: defaultSymbol})
+		m, err := c.reportModel(ctx, s, report.Issuer{})
 		if err != nil {
 			return err
 		}
@@ -322,10 +335,28 @@ func scopeFlags(text func(p *string, name, value, usage string), yes func(p *boo
 
 const defaultSymbol = "BC-VHTT"
 
+// issuer fills what nobody said of the issuing body: by the configuration, or else by the name of the district.
+func (c *center) issuer(i report.Issuer) report.Issuer {
+	set := c.config.Report
+	if i.Parent == "" && i.Body == "" {
+		i.Parent, i.Body = set.Parent, set.Body
+	}
+	if i.Body == "" {
+		p := c.district()
+		i.Body = words.Say(words.VI, "reports.committee", report.Within(unitName(p, p.District, c.now()).VI))
+	}
+	i.Symbol = cmp.Or(i.Symbol, set.Symbol, defaultSymbol)
+	i.Signer = cmp.Or(i.Signer, set.Signer)
+	if len(i.Recipients) == 0 {
+		i.Recipients = set.Recipients
+	}
+	return i
+}
+
 // issuerFlags are those that name the issuing body.
 func issuerFlags(text func(p *string, name, value, usage string), i *report.Issuer) {
 	text(&i.Parent, "parent", "", "the body above the issuing one, `NAME`")
 	text(&i.Body, "body", "", "the issuing body, `NAME`")
-	text(&i.Symbol, "symbol", defaultSymbol, "behind the number, `TEXT`")
+	text(&i.Symbol, "symbol", "", "behind the number, `TEXT`; default BC-VHTT")
 	text(&i.Signer, "signer", "", "the signer's title, `TEXT`")
 }

@@ -32,7 +32,7 @@ const (
 
 // web makes the server of board, PromQL API and metrics on a listener.
 func (c *center) web(acc *access.Access, m *metrics, l net.Listener) (*http.Server, net.Listener, error) {
-	pages := board.NewHandler(&source{c: c}, board.Options{Now: c.now, Logger: c.log, User: acks, Ack: c.incidents.Ack, Act: c.incidents.Act, People: members{acc}, Suspensions: announcer{c}, Confirmations: confirmer{c}, History: c.latestFigures, Registry: registrar{c}, Public: c.config.Public,
+	pages := board.NewHandler(&source{c: c}, board.Options{Now: c.now, Logger: c.log, User: acks, Ack: c.incidents.Ack, Act: c.incidents.Act, People: members{acc}, Suspensions: announcer{c}, Confirmations: confirmer{c}, History: c.latestFigures, Registry: registrar{c}, Public: c.config.Public, Reports: reporter{c},
 		Unit: func(ctx context.Context) string { return access.Of(ctx).Unit }})
 	metrics := m.handler()
 	mux := http.NewServeMux()

@@ -79,6 +79,7 @@ func looks() []struct {
 		{"status", "/status", suspending()},
 		{"wall", "/wall", troubled()},
 		{"wall-district", "/wall", district()},
+		{"reports", "/reports", troubled()},
 		{"help", "/help", troubled()},
 		{"help-chapter", "/help/line", troubled()},
 		{"check", "/check/" + me + "/thu_thap.check", district()},
@@ -153,6 +154,8 @@ func TestLooks(t *testing.T) {
 			switch p.name {
 			case "history":
 				h = historyHandler(nil, chronicled(), nil)
+			case "reports":
+				h = pressHandler(&press{name: "An"})
 			case "suspensions":
 				h = NewHandler(p.src, Options{Now: func() time.Time { return noon }, Suspensions: &notary{name: "an", list: p.src.view.Suspensions}})
 			case "confirmations":

@@ -47,6 +47,8 @@ type Options struct {
 	Registry Registry
 	// Public are the services whose state anybody may see. None: the board has no such page; see [Public].
 	Public []string
+	// Reports shows reports and moves them on. Nil: the board has no such page.
+	Reports Reports
 	// History works out the figures of a period, as far as who asks may see them; the error wraps ErrForbidden for who may
 	// not. Nil: the board has no such page.
 	History func(ctx context.Context, q HistoryQuery) (History, error)
@@ -73,6 +75,7 @@ type handler struct {
 	people        People
 	suspensions   Suspensions
 	confirmations Confirmations
+	reports       Reports
 	history       func(ctx context.Context, q HistoryQuery) (History, error)
 	registry      Registry
 	public        []string
@@ -98,6 +101,7 @@ type handler struct {
 //	/help/{kind}                    what to do about one kind of part, by reason
 //	/account                        who one is, and one's password
 //	/history                        the figures of a period
+//	/reports                        drafts and issued reports; /reports/file is one of them
 //	/suspensions                    what was announced not to work
 //	/confirmations                  what documents say of services that nothing measures
 //	/certs                          the certificates that people sign with
@@ -106,7 +110,7 @@ type handler struct {
 //	/api/check/{machine}/{check}    a Detail
 //	/assets/NAME                    style and script, named by their hash
 func NewHandler(src Source, o Options) http.Handler {
-	h := &handler{src: src, now: o.Now, log: o.Logger, fresh: o.Fresh, ack: o.Ack, act: o.Act, user: o.User, unit: o.Unit, people: o.People, suspensions: o.Suspensions, confirmations: o.Confirmations, registry: o.Registry, public: o.Public, history: o.History,
+	h := &handler{src: src, now: o.Now, log: o.Logger, fresh: o.Fresh, ack: o.Ack, act: o.Act, user: o.User, unit: o.Unit, people: o.People, suspensions: o.Suspensions, confirmations: o.Confirmations, registry: o.Registry, public: o.Public, history: o.History, reports: o.Reports,
 		assets: loadAssets(), pages: parsePages()}
 	if h.now == nil {
 		h.now = time.Now
@@ -153,6 +157,9 @@ func NewHandler(src Source, o Options) http.Handler {
 	}
 	if h.suspensions != nil {
 		h.suspensionPages(mux)
+	}
+	if h.reports != nil {
+		h.reportPages(mux)
 	}
 	if h.history != nil {
 		mux.HandleFunc("GET /history", h.historyPage)
@@ -316,6 +323,7 @@ type frame struct {
 	Suspensions         bool   // there is a page of what was announced
 	Confirmations       bool   // … and one of what documents say
 	History             bool   // … and one of figures
+	Reports             bool   // … and one of reports
 	Registry            bool   // there is a page of certificates
 }
 
@@ -328,7 +336,7 @@ func (f frame) NoteChars() int { return noteChars }
 // write renders a page, or with part=main only what changes of it, and answers 304 to who has it already.
 func (h *handler) write(w http.ResponseWriter, r *http.Request, status int, f frame) {
 	f.Style, f.Script, f.Icon = h.assets.path("board.css"), h.assets.path("board.js"), h.assets.path("icon.svg")
-	f.History = h.history != nil
+	f.History, f.Reports = h.history != nil, h.reports != nil
 	f.Suspensions, f.Confirmations, f.Registry = h.suspensions != nil, h.confirmations != nil, h.registry != nil
 	if h.people != nil && f.Name != "status" {
 		f.Me, f.Admin = h.people.Me(r.Context())

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -200,6 +201,11 @@ func samePerson(a, b string) bool {
 	const local = "@local"
 	a, b = strings.ToLower(a), strings.ToLower(b)
 	return a == b || strings.HasSuffix(a, local) && strings.HasSuffix(b, local)
+}
+
+// SamePerson reports whether a name may be that of one of the others.
+func SamePerson(name string, others ...string) bool {
+	return slices.ContainsFunc(others, func(o string) bool { return samePerson(name, o) })
 }
 
 // Issue puts the reviewed draft into the log, for ever. Who made or reviewed it cannot issue it: four eyes see every

@@ -98,13 +98,13 @@ func (d *draft) subject() {
 	d.title(d.say("report.kind"), subject(d.l, d.m))
 	place := clean(d.m.District)
 	if d.m.Edition > 0 {
-		place = within(place)
+		place = Within(place)
 	}
 	d.text(d.say("report.intro", clean(d.m.Issuer.Body), place, periodName(d.l, d.m), days(d.l, d.m.From, d.m.To)))
 }
 
-// within writes the name of a unit in the middle of a sentence: "huyện Tứ Kỳ".
-func within(name string) string {
+// Within writes the name of a unit in the middle of a sentence: "huyện Tứ Kỳ".
+func Within(name string) string {
 	for _, kind := range []string{"Huyện ", "Xã ", "Phường ", "Thị trấn ", "Thị xã ", "Thành phố ", "Tỉnh ", "Quận "} {
 		if rest, ok := strings.CutPrefix(name, kind); ok {
 			return strings.ToLower(kind) + rest

@@ -38,6 +38,20 @@ func (s Scope) ID() string {
 	return id
 }
 
+// FileName is what a report is called as a file; version 0 is a draft.
+func FileName(s Scope, version int, format string) string {
+	name := "bao-cao-" + strings.ToLower(s.ID())
+	if version > 0 {
+		name += "-ban-" + strconv.Itoa(version)
+	}
+	return strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '.' || r == '-' || r == '_' {
+			return r
+		}
+		return '-'
+	}, name) + "." + format
+}
+
 // An Issued is a report that was issued. It never changes; what is found later makes a new version.
 type Issued struct {
 	Scope

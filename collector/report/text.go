@@ -10,6 +10,7 @@ import (
 
 	"egovmon/agent/words"
 	"egovmon/collector/history"
+	"egovmon/collector/profile"
 )
 
 // maxText is the most letters that one value from outside takes in a document.
@@ -99,6 +100,19 @@ func periodName(l words.Lang, m Model) string {
 		return words.Say(l, "report.month", n, p[1])
 	}
 	return words.Say(l, "report.year", p[1])
+}
+
+// PeriodName writes a period as reports call it; days that one has chosen as those days.
+func PeriodName(l words.Lang, period string) string {
+	if profile.IsRange(period) {
+		if from, to, err := profile.ParsePeriod(period, false); err == nil {
+			return days(l, from, to)
+		}
+	}
+	if formPeriod.MatchString(period) {
+		return periodName(l, Model{Period: period})
+	}
+	return clean(period)
 }
 
 // changeTime brackets when a change was recorded.
