@@ -2,6 +2,7 @@ package onestop
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -200,9 +201,9 @@ func (w *walk) exchange(ctx context.Context, s *step, method string, u *url.URL,
 	if err != nil {
 		return answer{}, reach.Failf(check.NotConfigured, "the request cannot be made: %v", err)
 	}
-	bw := bufio.NewWriter(talk)
-	if err = req.Write(bw); err == nil {
-		err = bw.Flush()
+	var whole bytes.Buffer // Write hides what a connection says while the body goes out
+	if err = req.Write(&whole); err == nil {
+		_, err = talk.Write(whole.Bytes())
 	}
 	if err != nil {
 		return answer{}, reach.Failf(check.Classify(check.StepExchange, err), "sending the request: %v", err)
