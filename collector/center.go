@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"egovmon/agent/check/kinds"
+	"egovmon/agent/check/signature"
 	"egovmon/agent/durable"
 	"egovmon/collector/alert"
 	"egovmon/collector/board"
@@ -80,6 +81,7 @@ type center struct {
 	notices   suspended
 	confirmed confirmed
 	holders   holders
+	inquiry   *signature.Inquiry // nil when nobody may be asked
 	incidents *incident.Manager
 	alerts    *alert.Sender
 	watcher   *alert.Watcher
@@ -175,6 +177,9 @@ func (c *center) openStores(ctx context.Context) (err error) {
 		return err
 	}
 	if c.stamper, err = stamp.Open(stamp.Options{Config: c.config.TimeStamps, Log: c.store, Now: c.now, Logger: c.log}); err != nil {
+		return err
+	}
+	if c.inquiry, err = c.openInquiry(); err != nil {
 		return err
 	}
 	c.intake, err = intake.Open(ctx, intake.Options{Cosigning: c.cosigned,

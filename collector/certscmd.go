@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +15,7 @@ import (
 	"time"
 
 	"egovmon/agent/check/certlist"
+	"egovmon/agent/check/signature"
 	"egovmon/agent/words"
 	"egovmon/collector/access"
 	"egovmon/collector/board"
@@ -29,11 +32,15 @@ const maxCertFiles = 200
 type holders struct {
 	mu       sync.Mutex
 	register certs.Register
+	// standings are what was learnt of the certificates in force, by the SHA-256 of each.
+	standings map[[sha256.Size]byte]signature.Standing
 }
 
 // certificates lists the register.
 func (c *center) certificates() ([]certs.Entry, error) {
-	return readBook[certs.Log, certs.Entry](&c.holders.mu, &c.holders.register, c.store)
+	list, err := readBook[certs.Log, certs.Entry](&c.holders.mu, &c.holders.register, c.store)
+	c.holders.stand(list)
+	return list, err
 }
 
 // A certsRequest is what people do with the register; one of Files and Remove is set.
@@ -64,6 +71,8 @@ type certificate struct {
 	Of     []string  `json:"of"` // organisations and parts that it names
 	Serial string    `json:"serial"`
 	Ends   time.Time `json:"ends"`
+	// Revocation is good, revoked, stray (it leads to none of the roots), or left out: not known.
+	Revocation string `json:"revocation,omitempty"`
 }
 
 var errForeignCerts = errors.New("you enter certificates of your own unit alone")
@@ -151,6 +160,7 @@ func (c *center) seenCerts(w access.Who) (a certsAnswer, err error) {
 	for _, e := range list {
 		x := certificate{Leaf: e.Leaf, Unit: e.Unit}
 		if e.Cert != nil {
+			x.Revocation = standingWord(e.Standing)
 			x.Holder, x.Of, x.Serial, x.Ends = e.Cert.Subject.CommonName, certlist.Units(e.Cert), fmt.Sprintf("%x", e.Cert.SerialNumber), e.Cert.NotAfter
 		}
 		a.Certificates = append(a.Certificates, x)
@@ -166,18 +176,24 @@ func (c *center) certNotices(p *profile.Profile, now time.Time) []board.Name {
 		return nil
 	}
 	var n [certlist.Classes]int
+	revoked := 0
 	for _, t := range certs.Tallies(list, unitNames(p, now), now) {
+		revoked += t.Revoked
 		for class, k := range t.Classes {
 			n[class] += k
 		}
 	}
-	if n[certlist.Ended]+n[certlist.In15]+n[certlist.In30]+n[certlist.In60] == 0 {
-		return nil
+	var out []board.Name
+	say := func(key string, args ...any) {
+		out = append(out, board.Name{VI: words.Say(words.VI, key, args...), EN: words.Say(words.EN, key, args...)})
 	}
-	say := func(l words.Lang) string {
-		return words.Say(l, "certs.notice", n[certlist.Ended], n[certlist.In15], n[certlist.In30], n[certlist.In60])
+	if revoked > 0 {
+		say("certs.notice.revoked", revoked)
 	}
-	return []board.Name{{VI: say(words.VI), EN: say(words.EN)}}
+	if n[certlist.Ended]+n[certlist.In15]+n[certlist.In30]+n[certlist.In60] > 0 {
+		say("certs.notice", n[certlist.Ended], n[certlist.In15], n[certlist.In30], n[certlist.In60])
+	}
+	return out
 }
 
 func (c *center) certsHandler(w http.ResponseWriter, r *http.Request) {
@@ -247,9 +263,9 @@ func printCerts(w io.Writer, word string, a certsAnswer) int {
 		return exitDone
 	}
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(t, "LEAF\tUNIT\tENDS\tHOLDER\tOF")
+	fmt.Fprintln(t, "LEAF\tUNIT\tENDS\tREVOCATION\tHOLDER\tOF")
 	for _, x := range a.Certificates {
-		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\n", x.Leaf, x.Unit, x.Ends.In(profile.Zone()).Format(time.DateOnly), printable(x.Holder), printable(strings.Join(x.Of, ", ")))
+		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\n", x.Leaf, x.Unit, x.Ends.In(profile.Zone()).Format(time.DateOnly), cmp.Or(x.Revocation, "?"), printable(x.Holder), printable(strings.Join(x.Of, ", ")))
 	}
 	if t.Flush() != nil {
 		return exitFailed

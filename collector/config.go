@@ -52,6 +52,8 @@ type config struct {
 	Incidents incidentConfig `yaml:"incidents"`
 	// Nomad is asked which machines run an agent, for `collector fleet`. Without addresses there is none.
 	Nomad nomadConfig `yaml:"nomad"`
+	// Certificates says whom to ask whether certificates of the register were revoked. Without it nobody is asked.
+	Certificates certsConfig `yaml:"certificates"`
 	// TimeStamps names an authority that stamps the log once a day (RFC 3161). Without it there are no time stamps.
 	TimeStamps stamp.Config `yaml:"time_stamps"`
 	// Retention says how long bodies of batches are kept, and what is held beyond that.
@@ -145,7 +147,10 @@ func loadConfig(dir, file string) (config, error) {
 	if _, err := c.Retention.Policy(profile.ParseDays); err != nil {
 		return c, fmt.Errorf("configuration %s: %w", path, err)
 	}
-	for _, p := range []*string{&c.WebConfig, &c.Profile, &c.TimeStamps.Roots} {
+	if err := c.Certificates.check(); err != nil {
+		return c, err
+	}
+	for _, p := range []*string{&c.WebConfig, &c.Profile, &c.TimeStamps.Roots, &c.Certificates.Roots, &c.Certificates.Intermediates} {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(filepath.Dir(path), *p)
 		}

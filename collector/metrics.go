@@ -98,6 +98,9 @@ func (m *metrics) state() exporter.CollectorState {
 	} else {
 		c.log.Error("controls cannot be read for /metrics", "err", err)
 	}
+	if s.UserCerts, err = c.userCerts(now); err != nil {
+		c.log.Error("certificates cannot be read for /metrics", "err", err)
+	}
 	if c.watcher != nil {
 		w := c.watcher.Status()
 		s.Watcher = &exporter.Watcher{Confirmed: w.State == alert.WatcherConfirmed, Last: w.Last, Calls: w.Counts}

@@ -173,6 +173,7 @@ func serveCenter(ctx context.Context, s setup, stdout io.Writer) (err error) {
 	g.Go(func() error { return c.watchFleet(ctx) })
 	g.Go(func() error { return c.cosigned.Run(ctx) })
 	g.Go(func() error { return c.draftReports(ctx) })
+	g.Go(func() error { return c.inquire(ctx, c.inquiry) })
 	if c.stamper != nil {
 		g.Go(func() error { return c.stamper.Run(ctx) })
 	}

@@ -61,6 +61,7 @@ func collectorAt(at time.Time) exporter.CollectorState {
 		Watcher:       &exporter.Watcher{Confirmed: true, Last: at, Calls: map[string]uint64{"ok": uint64(n / 30)}},
 		Controls:      []exporter.ControlFacts{{Control: "m04", Units: map[string]int{"pass": 1, "fail": 1}}},
 		Layers:        []exporter.LayerFacts{{Unit: "xa-an-thanh", Layer: "1", Part: "measured", Controls: map[string]int{"fail": 1}}},
+		UserCerts:     []exporter.UserCerts{{Unit: "xa-an-thanh", Within: map[string]int{"30d": 2}, Revocation: map[string]int{"revoked": 1}}},
 		Notifications: []exporter.Notification{{Channel: "webhook", Result: "ok", N: uint64(n / 30)}},
 		Build:         exporter.Build{Version: "1.2.3", Revision: "abc", Go: "go1.26.7"},
 		Agents: []exporter.FleetAgent{

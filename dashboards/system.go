@@ -23,7 +23,7 @@ func system() board {
 			query: fmt.Sprintf("label_values(%s, machine)", exporter.AgentLastContact)}},
 		rows: []row{
 			{panels: systemStats()},
-			{title: text{"Tác tử", "Agents"}, panels: []panel{contact(), machines(), rejected(), notified(), watched(), watcherHeard(), layerControls(), controlUnits()}},
+			{title: text{"Tác tử", "Agents"}, panels: []panel{contact(), machines(), rejected(), notified(), watched(), watcherHeard(), layerControls(), controlUnits(), userCerts(), userCertsRevoked()}},
 			{title: text{"Việc của từng tác tử", "Work of each agent"}, collapsed: true, panels: agentPanels()},
 			{title: text{"Nhật ký và kho số liệu", "Log and series"}, panels: storePanels()},
 			{title: text{"Máy chủ", "Server"}, collapsed: true, panels: serverPanels()},
@@ -95,6 +95,20 @@ func layerControls() panel {
 		text{"Cộng trên các đơn vị; đo trên máy và minh chứng bằng văn bản để riêng. pass tăng là đang tốt lên.",
 			"Over all units; what machines measure and what documents attest apart. More pass is better."},
 		query{expr: fmt.Sprintf("sum by (layer, part, state) (%s)", exporter.LayerControls), legend: "{{layer}} · {{part}} · {{state}}", empty: true})
+}
+
+func userCerts() panel {
+	return lines(12, 8, "none", text{"Chứng thư số theo thời hạn", "Signing certificates by days left"},
+		text{"Cộng trên các đơn vị, không có họ tên. expired, 15d, 30d, 60d là số cần gia hạn; ai thì xem trang Chứng thư số của bảng.",
+			"Over all units, without names. What is expired, 15d, 30d or 60d is to be renewed; whose they are stands on the board's page."},
+		query{expr: fmt.Sprintf("sum by (expires_within) (%s)", exporter.UserCertsWithin), legend: "{{expires_within}}", empty: true})
+}
+
+func userCertsRevoked() panel {
+	return lines(12, 8, "none", text{"Chứng thư số theo tình trạng thu hồi", "Signing certificates by revocation"},
+		text{"revoked là đã bị thu hồi, stray là không dẫn tới chứng thư gốc, unknown là chưa hỏi được. Trống là chưa khai nơi được hỏi.",
+			"revoked were revoked, stray lead to none of the roots, unknown could not be asked about. Empty when nobody may be asked."},
+		query{expr: fmt.Sprintf("sum by (state) (%s)", exporter.UserCertsRevoked), legend: "{{state}}", empty: true})
 }
 
 func controlUnits() panel {

@@ -31,6 +31,8 @@ type CollectorState struct {
 	Controls []ControlFacts // of the model "4 lớp", in the order of the catalogue
 	Layers   []LayerFacts   // by unit and layer
 
+	UserCerts []UserCerts // by unit
+
 	BuiltIn *BuiltIn // the collector's own agent; nil for none
 }
 
@@ -44,6 +46,13 @@ type ControlFacts struct {
 type LayerFacts struct {
 	Unit, Layer, Part string         // part: measured or attested
 	Controls          map[string]int // by state, of a closed list
+}
+
+// UserCerts are how many certificates of a unit's people there are.
+type UserCerts struct {
+	Unit       string
+	Within     map[string]int // by expires_within
+	Revocation map[string]int // by state; nil when nobody may be asked
 }
 
 // A Watcher is how it stands with the watcher outside.
@@ -140,6 +149,14 @@ func gatherCollector(st CollectorState, c collect) []*dto.MetricFamily {
 	for _, l := range st.Layers {
 		for _, state := range sortedKeys(l.Controls) {
 			s.add(LayerControls, float64(l.Controls[state]), s.with(nil, LabelLayer, l.Layer, LabelPart, l.Part, LabelState, state, LabelUnit, l.Unit)...)
+		}
+	}
+	for _, u := range st.UserCerts {
+		for _, within := range sortedKeys(u.Within) {
+			s.add(UserCertsWithin, float64(u.Within[within]), s.with(nil, LabelWithin, within, LabelUnit, u.Unit)...)
+		}
+		for _, state := range sortedKeys(u.Revocation) {
+			s.add(UserCertsRevoked, float64(u.Revocation[state]), s.with(nil, LabelState, state, LabelUnit, u.Unit)...)
 		}
 	}
 	if w := st.Watcher; w != nil {

@@ -126,6 +126,8 @@ var families = []Family{
 	{SpoolSpared, CounterType, "", "Records that were written without their detail or phases, because the disk was full.", agentLabels()},
 	{CertNotAfter, GaugeType, "seconds", "When a certificate that the target showed ends, in Unix seconds; also when it already has.", checkLabels(LabelPosition)},
 	{ChainValid, GaugeType, "", "1 when the target's certificates lead to a trusted root and are within their dates, else 0.", checkLabels()},
+	{UserCertsWithin, GaugeType, "", "Certificates of the register that people of a unit sign with, by how soon they end; those whose holder has a later one are left out. No name, no serial number.", []string{LabelWithin, LabelUnit}},
+	{UserCertsRevoked, GaugeType, "", "Certificates of the register in force, by whether they were revoked: good, revoked, stray (leading to none of the roots), unknown; absent when nobody may be asked.", []string{LabelState, LabelUnit}},
 	{WatcherCalls, CounterType, "", "Calls of the watcher outside, by what came of them; blind ones were not made, because the collector saw nothing.", []string{LabelResult}},
 	{WatcherConfirmed, GaugeType, "", "1 when a person confirmed within a year that the watcher outside alarms somebody, else 0; also 0 when none is named.", nil},
 	{WatcherLast, GaugeType, "seconds", "When the watcher outside was last told that the collector sees, in Unix seconds.", nil},

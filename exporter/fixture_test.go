@@ -55,9 +55,13 @@ func sampleAgent() AgentState {
 func sampleCollector() CollectorState {
 	agent := sampleAgent()
 	return CollectorState{
-		Watcher:       &Watcher{Confirmed: true, Last: at(-40), Calls: map[string]uint64{"ok": 9, "error": 1, "blind": 2}},
-		Controls:      []ControlFacts{{"m04", map[string]int{"pass": 20, "fail": 3, "exception": 1}}, {"a02", map[string]int{"missing": 24}}},
-		Layers:        []LayerFacts{{"xa-an-thanh", "1", "measured", map[string]int{"pass": 18, "fail": 1}}, {"xa-an-thanh", "1", "attested", map[string]int{"missing": 5, "expired": 1}}},
+		Watcher:  &Watcher{Confirmed: true, Last: at(-40), Calls: map[string]uint64{"ok": 9, "error": 1, "blind": 2}},
+		Controls: []ControlFacts{{"m04", map[string]int{"pass": 20, "fail": 3, "exception": 1}}, {"a02", map[string]int{"missing": 24}}},
+		Layers:   []LayerFacts{{"xa-an-thanh", "1", "measured", map[string]int{"pass": 18, "fail": 1}}, {"xa-an-thanh", "1", "attested", map[string]int{"missing": 5, "expired": 1}}},
+		UserCerts: []UserCerts{
+			{"xa-an-thanh", map[string]int{"expired": 1, "15d": 0, "30d": 2, "60d": 0, "ok": 5}, map[string]int{"good": 6, "revoked": 1, "stray": 0, "unknown": 0}},
+			{"xa-chi-minh", map[string]int{"expired": 0, "15d": 0, "30d": 0, "60d": 0, "ok": 1}, nil},
+		},
 		Notifications: []Notification{{"mail", "error", 1}, {"mail", "ok", 2}, {"webhook", "ok", 3}},
 		Build:         Build{Version: "1.2.3", Revision: "abc", Go: "go1.26.7"},
 		Agents: []FleetAgent{

@@ -64,6 +64,8 @@ const (
 	WatcherLast        = "egovmon_watcher_last_success_timestamp_seconds"
 	SeriesActive       = "egovmon_series_active" // by the series' store itself
 	BoardNotConfigured = "egovmon_services_not_configured"
+	UserCertsWithin    = "egovmon_user_certs"
+	UserCertsRevoked   = "egovmon_user_certs_revocation"
 )
 
 // Labels.
@@ -77,18 +79,19 @@ const (
 	LabelState   = "state"
 	LabelPhase   = "phase"
 
-	LabelAccount  = "account"  // up, degraded, down, unknown or excluded
-	LabelBound    = "bound"    // lower or upper
-	LabelCalendar = "calendar" // as in the profile
-	LabelChannel  = "channel"  // mail or webhook
-	LabelResult   = "result"   // ok or error
-	LabelCode     = "code"     // 2xx, 4xx, 409, 429, 5xx or error
-	LabelFact     = "fact"     // as the kind declares it
-	LabelPosition = "position" // leaf, intermediate or root
-	LabelSource   = "source"   // of another clock: collector, ntp
-	LabelControl  = "control"  // m01 to m28, a01 to a16
-	LabelLayer    = "layer"    // 1 to 4
-	LabelPart     = "part"     // measured or attested
-	LabelView     = "view"     // total, fresh or failing
-	LabelWindow   = "window"   // 5m, 1h, 1d, 30d, quarter or year
+	LabelAccount  = "account"        // up, degraded, down, unknown or excluded
+	LabelBound    = "bound"          // lower or upper
+	LabelCalendar = "calendar"       // as in the profile
+	LabelChannel  = "channel"        // mail or webhook
+	LabelResult   = "result"         // ok or error
+	LabelCode     = "code"           // 2xx, 4xx, 409, 429, 5xx or error
+	LabelFact     = "fact"           // as the kind declares it
+	LabelPosition = "position"       // leaf, intermediate or root
+	LabelSource   = "source"         // of another clock: collector, ntp
+	LabelControl  = "control"        // m01 to m28, a01 to a16
+	LabelLayer    = "layer"          // 1 to 4
+	LabelPart     = "part"           // measured or attested
+	LabelWithin   = "expires_within" // expired, 15d, 30d, 60d or ok
+	LabelView     = "view"           // total, fresh or failing
+	LabelWindow   = "window"         // 5m, 1h, 1d, 30d, quarter or year
 )

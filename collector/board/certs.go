@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"egovmon/agent/check/certlist"
+	"egovmon/agent/check/signature"
 	"egovmon/agent/words"
 	"egovmon/collector/certs"
 )
@@ -56,6 +57,8 @@ type certsItem struct {
 	Renewed int
 	Other   int
 	Erased  int
+	Revoked int
+	Stray   int
 	First   string
 }
 
@@ -95,11 +98,14 @@ func (h *handler) writeCerts(w http.ResponseWriter, r *http.Request, status int,
 	by, unit, names := h.registry.Rights(r.Context())
 	p.Form, p.Names = by != "", names
 	for _, u := range list {
-		item := certsItem{Sign: "none", Name: u.Name.in(l), Renewed: u.Renewed, Other: u.Other, Erased: u.Erased}
+		item := certsItem{Sign: "none", Name: u.Name.in(l), Renewed: u.Renewed, Other: u.Other, Erased: u.Erased, Revoked: u.Revoked, Stray: u.Stray}
 		for class := certlist.Classes - 1; class >= 0; class-- {
 			if n := u.Classes[class]; n > 0 {
 				item.Counts[class], item.Sign = strconv.Itoa(n), classSign(class)
 			}
+		}
+		if u.Revoked > 0 {
+			item.Sign = "down"
 		}
 		if !u.First.IsZero() {
 			item.First = words.Date(u.First)
@@ -124,6 +130,12 @@ func holdersOf(l words.Lang, u Certificates, now time.Time) []holderItem {
 			days := int(math.Floor(c.NotAfter.Sub(now).Hours() / 24))
 			if i.Left = words.Say(l, "certs.left", days); days < 0 {
 				i.Left = words.Say(l, "certs.ended")
+			}
+			switch e.Standing {
+			case signature.Revoked:
+				i.Sign, i.Left = "down", words.Say(l, "certs.revoked")
+			case signature.Stray:
+				i.Left += " · " + words.Say(l, "certs.stray")
 			}
 		}
 		out = append(out, i)

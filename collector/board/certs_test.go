@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"egovmon/agent/check/certlist"
+	"egovmon/agent/check/signature"
 	"egovmon/collector/certs"
 )
 
@@ -68,15 +69,21 @@ func (c *cabinet) send(h http.Handler, file []byte, fields ...string) *httptest.
 	return w
 }
 
+// standing is a certificate of which something was learnt.
+func standing(e certs.Entry, s signature.Standing) certs.Entry {
+	e.Standing = s
+	return e
+}
+
 func TestCertsPage(t *testing.T) {
 	c := &cabinet{by: "an", names: true, list: []Certificates{
-		{Name: Name{VI: "Xã Chí Minh"}, Tally: certs.Tally{Unit: "xa-07", Classes: [certlist.Classes]int{1, 0, 2, 0, 4}, Other: 3, Renewed: 5, Erased: 6, First: noon.AddDate(0, 0, 20)},
-			List: []certs.Entry{holder(4, "<script>alert(1)</script>", "UBND <b>xã</b>", 20), holder(5, "Trần Hoa", "x", -2), {Leaf: 6, Unit: "xa-07"}}},
+		{Name: Name{VI: "Xã Chí Minh"}, Tally: certs.Tally{Unit: "xa-07", Classes: [certlist.Classes]int{1, 0, 2, 0, 4}, Other: 3, Renewed: 5, Erased: 6, Revoked: 2, Stray: 3, First: noon.AddDate(0, 0, 20)},
+			List: []certs.Entry{holder(4, "<script>alert(1)</script>", "UBND <b>xã</b>", 20), holder(5, "Trần Hoa", "x", -2), {Leaf: 6, Unit: "xa-07"}, standing(holder(7, "Lê Nam", "x", 50), signature.Revoked), standing(holder(8, "Vũ Hà", "x", 51), signature.Stray)}},
 		{Name: Name{VI: "Xã Khác"}, Tally: certs.Tally{Unit: "xa-08", Classes: [certlist.Classes]int{certlist.Later: 9}}},
 	}}
 	h := cabinetHandler(c)
 	code, page := fetched(h, "/certs")
-	for _, want := range []string{"Chứng thư số", "Xã Chí Minh", "3 chứng thư ghi tên đơn vị khác", "5 chứng thư đã được gia hạn", "6 chứng thư đã xóa", "&lt;script&gt;", "UBND &lt;b&gt;", "còn 20 ngày",
+	for _, want := range []string{"Chứng thư số", "Xã Chí Minh", "3 chứng thư ghi tên đơn vị khác", "5 chứng thư đã được gia hạn", "6 chứng thư đã xóa", "2 chứng thư đã bị thu hồi", "3 chứng thư không dẫn tới", "đã bị thu hồi: không ký được", "còn 51 ngày · không dẫn tới chứng thư gốc đã khai", "&lt;script&gt;", "UBND &lt;b&gt;", "còn 20 ngày",
 		"Trần Hoa", "đã hết hạn", "(đã xóa khỏi kho chứng cứ)", `name="leaf" value="4"`, "Thêm chứng thư"} {
 		if code != 200 || !strings.Contains(page, want) {
 			t.Errorf("status %d; the page lacks %q", code, want)

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"egovmon/agent/check/certlist"
+	"egovmon/agent/check/signature"
 	"egovmon/collector/evidence"
 )
 
@@ -31,8 +32,9 @@ const leafTime = "2006-01-02T15:04:05.000Z"
 // An Entry is one certificate of the register.
 type Entry struct {
 	Leaf      int64
-	Unit      string            // id in the profile
-	Cert      *x509.Certificate // nil when the certificate was removed from the evidence
+	Unit      string             // id in the profile
+	Cert      *x509.Certificate  // nil when the certificate was removed from the evidence
+	Standing  signature.Standing // for who fills it in; the register knows nothing of it
 	EnteredBy string
 	EnteredAt time.Time
 }
@@ -187,6 +189,11 @@ type Tally struct {
 	Erased  int                   `json:"erased"`     // whose certificate was removed from the evidence
 	Renewed int                   `json:"renewed"`    // ended or ending, whose holder has a later one
 	First   time.Time             `json:"first_ends,omitzero"`
+	// Of those in force: revoked, not revoked when last asked about, leading to none of the roots, and of which nobody knows.
+	Revoked int `json:"revoked"`
+	Good    int `json:"good"`
+	Stray   int `json:"stray"`
+	Unasked int `json:"unasked"`
 }
 
 // Sum is how many there are.
@@ -225,6 +232,16 @@ func Tallies(list []Entry, names func(unit string) []string, now time.Time) []Ta
 		t.Classes[class]++
 		if class == certlist.Ended {
 			continue
+		}
+		switch e.Standing {
+		case signature.Revoked:
+			t.Revoked++
+		case signature.Good:
+			t.Good++
+		case signature.Stray:
+			t.Stray++
+		default:
+			t.Unasked++
 		}
 		if t.First.IsZero() || e.Cert.NotAfter.Before(t.First) {
 			t.First = e.Cert.NotAfter

@@ -22,6 +22,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"egovmon/agent/check/certlist"
+	"egovmon/agent/check/signature"
 	"egovmon/collector/evidence"
 )
 
@@ -221,10 +222,14 @@ func TestTallies(t *testing.T) {
 	} {
 		list = append(list, Entry{Unit: x.unit, Cert: person(t, x.name, x.org, x.days, false)})
 	}
+	// An ended one is not asked about, whatever was said of it once.
+	for i, s := range map[int]signature.Standing{0: signature.Revoked, 1: signature.Revoked, 2: signature.Good, 8: signature.Stray} {
+		list[i].Standing = s
+	}
 	names := func(unit string) []string { return map[string][]string{"b": {today}}[unit] }
 	want := []Tally{
-		{Unit: "a", Classes: [certlist.Classes]int{certlist.Later: 1}, First: list[8].Cert.NotAfter},
-		{Unit: "b", Classes: [certlist.Classes]int{1, 1, 1, 1, 2}, Other: 1, Renewed: 2, First: list[1].Cert.NotAfter},
+		{Unit: "a", Classes: [certlist.Classes]int{certlist.Later: 1}, First: list[8].Cert.NotAfter, Stray: 1},
+		{Unit: "b", Classes: [certlist.Classes]int{1, 1, 1, 1, 2}, Other: 1, Renewed: 2, First: list[1].Cert.NotAfter, Revoked: 1, Good: 1, Unasked: 3},
 	}
 	got := Tallies(list, names, epoch)
 	if diff := cmp.Diff(want, got); diff != "" {

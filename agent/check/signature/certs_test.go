@@ -4,6 +4,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -343,6 +344,37 @@ func TestCertsRevocation(t *testing.T) {
 	r = newCheck(10, elsewhere)()
 	want(t, r, check.Partial, "misconfigured")
 	wantFacts(t, r, state(0, 0, 1, 0))
+	// Who keeps certificates elsewhere asks in the same way, a few at a time; what has ended and what leads nowhere is not asked.
+	body, broken = list(byList), true
+	ended, _ := a.officer(func(c *x509.Certificate) { c.NotAfter = checktest.Epoch().Add(-time.Hour) })
+	strange, _ := newAuthority(t, checktest.Epoch()).officer(func(c *x509.Certificate) { c.OCSPServer = []string{s.URL + "/ocsp"} })
+	unsaid := officer(s.URL+"/ocsp", "")
+	q, err := NewInquiry(InquiryConfig{Roots: a.file(), Hosts: []string{host}, Asks: 1, Recheck: 24 * time.Hour, Now: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := []*x509.Certificate{byList, ended, strange, unsaid, officer("", s.URL+"/list"), a.cert}
+	asked, listed = 0, 0
+	var got map[[sha256.Size]byte]Standing
+	for range 3 {
+		if got, err = q.Ask(t.Context(), all, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if asked != 1 || listed != 2 || len(got) != 4 {
+		t.Errorf("asked %d, lists %d, standings of %d", asked, listed, len(got))
+	}
+	for i, want := range map[int]Standing{0: Revoked, 1: Unasked, 2: Stray, 3: Unasked, 4: Good, 5: Unasked} {
+		if s := got[sha256.Sum256(all[i].Raw)]; s != want {
+			t.Errorf("certificate %d: standing %d, want %d", i, s, want)
+		}
+	}
+	broken = false
+	for name, cfg := range map[string]InquiryConfig{"hosts": {Roots: a.file()}, "roots": {Hosts: []string{host}}, "is no host": {Roots: a.file(), Hosts: []string{"http://x"}}} {
+		if _, err := NewInquiry(cfg); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 	// A list that is due again.
 	body = a.list(func(l *x509.RevocationList) { l.NextUpdate = checktest.Epoch().Add(-time.Hour) })
 	want(t, newCheck(10, officer("", s.URL+"/list"))(), check.RevocationStale, "past its next update")
