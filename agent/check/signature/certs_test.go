@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math/big"
 	"net"
 	"net/http"
@@ -278,8 +279,10 @@ func TestCertsRevocation(t *testing.T) {
 	}
 	body = list()
 	now := checktest.Epoch()
+	more := check.Options{}
 	newCheck := func(asks int, certs ...*x509.Certificate) func() check.Result {
 		o := check.Options{"files": []string{folder(t, certs...)}, "roots": a.file(), "hosts": []string{host}, "asks": int64(asks)}
+		maps.Copy(o, more)
 		c, err := newCertsCheck(checktest.WithDefaults(t, certsKind(), o), checktest.WithEnv(check.Env{Now: func() time.Time { return now }}))
 		if err != nil {
 			t.Fatal(err)
@@ -307,6 +310,18 @@ func TestCertsRevocation(t *testing.T) {
 	want(t, r, check.Revoked, "1 of 4 certificates were revoked")
 	wantFacts(t, r, state(3, 1, 0, 3))
 	wantFacts(t, run(), state(3, 1, 0, 0))
+
+	// What is known holds as long as the plan says, and no longer.
+	more, now = check.Options{"recheck": 2 * time.Hour}, checktest.Epoch()
+	run = newCheck(10, byBoth)
+	for _, at := range []struct {
+		later    time.Duration
+		requests float64
+	}{{0, 1}, {119 * time.Minute, 0}, {121 * time.Minute, 1}, {4 * time.Hour, 0}, {5 * time.Hour, 1}} {
+		now = checktest.Epoch().Add(at.later)
+		wantFacts(t, run(), state(1, 0, 0, at.requests))
+	}
+	more = check.Options{}
 
 	// A few at a time.
 	now = checktest.Epoch()
