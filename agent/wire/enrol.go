@@ -88,6 +88,9 @@ func keyStatement(magic, who string, csr, journal, cosign []byte) []byte {
 	return fmt.Appendf(nil, "%s\n%s\ncsr %x\njournal %s\ncosign %s\n", magic, who, h, dash(journal), dash(cosign))
 }
 
+// KeyLine is the line of a statement that names a key, with the line's end before it.
+func KeyLine(use string, key []byte) []byte { return fmt.Appendf(nil, "\n%s %s\n", use, dash(key)) }
+
 func dash(key []byte) string {
 	if len(key) == 0 {
 		return "-"

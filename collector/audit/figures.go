@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"math"
 	"os"
@@ -17,6 +18,7 @@ import (
 
 	"egovmon/collector/confirm"
 	"egovmon/collector/enrol"
+	"egovmon/collector/evidence"
 	"egovmon/collector/history"
 	"egovmon/collector/history/index"
 	"egovmon/collector/intake"
@@ -33,16 +35,17 @@ const (
 
 // given are figures to compare: the JSON of a report, or of `collector availability --json`, which has the same names.
 type given struct {
-	Version string       `json:"version"`
-	Service string       `json:"service"` // of a report: the only one it is of
-	Unit    string       `json:"unit"`    // likewise
-	Rule    string       `json:"rule"`
-	From    time.Time    `json:"from"`
-	To      time.Time    `json:"to"`
-	Counted time.Time    `json:"counted_to"`
-	Leaves  int64        `json:"log_leaves"`
-	Root    string       `json:"log_root"`
-	Rows    []report.Row `json:"rows"`
+	Version string          `json:"version"`
+	Service string          `json:"service"` // of a report: the only one it is of
+	Unit    string          `json:"unit"`    // likewise
+	Rule    string          `json:"rule"`
+	From    time.Time       `json:"from"`
+	To      time.Time       `json:"to"`
+	Counted time.Time       `json:"counted_to"`
+	Leaves  int64           `json:"log_leaves"`
+	Root    string          `json:"log_root"`
+	Rows    []report.Row    `json:"rows"`
+	Changes []report.Change `json:"changes"`
 }
 
 // A refigure works figures out again.
@@ -162,10 +165,69 @@ func (f *refigure) compare(ctx context.Context, machines []enrol.Machine, last t
 		return nil
 	}
 	f.rows(p, rows)
+	if err := f.changes(); err != nil {
+		return err
+	}
 	if n := len(v.Figures.Differences); n > 0 {
 		v.found(BadFigures, -1, "%d of the given figures are not those that follow from the log; the first: %s", n, v.Figures.Differences[0])
 	}
 	return nil
+}
+
+// changes compares what a report says was changed in its period, of plans, profile, targets, calendars and rules, with
+// the log. A report that hides a change is not that of the log.
+func (f *refigure) changes() error {
+	if f.given.Version != report.Version {
+		return nil
+	}
+	type key struct {
+		leaf int64
+		kind string
+		what string
+	}
+	want, err := report.Changes(f.leaves(), f.given.From, f.given.To)
+	if err != nil {
+		return err
+	}
+	told := map[key]bool{}
+	for _, c := range f.given.Changes {
+		told[key{c.Leaf, c.Type, c.What}] = true
+	}
+	for _, c := range want {
+		if k := (key{c.Leaf, c.Type, c.What}); told[k] {
+			delete(told, k)
+		} else {
+			f.differ("the change in leaf %d (%s %s) is left out", c.Leaf, c.Type, c.What)
+		}
+	}
+	for k := range told {
+		f.differ("a change in leaf %d (%.40s %.80s) is given, the log has none there", k.leaf, k.kind, k.what)
+	}
+	return nil
+}
+
+// leaves yields the leaves that the given figures rest on, without blobs and bodies.
+func (f *refigure) leaves() iter.Seq2[evidence.Stored, error] {
+	return func(yield func(evidence.Stored, error) bool) {
+		size := min(f.given.Leaves, f.v.Size)
+		for n := int64(0); n*width < size; n++ {
+			texts, err := f.v.a.leaves(n, f.v.Size)
+			if err != nil {
+				yield(evidence.Stored{}, err)
+				return
+			}
+			for i, text := range texts {
+				index := n*width + int64(i)
+				if index >= size {
+					return
+				}
+				l, err := evidence.ParseLeaf(text)
+				if !yield(evidence.Stored{Entry: evidence.Entry{Leaf: l}, Index: index}, err) || err != nil {
+					return
+				}
+			}
+		}
+	}
 }
 
 // comparable says why the figures cannot be compared; "" when they can.

@@ -109,6 +109,8 @@ type world struct {
 	before   func(w *world)                             // what enters the log before the batches
 	past     int                                        // days before, on which the same journal was written
 	services string                                     // more entries of services.yaml
+	dropped  int                                        // from this result on, a second plan without the check is followed
+	swapped  uint64                                     // this batch and the next stand in the log the other way round
 }
 
 // files are those of the profile, with the world's own services.
@@ -139,6 +141,11 @@ func (w *world) appendPlan(text []byte) {
 
 func planText() []byte {
 	return fmt.Appendf(nil, "plan: p\nfor: %s\nversion: 1\nissued: 2026-11-23T01:00:00Z\nchecks:\n- {id: web.tcp, service: web, kind: tcp, every: 60s, path: lan}\n", machine)
+}
+
+// otherPlan is the next one, in which the check of the service does not stand.
+func otherPlan() []byte {
+	return fmt.Appendf(nil, "plan: p\nfor: %s\nversion: 2\nissued: 2026-11-23T01:00:00Z\nchecks:\n- {id: other.tcp, service: other, kind: tcp, every: 60s, path: lan}\n", machine)
 }
 
 // build writes the log.
@@ -172,6 +179,11 @@ func (w *world) build(t testing.TB) *world {
 	if !w.planLate {
 		w.appendPlan(text)
 	}
+	if w.dropped > 0 {
+		sum := sha256.Sum256(otherPlan())
+		w.append(evidence.Plan, map[string]string{"machine": machine, "sha256": hex.EncodeToString(sum[:]), "version": "2"}, otherPlan(), nil)
+	}
+	var held func()
 	if w.before != nil {
 		w.before(w)
 	}
@@ -210,7 +222,15 @@ func (w *world) build(t testing.TB) *world {
 		if w.receipt != nil {
 			w.receipt(fields, h.Seq)
 		}
+		if w.swapped > 0 && h.Seq == w.swapped {
+			held = func() { w.append(evidence.Batch, fields, b.Note, b.Body) }
+			continue
+		}
 		w.append(evidence.Batch, fields, b.Note, b.Body)
+		if held != nil {
+			held()
+			held = nil
+		}
 		if w.planLate && h.Seq == 3 {
 			w.appendPlan(text)
 		}
@@ -241,6 +261,20 @@ func (w *world) records(text []byte) [][]journal.Record {
 	batch := []journal.Record{}
 	for i := range 120 {
 		at := first.Add(time.Duration(i) * time.Minute)
+		if w.dropped > 0 && i >= w.dropped {
+			if i == w.dropped {
+				sum := sha256.Sum256(otherPlan())
+				batch = append(batch, journal.Record{Plan: &journal.PlanApplied{Version: 2, SHA256: hex.EncodeToString(sum[:]), At: at}})
+			}
+			other := w.measured(at)
+			if other.Result.Check = "other.tcp"; i > w.dropped+2 {
+				batch = append(batch, other)
+			}
+			if i%5 == 4 {
+				out, batch = append(out, batch), []journal.Record{}
+			}
+			continue
+		}
 		r := check.Because(check.OK, "")
 		switch {
 		case i >= 30 && i < 40:

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"egovmon/collector/evidence"
+	"egovmon/collector/intake"
 	"egovmon/collector/profile"
 	"egovmon/collector/retention"
 )
@@ -52,6 +53,19 @@ func TestRetention(t *testing.T) {
 	}
 	if again, err := retention.Find(t.Context(), w.store, kinds, p, now); err != nil || again.Bodies != 0 {
 		t.Errorf("%d bodies are due again, %v", again.Bodies, err)
+	}
+	fold, err := intake.NewFold(kinds, w.store.Blob)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A rebuild takes what is left for what it is, and rejects nothing.
+	if err := intake.Replay(t.Context(), w.store, fold, 0, func(a intake.Accepted) error {
+		if len(a.Rejected) > 0 {
+			t.Errorf("leaf %d: %v", a.Leaf, a.Rejected)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
 	}
 	r, err := w.verify(w.export(), nil)
 	if err != nil || !r.OK() || r.Removed.Bodies != 20 || slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Code == Rejected }) {

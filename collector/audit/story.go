@@ -91,6 +91,12 @@ func (s *story) tell(ctx context.Context, e evidence.Stored) error {
 	if err := s.logs(e); err != nil {
 		return err
 	}
+	if e.Leaf.Type() == evidence.AgentKey {
+		m, _ := s.roll.Machine(e.Leaf.Field("machine"))
+		if err := enrol.Vouched(m, e); err != nil {
+			s.wrong(BadKey, e.Index, "%v", err)
+		}
+	}
 	if err := s.roll.Apply(e); err != nil {
 		s.wrong(BadLeaf, e.Index, "%v", err)
 	}
