@@ -115,7 +115,7 @@ func (c *center) matrix(p *profile.Profile, now time.Time) (attest.Matrix, error
 		return attest.Matrix{}, err
 	}
 	documents := c.layers.fold.Current()
-	results := c.measured()
+	results := c.measured(p, now)
 	units := map[string]bool{}
 	for _, d := range documents {
 		units[d.Unit] = true
@@ -139,7 +139,7 @@ func (c *center) matrix(p *profile.Profile, now time.Time) (attest.Matrix, error
 }
 
 // measured are the latest results of the checks of controls.
-func (c *center) measured() []attest.Measured {
+func (c *center) measured(district *profile.Profile, now time.Time) []attest.Measured {
 	var out []attest.Measured
 	for _, st := range c.intake.Status() {
 		text, _, ok, err := c.intake.Plan(st.Machine)
@@ -150,6 +150,12 @@ func (c *center) measured() []attest.Measured {
 		if err != nil {
 			continue
 		}
+		var role string
+		var level int
+		place, placed := district.Machine(st.Machine, now)
+		if placed {
+			role, level = place.Role, place.Level
+		}
 		for _, ch := range p.Checks {
 			control := controlOf(ch)
 			if control == "" {
@@ -159,11 +165,36 @@ func (c *center) measured() []attest.Measured {
 			if !ok {
 				continue
 			}
-			out = append(out, attest.Measured{Unit: st.Unit, Machine: st.Machine, Control: control,
-				State: r.State, Reason: r.Reason, Facts: r.Facts, Options: ch.Options, Slot: r.Slot, To: r.Slot.Add(ch.Every)})
+			to := r.Slot.Add(ch.Every)
+			if placed && place.OnAtWork() {
+				to = speaksUntil(district, st.Unit, to, ch.Every, now)
+			}
+			out = append(out, attest.Measured{Unit: st.Unit, Machine: st.Machine, Control: control, Role: role, Level: level,
+				State: r.State, Reason: r.Reason, Facts: r.Facts, Options: ch.Options, Slot: r.Slot, To: to})
 		}
 	}
 	return out
+}
+
+// longestOff is how long a workstation may be off for its last results still to stand: the longest holidays, and some days.
+const longestOff = 21 * 24 * time.Hour
+
+// speaksUntil is until when the result of a machine that is on at work speaks: a PC that is switched off after work leaves
+// how it was as it was. Only office hours of its unit count, and so much of them as one run may take to come. to is when
+// the result would end on a machine that is always on.
+func speaksUntil(p *profile.Profile, unit string, to time.Time, every time.Duration, now time.Time) time.Time {
+	if !now.After(to) || now.Sub(to) > longestOff || len(p.MissingYears(profile.DateOf(to), profile.DateOf(now))) > 0 {
+		return to
+	}
+	left := every
+	for _, open := range p.ServiceHours("hanh-chinh", unit, to, now) {
+		span := open.End.Sub(open.Start)
+		if span >= left {
+			return open.Start.Add(left)
+		}
+		left -= span
+	}
+	return now.Add(time.Second)
 }
 
 // controlOf is the control of the model "4 lớp" that a check measures; "" for none. Three are measured by kinds that have

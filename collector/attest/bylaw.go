@@ -3,6 +3,8 @@ package attest
 import (
 	"math"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"egovmon/agent/check"
@@ -16,7 +18,10 @@ type bound struct {
 	unit          float64
 	// warn and fail are names of limits: beyond warn the control is met in part, beyond fail not. With one of them alone
 	// nothing lies between.
+	// One that begins with "level2_" has others beside it for higher levels, such as level3_days.
 	warn, fail string
+	// server is the limit in the place of fail for servers, which administrators alone use.
+	server string
 	// least is true where the number must be at least the limit.
 	least bool
 	// By what options of the plan the agent judged the same number, and their defaults in seconds or pieces.
@@ -39,7 +44,7 @@ func bounds() []bound {
 		{control: "m11", fact: "age_s", unit: oneDay, fail: "max_days", planFail: "max_age", defaultFail: 45 * oneDay},
 		{control: "m12", fact: "password_length_count", unit: 1, fail: "min_count", planFail: "min_length", defaultFail: 14, least: true},
 		{control: "m12", fact: "age_s", unit: oneDay, warn: "admin_max_days", planWarn: "max_age", defaultWarn: 62 * oneDay},
-		{control: "m13", fact: "screen_lock_s", unit: minute, fail: "user_minutes", planFail: "max_idle", defaultFail: 15 * minute},
+		{control: "m13", fact: "screen_lock_s", unit: minute, fail: "user_minutes", server: "admin_minutes", planFail: "max_idle", defaultFail: 15 * minute},
 		{control: "m13", fact: "tries_count", unit: 1, fail: "tries_count", planFail: "max_tries", defaultFail: 10},
 		{control: "m16", fact: "offset_s", unit: 1, warn: "warn_seconds", planWarn: "max_offset", defaultWarn: 60},
 		{control: "m17", fact: "log_reach_s", unit: oneDay, warn: "level2_days", planWarn: "min_age", defaultWarn: 30 * oneDay, least: true},
@@ -50,9 +55,13 @@ func bounds() []bound {
 
 // ByLaw judges a result by the numbers of a control of a law set, without measuring again: what the agent judged by the
 // limits of its plan is taken as it is where the law set has no number for it or the number was not measured. A law set
+// asks nothing of machines of other roles, or of systems below a level: there the control does not apply. It
 // can find a control worse than the plan did. Better it can find it only where the numbers alone explain what the agent
 // found: something else may be wrong that the numbers do not show.
 func ByLaw(c profile.Control, m Measured, now time.Time) State {
+	if !c.AsksOf(m.Role, m.Level) {
+		return NotApplicable
+	}
 	agent := m.state(now)
 	if agent == Unknown {
 		return Unknown
@@ -63,7 +72,10 @@ func ByLaw(c profile.Control, m Measured, now time.Time) State {
 		if b.control != c.ID || !ok {
 			continue
 		}
-		warn, fail := limitOf(c.Limits, b.warn), limitOf(c.Limits, b.fail)
+		warn, fail := limitAt(c.Limits, b.warn, m.Level), limitAt(c.Limits, b.fail, m.Level)
+		if v := limitOf(c.Limits, b.server); m.Role == profile.RoleServer && !math.IsNaN(v) {
+			fail = v
+		}
 		if math.IsNaN(warn) && math.IsNaN(fail) {
 			continue
 		}
@@ -98,6 +110,18 @@ func limitOf(limits []profile.Limit, name string) float64 {
 		return limits[i].Value
 	}
 	return math.NaN()
+}
+
+// limitAt is a number of a law set for systems of a level: of level3_days and level2_days the first is for level 3 and above.
+func limitAt(limits []profile.Limit, name string, level int) float64 {
+	if rest, ok := strings.CutPrefix(name, "level2_"); ok {
+		for ; level > 2; level-- {
+			if v := limitOf(limits, "level"+strconv.Itoa(level)+"_"+rest); !math.IsNaN(v) {
+				return v
+			}
+		}
+	}
+	return limitOf(limits, name)
 }
 
 // optionOf is a limit of a plan, durations in seconds; NaN when the agent has none.

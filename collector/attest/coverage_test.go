@@ -67,6 +67,49 @@ func TestByLaw(t *testing.T) {
 	}
 }
 
+// TestByRoleAndLevel has one measured number judged by what the machine is.
+func TestByRoleAndLevel(t *testing.T) {
+	const day = 86400.0
+	levels := []profile.Limit{{Name: "level2_days", Value: 30}, {Name: "level3_days", Value: 90}}
+	locks := []profile.Limit{{Name: "user_minutes", Value: 15}, {Name: "admin_minutes", Value: 5}}
+	for _, tt := range []struct {
+		name    string
+		control string
+		fact    string
+		value   float64
+		law     []profile.Limit
+		roles   []string
+		from    int
+		role    string
+		level   int
+		want    State
+	}{
+		{"a month of log at level 2", "m17", "log_reach_s", 40 * day, levels, nil, 0, "probe", 2, Pass},
+		{"at level 3", "m17", "log_reach_s", 40 * day, levels, nil, 0, "probe", 3, Partial},
+		{"at level 4, which has no number of its own", "m17", "log_reach_s", 40 * day, levels, nil, 0, "probe", 4, Partial},
+		{"three months at level 3", "m17", "log_reach_s", 95 * day, levels, nil, 0, "server", 3, Pass},
+		{"at level 1", "m17", "log_reach_s", 20 * day, levels, nil, 0, "probe", 1, Partial},
+		{"at a level that nobody told", "m17", "log_reach_s", 40 * day, levels, nil, 0, "", 0, Pass},
+		{"the screen of a user", "m13", "screen_lock_s", 600, locks, nil, 0, "workstation", 2, Pass},
+		{"the screen of a server", "m13", "screen_lock_s", 600, locks, nil, 0, "server", 2, Fail},
+		{"another role", "m15", "age_s", 1, nil, []string{"laptop"}, 0, "workstation", 2, NotApplicable},
+		{"that role", "m15", "age_s", 1, nil, []string{"laptop"}, 0, "laptop", 2, Pass},
+		{"a role that nobody told", "m15", "age_s", 1, nil, []string{"laptop"}, 0, "", 2, Pass},
+		{"below the level", "m03", "age_s", 1, nil, nil, 3, "server", 2, NotApplicable},
+		{"from the level on", "m03", "age_s", 1, nil, nil, 3, "server", 3, Pass},
+	} {
+		c := control(tt.control, 1)
+		c.Limits, c.Roles, c.FromLevel = tt.law, tt.roles, tt.from
+		m := Measured{Unit: "u", Machine: "pc", Control: tt.control, Role: tt.role, Level: tt.level, State: check.Up, Facts: check.Facts{{Name: tt.fact, Value: tt.value}}}
+		if got := ByLaw(c, m, testNow); got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
+		}
+		if got := NewMatrix([]string{"u"}, []profile.Control{c}, []Measured{m}, nil, testNow).Units[0].Layers[0].Measured.Cells[0].State; got != tt.want {
+			t.Errorf("%s: the matrix has %s, want %s", tt.name, got, tt.want)
+		}
+	}
+}
+
 // shipped is the profile that the collector carries.
 func shipped() (*profile.Profile, error) {
 	files, err := profiles.Embedded(profiles.Default)

@@ -15,6 +15,8 @@ const Layers = 4
 // A Measured is the last that is known of a measured control on one machine.
 type Measured struct {
 	Unit, Machine, Control string
+	Role                   string // of the machine; "" when unknown
+	Level                  int    // of the system that it belongs to; 0 when unknown
 	State                  check.State
 	Reason                 check.Reason
 	Facts                  check.Facts   // what was measured, by which law sets judge

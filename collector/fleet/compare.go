@@ -239,7 +239,7 @@ func detail(m *Machine, s intake.Status, inv Inventory, nodes []Node, now time.T
 	case m.Reporting != NotEnrolled:
 		parts = append(parts, "never heard")
 	}
-	if m.Role == profile.RoleWorkstation && m.Reporting == Silent {
+	if (m.Role == profile.RoleWorkstation || m.Role == profile.RoleLaptop) && m.Reporting == Silent {
 		parts = append(parts, "a workstation may be switched off after work")
 	}
 	return strings.Join(parts, "; ")

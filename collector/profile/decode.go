@@ -187,7 +187,7 @@ func (r *reader) succession(n *yaml.Node) (*fields, Succession) {
 }
 
 func (r *reader) machines(top *fields, p *Profile) {
-	roles := []string{RoleProbe, RoleWorkstation, RoleServer, RoleCollector}
+	roles := Roles()
 	for _, n := range top.items("machines") {
 		f, rec := r.record(n, "machine", formUnit, hintUnit)
 		if f == nil {
@@ -198,6 +198,7 @@ func (r *reader) machines(top *fields, p *Profile) {
 			m.Role = f.oneOf("role", roles, RoleProbe)
 		}
 		m.Duties = f.words("duties", formWord, hintWord)
+		m.Level = f.whole("level", 1, 5, DefaultLevel)
 		for _, item := range f.items("lines") {
 			if l, ok := f.machineLine(item); ok {
 				m.Lines = append(m.Lines, l)

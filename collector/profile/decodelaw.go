@@ -104,6 +104,16 @@ func (f *fields) control(n *yaml.Node, set Record) (Control, bool) {
 	if len(c.Layers) == 0 {
 		g.wrong(n, "write `layers: [1]`", "%s belongs to no layer", g.where)
 	}
+	for _, role := range g.words("roles", formWord, hintWord) {
+		if !slices.Contains(Roles(), role) {
+			g.wrong(n, "write some of "+strings.Join(Roles(), ", "), "%s: roles: %q is not known", g.where, role)
+		}
+		c.Roles = append(c.Roles, role)
+	}
+	c.FromLevel = g.whole("from_level", 1, 5, 0)
+	if c.Kind == "attested" && (len(c.Roles) > 0 || c.FromLevel > 0) {
+		g.wrong(n, "take them out", "%s: roles and from_level are of measured controls", g.where)
+	}
 	c.Threshold, c.Cycle = g.text("threshold"), g.text("cycle")
 	if limits := g.take("limits"); limits != nil {
 		c.Limits = g.limits(limits)

@@ -2,6 +2,7 @@ package profile
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"egovmon/agent/plan"
@@ -192,6 +193,7 @@ type Option struct {
 const (
 	RoleProbe       = "probe"       // always on; the unit's point of measurement
 	RoleWorkstation = "workstation" // on while its user works
+	RoleLaptop      = "laptop"      // a workstation that is carried about
 	RoleServer      = "server"
 	RoleCollector   = "collector" // the machine that the collector itself runs on
 
@@ -200,12 +202,25 @@ const (
 	MostWitnesses = 7
 )
 
+// DefaultLevel is the level (cấp độ) of the system that a machine belongs to where the profile says nothing: an agency's own
+// network is of level 2 (NĐ 85/2016 Đ8, NĐ 331/2026 Đ12.3).
+const DefaultLevel = 2
+
+// Roles lists the roles of a machine.
+func Roles() []string {
+	return []string{RoleProbe, RoleWorkstation, RoleLaptop, RoleServer, RoleCollector}
+}
+
+// OnAtWork reports whether a machine is expected to be on in office hours only.
+func (m *Machine) OnAtWork() bool { return m.Role == RoleWorkstation || m.Role == RoleLaptop }
+
 // A Machine is one computer that carries an agent, for as long as it stood in a unit.
 type Machine struct {
 	Record
 	Unit   string
 	Role   string
 	Duties []string      // what else it is used for; `watch: role:NAME` matches these too
+	Level  int           // of the system that it belongs to, 1 to 5; see DefaultLevel
 	Lines  []MachineLine // none means every line of its unit
 }
 
@@ -265,11 +280,19 @@ type Control struct {
 	Record
 	Kind      string // measured or attested
 	Name      Name
-	Layers    []int // of the "4 lớp", 1 to 4
+	Layers    []int    // of the "4 lớp", 1 to 4
+	Roles     []string // of machines that a measured control is asked of; none for all
+	FromLevel int      // of a measured control: the lowest level of a system that it is asked of; 0 for all
 	Threshold string
 	Limits    []Limit // the threshold's numbers, for programs
 	Cycle     string  // of an attested control: how often it is due
 	Basis     string  // the law's place, or "đề xuất nội bộ"
+}
+
+// AsksOf reports whether a measured control is asked of machines of a role and of systems of a level. A machine of which
+// neither is known ("" and 0) is asked.
+func (c *Control) AsksOf(role string, level int) bool {
+	return (len(c.Roles) == 0 || role == "" || slices.Contains(c.Roles, role)) && (level == 0 || level >= c.FromLevel)
 }
 
 // A Limit is one number of a control's threshold, with its unit in the name, e.g. fail_days.

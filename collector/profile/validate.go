@@ -214,7 +214,7 @@ func (v *validator) services() {
 			depends[s.ID] = append(depends[s.ID], Dated{Value: d, Valid: s.Valid})
 		}
 		if s.Watch.Role != "" && s.Watch.Role != RoleAny && !slices.ContainsFunc(p.Machines, func(m Machine) bool { return m.has(s.Watch.Role) }) &&
-			!slices.Contains([]string{RoleProbe, RoleWorkstation, RoleServer, RoleCollector}, s.Watch.Role) {
+			!slices.Contains(Roles(), s.Watch.Role) {
 			v.wrong(s.Record, 0, "give a machine this duty, or mend the word", "%s: watch: no machine has the role or duty %q", place, s.Watch.Role)
 		}
 		for _, c := range s.Checks {

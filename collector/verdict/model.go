@@ -76,7 +76,7 @@ func FromProfile(p *profile.Profile, now time.Time) Model {
 		m.Services[id] = s
 	}
 	for _, id := range f.units {
-		always := slices.ContainsFunc(machines, func(c profile.Machine) bool { return c.Unit == id && c.Role != profile.RoleWorkstation })
+		always := slices.ContainsFunc(machines, func(c profile.Machine) bool { return c.Unit == id && !c.OnAtWork() })
 		open := len(p.ServiceHours(officeHours, id, now, now.Add(time.Second))) > 0
 		u := Unit{Expected: always || open, Carriers: map[plan.Path]string{}, Resolvers: map[string]string{}}
 		for _, c := range machines {
