@@ -117,7 +117,7 @@ func TestLoadMistakes(t *testing.T) {
 		{"control of a role", edit{"law.yaml", "layers: [2]", "layers: [2], roles: [laptop, server], from_level: 3"}, ""},
 		{"control of no role", edit{"law.yaml", "layers: [2]", "layers: [2], roles: [tablet]"}, `law.yaml:8: law set "l": control "m02": roles: "tablet" is not known: write some of probe, workstation, laptop, server, collector`},
 		{"control from level 0", edit{"law.yaml", "layers: [2]", "layers: [2], from_level: 0"}, `law.yaml:8: law set "l": control "m02": from_level: "0"`},
-		{"document of a role", edit{"law.yaml", "id: m02, name: {vi: Mẫu, en: Signatures}, layers: [2]", "id: a02, name: {vi: Mẫu, en: Signatures}, layers: [2], roles: [server]"}, `roles and from_level are of measured controls`},
+		{"document of a role", edit{"law.yaml", "id: m02, name: {vi: Mẫu, en: Signatures}, layers: [2]", "id: a02, name: {vi: Mẫu, en: Signatures}, layers: [2], roles: [server]"}, `law.yaml:8: law set "l": control "a02": roles and from_level are of measured controls`},
 		{"layer 5", edit{"law.yaml", "layers: [2]", "layers: [5]"}, `law.yaml:8: law set "l": control "m02": layers "5" cannot be used`},
 		{"wrong year", edit{"calendars/2024.yaml", "year: 2024", "year: 2025"}, `calendars/2024.yaml:1: year 2025 stands in the file of 2024`},
 		{"day of another year", edit{"calendars/2024.yaml", "date: 2024-05-04", "date: 2025-05-04"}, `calendars/2024.yaml:9: day "2025-05-04" lies outside 2024`},
