@@ -47,6 +47,11 @@ func (c *center) web(acc *access.Access, m *metrics, l net.Listener) (*http.Serv
 	inner := acc.Middleware(mux)
 	if len(c.config.Public) > 0 {
 		inner = board.Public(acc.Anybody(pages), inner)
+		for _, id := range c.config.Public {
+			if _, ok := c.district().Service(id, c.now()); !ok {
+				c.log.Warn("public: the profile has no such service today; it is not shown", "service", id)
+			}
+		}
 	}
 	s := &http.Server{Handler: asWebUser(inner), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute,
 		WriteTimeout: 5 * time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}

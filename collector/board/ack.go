@@ -63,14 +63,9 @@ func (h *handler) ackAddress(w http.ResponseWriter, r *http.Request) {
 
 // acknowledge takes a form, and leads back to where it stood.
 func (h *handler) acknowledge(w http.ResponseWriter, r *http.Request) {
-	id, user := r.PathValue("id"), h.user(r.Context())
-	if user == "" {
-		h.say(w, r, http.StatusForbidden, true, "incident.nouser")
-		return
-	}
-	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
-	if err := r.ParseForm(); err != nil {
-		h.say(w, r, http.StatusBadRequest, true, "incident.form")
+	id := r.PathValue("id")
+	user, ok := h.incidentForm(w, r)
+	if !ok {
 		return
 	}
 	note := oneLine(r.PostForm.Get(noteParam))
@@ -83,16 +78,8 @@ func (h *handler) acknowledge(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	// Who sees one unit takes note of what concerns that unit.
-	if h.unit(r.Context()) != "" {
-		v, err := h.current(r.Context())
-		if err != nil {
-			h.failed(w, r, http.StatusServiceUnavailable, err)
-			return
-		}
-		if !slices.ContainsFunc(v.Incidents, func(i Incident) bool { return i.ID == id }) {
-			h.say(w, r, http.StatusNotFound, true, "incident.unknown")
-			return
-		}
+	if h.unit(r.Context()) != "" && !h.seesIncident(w, r, id) {
+		return
 	}
 	err := h.ack(r.Context(), id, user, note)
 	h.forget()
@@ -109,6 +96,34 @@ func (h *handler) acknowledge(w http.ResponseWriter, r *http.Request) {
 	default:
 		http.Redirect(w, r, "/#i-"+url.PathEscape(id), http.StatusSeeOther)
 	}
+}
+
+// incidentForm reads a form about an incident, and names who sent it; else it is answered.
+func (h *handler) incidentForm(w http.ResponseWriter, r *http.Request) (user string, ok bool) {
+	if user = h.user(r.Context()); user == "" {
+		h.say(w, r, http.StatusForbidden, true, "incident.nouser")
+		return "", false
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	if err := r.ParseForm(); err != nil {
+		h.say(w, r, http.StatusBadRequest, true, "incident.form")
+		return "", false
+	}
+	return user, true
+}
+
+// seesIncident reports whether who asks may see an incident; else it is answered.
+func (h *handler) seesIncident(w http.ResponseWriter, r *http.Request, id string) bool {
+	v, err := h.current(r.Context())
+	if err != nil {
+		h.failed(w, r, http.StatusServiceUnavailable, err)
+		return false
+	}
+	if !slices.ContainsFunc(v.Incidents, func(i Incident) bool { return i.ID == id }) {
+		h.say(w, r, http.StatusNotFound, true, "incident.unknown")
+		return false
+	}
+	return true
 }
 
 // ackOf says who acknowledged an incident, as far as the board knows.

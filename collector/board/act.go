@@ -52,14 +52,9 @@ func newLife(l words.Lang, v View, i Incident, may bool) lifeItem {
 
 // doAct takes one of the forms, and leads back to the incident. Who sees no incident cannot do anything to it.
 func (h *handler) doAct(w http.ResponseWriter, r *http.Request) {
-	id, user := r.PathValue("id"), h.user(r.Context())
-	if user == "" {
-		h.say(w, r, http.StatusForbidden, true, "incident.nouser")
-		return
-	}
-	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
-	if err := r.ParseForm(); err != nil {
-		h.say(w, r, http.StatusBadRequest, true, "incident.form")
+	id := r.PathValue("id")
+	user, ok := h.incidentForm(w, r)
+	if !ok {
 		return
 	}
 	a := incident.Act{User: user, What: incident.What(r.PostForm.Get("what")), Class: incident.Class(r.PostForm.Get("class"))}
@@ -69,16 +64,10 @@ func (h *handler) doAct(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	v, err := h.current(r.Context())
-	if err != nil {
-		h.failed(w, r, http.StatusServiceUnavailable, err)
+	if !h.seesIncident(w, r, id) {
 		return
 	}
-	if !slices.ContainsFunc(v.Incidents, func(i Incident) bool { return i.ID == id }) {
-		h.say(w, r, http.StatusNotFound, true, "incident.unknown")
-		return
-	}
-	err = h.act(r.Context(), id, a)
+	err := h.act(r.Context(), id, a)
 	h.forget()
 	switch {
 	case errors.Is(err, incident.ErrUnknown):
