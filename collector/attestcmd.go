@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -54,8 +53,7 @@ func (c *center) attest(ctx context.Context, req attestRequest, by string) (atte
 
 func (c *center) attestHandler(w http.ResponseWriter, r *http.Request) {
 	var req attestRequest
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxDocument*3/2)).Decode(&req); err != nil {
-		answer(w, nil, fmt.Errorf("the request cannot be read: %w", err))
+	if !readRequest(w, r, maxDocument*3/2, &req) {
 		return
 	}
 	if unit := access.Of(r.Context()).Unit; unit != "" && unit != req.Form.Unit {

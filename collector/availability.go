@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -108,13 +107,7 @@ func runAvailability(ctx context.Context, args []string, stdout, stderr io.Write
 		fmt.Fprintf(stderr, "collector availability: %v\n", err)
 		return exitUsage
 	}
-	var a figuresAnswer
-	err = withCenter(ctx, *data, stderr, func(dir string) error {
-		return call(ctx, dir, http.MethodPost, pathAvailability, req, &a)
-	}, func(c *center) (err error) {
-		a, err = c.figures(ctx, req)
-		return err
-	})
+	a, err := atCenter(ctx, *data, stderr, pathAvailability, req, func(c *center) (figuresAnswer, error) { return c.figures(ctx, req) })
 	if err != nil {
 		fmt.Fprintf(stderr, "collector availability: %v\n", err)
 		return exitFailed

@@ -68,6 +68,15 @@ func change[Q, A any](w http.ResponseWriter, r *http.Request, most int64, foreig
 	answer(w, a, err)
 }
 
+// readRequest reads a request of at most so many bytes; one that cannot be read is answered.
+func readRequest[Q any](w http.ResponseWriter, r *http.Request, most int64, req *Q) bool {
+	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, most)).Decode(req)
+	if err != nil {
+		answer(w, nil, fmt.Errorf("the request cannot be read: %w", err))
+	}
+	return err == nil
+}
+
 // A subcommand works on the state folder, through the collector that runs on it or without one.
 type subcommand struct {
 	*flag.FlagSet
@@ -110,15 +119,7 @@ func (c subcommand) leaf(s, word string) (*int64, error) {
 // consult asks the collector that runs on the state folder, with a request where there is one, or does the work without
 // one, and shows what came of it.
 func consult[A any](ctx context.Context, c subcommand, path string, req any, work func(*center) (A, error), print func(A) int) int {
-	method := http.MethodPost
-	if req == nil {
-		method = http.MethodGet
-	}
-	var a A
-	err := withCenter(ctx, *c.data, c.stderr, func(dir string) error { return call(ctx, dir, method, path, req, &a) }, func(center *center) (err error) {
-		a, err = work(center)
-		return err
-	})
+	a, err := atCenter(ctx, *c.data, c.stderr, path, req, work)
 	switch {
 	case err != nil:
 		return c.fail(exitFailed, err)
@@ -126,4 +127,17 @@ func consult[A any](ctx context.Context, c subcommand, path string, req any, wor
 		return printJSON(c.stdout, c.stderr, a)
 	}
 	return print(a)
+}
+
+// atCenter asks the collector that runs on a state folder, with a request where there is one, or does the work without one.
+func atCenter[A any](ctx context.Context, data string, stderr io.Writer, path string, req any, work func(*center) (A, error)) (a A, err error) {
+	method := http.MethodPost
+	if req == nil {
+		method = http.MethodGet
+	}
+	err = withCenter(ctx, data, stderr, func(dir string) error { return call(ctx, dir, method, path, req, &a) }, func(c *center) (err error) {
+		a, err = work(c)
+		return err
+	})
+	return a, err
 }

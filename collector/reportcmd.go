@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -73,8 +72,7 @@ func render(m report.Model, format string, l words.Lang) (out fileAnswer, err er
 
 func (c *center) reportHandler(w http.ResponseWriter, r *http.Request) {
 	var req reportRequest
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10)).Decode(&req); err != nil {
-		answer(w, nil, fmt.Errorf("the request cannot be read: %w", err))
+	if !readRequest(w, r, 64<<10, &req) {
 		return
 	}
 	if err := c.intake.Flush(r.Context()); err != nil {
@@ -109,13 +107,7 @@ func runReport(ctx context.Context, args []string, stdout, stderr io.Writer) int
 		fmt.Fprintf(stderr, "collector report: --period: %v\n", err)
 		return exitUsage
 	}
-	var a fileAnswer
-	err := withCenter(ctx, *data, stderr, func(dir string) error {
-		return call(ctx, dir, http.MethodPost, pathReport, req, &a)
-	}, func(c *center) (err error) {
-		a, err = c.report(ctx, req)
-		return err
-	})
+	a, err := atCenter(ctx, *data, stderr, pathReport, req, func(c *center) (fileAnswer, error) { return c.report(ctx, req) })
 	name := *file
 	if name == "" {
 		name = "bao-cao-" + strings.ToLower(req.ID()) + "." + req.Format

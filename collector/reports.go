@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -144,8 +143,7 @@ func (c *center) reports(ctx context.Context, req reportsRequest, by string) (a 
 
 func (c *center) reportsHandler(w http.ResponseWriter, r *http.Request) {
 	var req reportsRequest
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10)).Decode(&req); err != nil {
-		answer(w, nil, fmt.Errorf("the request cannot be read: %w", err))
+	if !readRequest(w, r, 64<<10, &req) {
 		return
 	}
 	if err := c.intake.Flush(r.Context()); err != nil {
@@ -288,13 +286,7 @@ func runReports(ctx context.Context, do string, args []string, stdout, stderr io
 		fmt.Fprintf(stderr, "collector report %s: --period: %v\n", do, err)
 		return exitUsage
 	}
-	var a reportsAnswer
-	err := withCenter(ctx, *data, stderr, func(dir string) error {
-		return call(ctx, dir, http.MethodPost, pathReports, req, &a)
-	}, func(c *center) (err error) {
-		a, err = c.reports(ctx, req, access.Operator)
-		return err
-	})
+	a, err := atCenter(ctx, *data, stderr, pathReports, req, func(c *center) (reportsAnswer, error) { return c.reports(ctx, req, access.Operator) })
 	if err != nil {
 		fmt.Fprintf(stderr, "collector report %s: %v\n", do, err)
 		return exitFailed

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -43,8 +42,7 @@ func (c *center) revoke(ctx context.Context, q revokeRequest) error {
 
 func (c *center) revokeHandler(w http.ResponseWriter, r *http.Request) {
 	var q revokeRequest
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4<<10)).Decode(&q); err != nil {
-		answer(w, nil, fmt.Errorf("the request cannot be read: %w", err))
+	if !readRequest(w, r, 4<<10, &q) {
 		return
 	}
 	answer(w, struct{}{}, c.revoke(r.Context(), q))

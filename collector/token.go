@@ -82,13 +82,7 @@ func runToken(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 		fmt.Fprintln(stderr, "collector token: --unit ID is missing: name the unit that the machine stands in; units.yaml of the profile lists them")
 		return exitUsage
 	}
-	var a tokenAnswer
-	err := withCenter(ctx, *data, stderr, func(dir string) error {
-		return call(ctx, dir, http.MethodPost, pathToken, tokenRequest{*unit, *machine}, &a)
-	}, func(c *center) (err error) {
-		a, err = c.newToken(tokenRequest{*unit, *machine})
-		return err
-	})
+	a, err := atCenter(ctx, *data, stderr, pathToken, tokenRequest{*unit, *machine}, func(c *center) (tokenAnswer, error) { return c.newToken(tokenRequest{*unit, *machine}) })
 	if err != nil {
 		fmt.Fprintf(stderr, "collector token: %v\n", err)
 		return exitFailed

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -82,8 +81,7 @@ func actOnUsers(ctx context.Context, acc *access.Access, by string, now time.Tim
 func (c *center) usersHandler(acc *access.Access) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		var q usersRequest
-		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 16<<10)).Decode(&q); err != nil {
-			answer(w, nil, fmt.Errorf("the request cannot be read: %w", err))
+		if !readRequest(w, r, 16<<10, &q) {
 			return
 		}
 		if err := c.knowsUnit(q.Unit); err != nil {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -97,8 +96,7 @@ type watcherRequest struct {
 
 func (c *center) watcherHandler(w http.ResponseWriter, r *http.Request) {
 	var q watcherRequest
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4<<10)).Decode(&q); err != nil {
-		answer(w, nil, fmt.Errorf("the request cannot be read: %w", err))
+	if !readRequest(w, r, 4<<10, &q) {
 		return
 	}
 	var err error

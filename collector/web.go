@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/subtle"
 	"encoding/json"
-	"fmt"
 	"net"
 	"net/http"
 	"strings"
@@ -109,8 +108,7 @@ func (c *center) local(mux rightful, acc *access.Access) {
 	})
 	mux.HandleFunc("POST "+pathToken, func(w http.ResponseWriter, r *http.Request) {
 		var req tokenRequest
-		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4<<10)).Decode(&req); err != nil {
-			answer(w, nil, fmt.Errorf("the request cannot be read: %w", err))
+		if !readRequest(w, r, 4<<10, &req) {
 			return
 		}
 		t, err := c.newToken(req)
@@ -118,8 +116,7 @@ func (c *center) local(mux rightful, acc *access.Access) {
 	})
 	mux.HandleFunc("POST "+pathRecovery, func(w http.ResponseWriter, r *http.Request) {
 		var p restore.PublicKey
-		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4<<10)).Decode(&p); err != nil {
-			answer(w, nil, fmt.Errorf("the request cannot be read: %w", err))
+		if !readRequest(w, r, 4<<10, &p) {
 			return
 		}
 		answer(w, struct{}{}, c.setRecovery(r.Context(), p))
@@ -149,8 +146,7 @@ func (c *center) local(mux rightful, acc *access.Access) {
 	mux.HandleFunc("GET "+pathFleet, func(w http.ResponseWriter, _ *http.Request) { answer(w, c.fleet(), nil) })
 	mux.HandleFunc("POST "+pathAvailability, func(w http.ResponseWriter, r *http.Request) {
 		var req figuresRequest
-		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4<<10)).Decode(&req); err != nil {
-			answer(w, nil, fmt.Errorf("the request cannot be read: %w", err))
+		if !readRequest(w, r, 4<<10, &req) {
 			return
 		}
 		// What is in the log is in the figures.
@@ -162,8 +158,7 @@ func (c *center) local(mux rightful, acc *access.Access) {
 	})
 	mux.HandleFunc("POST "+pathPlan, func(w http.ResponseWriter, r *http.Request) {
 		var req planRequest
-		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4<<10)).Decode(&req); err != nil {
-			answer(w, nil, fmt.Errorf("the request cannot be read: %w", err))
+		if !readRequest(w, r, 4<<10, &req) {
 			return
 		}
 		p, err := c.wouldPlan(req)

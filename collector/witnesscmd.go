@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/base32"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -77,8 +76,7 @@ func (c *center) witnesses(ctx context.Context, req witnessRequest, by string) (
 
 func (c *center) witnessesHandler(w http.ResponseWriter, r *http.Request) {
 	var req witnessRequest
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10)).Decode(&req); err != nil {
-		answer(w, nil, fmt.Errorf("the request cannot be read: %w", err))
+	if !readRequest(w, r, 64<<10, &req) {
 		return
 	}
 	a, err := c.witnesses(r.Context(), req, access.User(r.Context()))
@@ -281,13 +279,7 @@ func runWitnessKnown(ctx context.Context, what string, args []string, stdout, st
 	case "end":
 		req.End = names[0]
 	}
-	var a witnessAnswer
-	err := withCenter(ctx, *data, stderr, func(dir string) error {
-		return call(ctx, dir, http.MethodPost, pathWitnesses, req, &a)
-	}, func(c *center) (err error) {
-		a, err = c.witnesses(ctx, req, access.Operator)
-		return err
-	})
+	a, err := atCenter(ctx, *data, stderr, pathWitnesses, req, func(c *center) (witnessAnswer, error) { return c.witnesses(ctx, req, access.Operator) })
 	if err != nil {
 		fmt.Fprintf(stderr, "collector witness %s: %v\n", what, err)
 		return exitFailed

@@ -77,7 +77,7 @@ type Source struct {
 // Write writes a backup of what the log's checkpoint covers now, which is all that was acknowledged before, and of the
 // files beside it. Told is called with the bytes written so far; it may be nil.
 func Write(ctx context.Context, s Source, w io.Writer, told func(bytes int64)) (Manifest, error) {
-	b := &writer{ctx: ctx, tar: tar.NewWriter(w), told: told, made: s.Now.UTC().Truncate(time.Second)}
+	b := &writer{progress: progress{ctx: ctx, told: told}, tar: tar.NewWriter(w), made: s.Now.UTC().Truncate(time.Second)}
 	m, err := b.write(s)
 	if err == nil {
 		err = b.tar.Close()
@@ -89,12 +89,10 @@ func Write(ctx context.Context, s Source, w io.Writer, told func(bytes int64)) (
 }
 
 type writer struct {
-	ctx     context.Context
-	tar     *tar.Writer
-	told    func(int64)
-	written int64
-	made    time.Time
-	sums    bytes.Buffer
+	progress
+	tar  *tar.Writer
+	made time.Time
+	sums bytes.Buffer
 }
 
 func (b *writer) write(s Source) (Manifest, error) {
@@ -224,7 +222,7 @@ func (b *writer) add(name string, size int64, r io.Reader) error {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	h := sha256.New()
-	n, err := io.Copy(io.MultiWriter(b.tar, h, (*progress)(b)), io.LimitReader(r, size))
+	n, err := io.Copy(io.MultiWriter(b.tar, h, &b.progress), io.LimitReader(r, size))
 	if err == nil && n != size {
 		err = fmt.Errorf("it became shorter: %d of %d bytes", n, size)
 	}
@@ -235,8 +233,12 @@ func (b *writer) add(name string, size int64, r io.Reader) error {
 	return nil
 }
 
-// progress counts what is written, and ends it when nobody wants it any more.
-type progress writer
+// progress counts what is written or unpacked, and ends it when nobody wants it any more.
+type progress struct {
+	ctx     context.Context
+	told    func(int64) // nil for nobody
+	written int64
+}
 
 func (p *progress) Write(data []byte) (int, error) {
 	if err := p.ctx.Err(); err != nil {

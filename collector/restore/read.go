@@ -35,7 +35,7 @@ const maxFiles = 1_000_000
 // Read unpacks a backup into the folder to, which must be empty or not there ("" for nowhere), and verifies it as it goes: names, sizes,
 // the hash of each file, and that none is missing. The log in it is not looked into: see Verify.
 func Read(ctx context.Context, r io.Reader, to string, told func(bytes int64)) (Manifest, error) {
-	u := &unpacker{ctx: ctx, to: to, told: told, sums: map[string]string{}}
+	u := &unpacker{progress: progress{ctx: ctx, told: told}, to: to, sums: map[string]string{}}
 	if err := u.read(tar.NewReader(r)); err != nil {
 		return u.manifest, fmt.Errorf("backup: %w", err)
 	}
@@ -52,10 +52,8 @@ func Check(ctx context.Context, r io.ReadSeeker, told func(bytes int64)) error {
 }
 
 type unpacker struct {
-	ctx      context.Context
+	progress
 	to       string
-	told     func(int64)
-	written  int64
 	manifest Manifest
 	sums     map[string]string // of what was unpacked, by name
 }
@@ -140,18 +138,6 @@ func (u *unpacker) copy(name string, r io.Reader) error {
 		err = f.Sync()
 	}
 	return errors.Join(err, f.Close())
-}
-
-// Write counts what is unpacked, and ends it when nobody wants it any more.
-func (u *unpacker) Write(data []byte) (int, error) {
-	if err := u.ctx.Err(); err != nil {
-		return 0, err
-	}
-	u.written += int64(len(data))
-	if u.told != nil {
-		u.told(u.written)
-	}
-	return len(data), nil
 }
 
 // compare holds what was unpacked against the list at the end.
