@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -19,6 +20,7 @@ func TestPublicPage(t *testing.T) {
 			}
 		}
 		c := start(t, dir)
+		body := ""
 		ask := func(path, host string) int {
 			t.Helper()
 			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, c.base()+path, nil)
@@ -30,7 +32,11 @@ func TestPublicPage(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_ = resp.Body.Close()
+			defer resp.Body.Close()
+			b, err := io.ReadAll(resp.Body)
+			if body = string(b); err != nil {
+				t.Fatal(err)
+			}
 			return resp.StatusCode
 		}
 		want := map[bool]int{false: http.StatusUnauthorized, true: http.StatusOK}[on]
@@ -43,8 +49,8 @@ func TestPublicPage(t *testing.T) {
 			}
 		}
 		if on {
-			if got := ask("/status", "elsewhere.example"); got != http.StatusMisdirectedRequest {
-				t.Errorf("under another name: %d", got)
+			if got := ask("/status", "elsewhere.example"); got != http.StatusMisdirectedRequest || strings.Contains(body, "<html") {
+				t.Errorf("under another name: %d, %d bytes", got, len(body))
 			}
 			if code, page := c.get(c.base()+"/status", true); code != http.StatusOK || !strings.Contains(page, "Thư điện tử công vụ") {
 				t.Errorf("for who has signed in: %d", code)

@@ -104,7 +104,7 @@ func (k Kind[D]) Withdraw(ctx context.Context, log Appender, w Withdrawal) error
 		return fmt.Errorf("%s: %s", what, e.list[0])
 	}
 	if !w.From.IsZero() {
-		values["from"] = FormatTime(w.From.Truncate(time.Second))
+		values["from"] = FormatTime(w.From)
 	}
 	entry, err := evidence.NewEntry(k.Type, values, nil, nil)
 	if err == nil {
