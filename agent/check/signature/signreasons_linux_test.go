@@ -127,6 +127,12 @@ func TestSignReasonsOfRevocation(t *testing.T) {
 	done(t, l.revoked.StaleOCSP(true))
 	want(t, l.run(nil), check.RevocationStale, "the signer's: ")
 	done(t, l.revoked.StaleOCSP(false))
+	done(t, l.tsa.WrongClock(10*time.Minute))
+	want(t, l.run(nil), check.TSASkew, "")
+	done(t, l.tsa.WrongClock(0))
+	done(t, l.revoked.StaleCRL(true))
+	want(t, l.run(nil), check.OK, "") // the responder answers, so that no list is asked
+	done(t, l.revoked.StaleCRL(false))
 	done(t, l.revoked.Revoked(l.pki.G2, l.tsa.Certificate().SerialNumber, true))
 	want(t, l.run(nil), check.Revoked, "the time stamp's: ")
 	want(t, l.run(check.Options{"level": levelT}), check.OK, "")
