@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"egovmon/collector/board"
 	"egovmon/collector/history"
 	"egovmon/collector/profile"
+	"egovmon/collector/report"
 )
 
 // A figuresRequest asks for the figures of [From, To).
@@ -187,6 +189,57 @@ func (c *center) pageOfFigures(ctx context.Context, q board.HistoryQuery) (board
 	case w.Unit != "" || !w.May(access.ScopeFigures):
 		return board.History{}, board.ErrForbidden
 	}
-	a, err := c.figures(ctx, figuresRequest{From: q.From, To: q.To, Service: q.Service, Unit: q.Unit})
-	return board.History{Rows: a.Rows, Counted: a.Counted, Leaves: a.Leaves, Root: a.Root, Missing: a.Missing}, err
+	w := access.Of(ctx)
+	today := q.Today && w.Unit == "" // who is bound to a unit sees no others, former ones neither
+	req := figuresRequest{From: q.From, To: q.To, Service: q.Service, Unit: q.Unit}
+	if today {
+		req.Unit = "" // those that went into it
+	}
+	a, err := c.figures(ctx, req)
+	out := board.History{Rows: a.Rows, Counted: a.Counted, Leaves: a.Leaves, Root: a.Root, Missing: a.Missing}
+	if today && err == nil {
+		out.Rows, out.Former = inUnitsOf(c.district(), a.Rows, q, c.now())
+	}
+	return out, err
+}
+
+// inUnitsOf puts rows of a period into the units of another day: the services as a whole stay as they are. Former are the
+// names of the units that a unit stands for, where they are others.
+func inUnitsOf(p *profile.Profile, rows []history.Row, q board.HistoryQuery, day time.Time) (out []history.Row, former map[string][]string) {
+	type key struct{ service, unit string }
+	named := make([]report.Row, len(rows))
+	outages := map[key][]history.Outage{}
+	for i, r := range rows {
+		named[i] = report.Row{Row: r}
+		if r.Unit == "" && q.Unit == "" {
+			out = append(out, r)
+		} else if r.Unit != "" {
+			named[i].UnitName = unitName(p, r.Unit, q.To.Add(-time.Second)).VI
+			outages[key{r.Service, r.Unit}] = r.Outages
+		}
+	}
+	at := map[key]int{}
+	former = map[string][]string{}
+	for _, j := range report.Join(p, named, day) {
+		if q.Unit != "" && j.Unit != q.Unit {
+			continue
+		}
+		k := key{j.Service, j.Unit}
+		i, ok := at[k]
+		if !ok {
+			i = len(out)
+			at[k] = i
+			out = append(out, history.Row{Service: j.Service, Unit: j.Unit, From: q.From, To: q.To})
+			for _, u := range j.From {
+				out[i].Outages = append(out[i].Outages, outages[key{j.Service, u}]...)
+			}
+		}
+		out[i].Calendars = append(out[i].Calendars, history.Counted{Calendar: j.Calendar, Account: j.Account, Figures: j.Account.Figures()})
+		for n, u := range j.From {
+			if (u != j.Unit || len(j.From) > 1) && !slices.Contains(former[j.Unit], j.FromNames[n]) {
+				former[j.Unit] = append(former[j.Unit], j.FromNames[n])
+			}
+		}
+	}
+	return out, former
 }

@@ -373,6 +373,10 @@ func collectorPhrases() map[string][2]string {
 
 		// figures of a period
 		"history.title":                  {"Số liệu theo kỳ", "Figures by period"},
+		"history.era":                    {"Theo đơn vị", "By the units"},
+		"history.era.period":             {"của kỳ đó", "of the period"},
+		"history.era.today":              {"hiện nay", "of today"},
+		"history.former":                 {"gồm số liệu của: %s", "with the figures of: %s"},
 		"history.from":                   {"Từ ngày", "From"},
 		"history.to":                     {"Đến hết ngày", "Until the end of"},
 		"history.all":                    {"Mọi dịch vụ", "Every service"},

@@ -23,6 +23,7 @@ type HistoryQuery struct {
 	From, To time.Time // [From, To)
 	Service  string    // "" is every service
 	Unit     string    // "" is every unit and the services as a whole
+	Today    bool      // old history in the units of today, not of the period
 }
 
 // A History is what the log says of a stretch.
@@ -32,6 +33,8 @@ type History struct {
 	Leaves  int64     // size of the log that the figures follow from
 	Root    string    // beginning of its root hash
 	Missing []int     // years of which the calendar is missing
+	// Former are the names of the units of the period that make up a unit of today; only where they are others.
+	Former map[string][]string
 }
 
 // longestHistory is the most that one page is about.
@@ -43,6 +46,7 @@ type historyPage struct {
 	From, To string // YYYY-MM-DD, both inclusive
 	Services []option
 	Units    []option
+	Eras     []option // in whose units: those of the period, or of today
 	Wrong    string
 	Title    string
 	Notes    []string
@@ -57,6 +61,7 @@ type historyPage struct {
 type historyRow struct {
 	Name, Link string
 	Whole      bool // the service itself, not one unit
+	Former     string
 	Calendars  []historyCell
 	Outages    int
 }
@@ -79,7 +84,7 @@ func (h *handler) historyPage(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	get := r.URL.Query().Get
-	q := HistoryQuery{Service: get("service"), Unit: get("unit")}
+	q := HistoryQuery{Service: get("service"), Unit: get("unit"), Today: get("units") == "today"}
 	p := historyPage{Presets: presets(l, v.Now), From: get("from"), To: get("to")}
 	if p.From == "" && p.To == "" { // the month so far
 		from, _, _ := profile.ParsePeriod(v.Now.In(profile.Zone()).Format("2006-01"), true)
@@ -93,6 +98,7 @@ func (h *handler) historyPage(w http.ResponseWriter, r *http.Request) {
 	for _, u := range v.Units {
 		p.Units = append(p.Units, option{u.ID, u.Name.in(l), u.ID == q.Unit})
 	}
+	p.Eras = []option{{"", words.Say(l, "history.era.period"), !q.Today}, {"today", words.Say(l, "history.era.today"), q.Today}}
 	status := http.StatusOK
 	q.From, q.To, err = profile.ParseDays(p.From, p.To)
 	if err == nil && q.To.Sub(q.From) > longestHistory {
@@ -175,9 +181,12 @@ func (p *historyPage) fill(g grid, v View, q HistoryQuery, a History) {
 		}
 		row := historyRow{Name: name, Whole: r.Unit == "", Outages: len(r.Outages)}
 		if q.Service == "" {
-			row.Link = "/history?" + url.Values{"from": {p.From}, "to": {p.To}, "service": {r.Service}, "unit": {q.Unit}}.Encode()
+			row.Link = "/history?" + url.Values{"from": {p.From}, "to": {p.To}, "service": {r.Service}, "unit": {q.Unit}, "units": {era(q)}}.Encode()
 		} else if r.Unit != "" {
 			row.Name = or(g.unit[r.Unit], r.Unit)
+		}
+		if former := a.Former[r.Unit]; r.Unit != "" && len(former) > 0 {
+			row.Former = words.Say(g.l, "history.former", strings.Join(former, ", "))
 		}
 		for _, c := range r.Calendars {
 			row.Calendars = append(row.Calendars, counted(g.l, c))
@@ -192,6 +201,14 @@ func (p *historyPage) fill(g grid, v View, q HistoryQuery, a History) {
 	}
 	p.Silent = strings.Join(silent, ", ")
 	p.outages(g, gone, from)
+}
+
+// era is how an address says in whose units the figures are.
+func era(q HistoryQuery) string {
+	if q.Today {
+		return "today"
+	}
+	return ""
 }
 
 // outages lists what was down, the latest first.
@@ -247,7 +264,7 @@ func (h *handler) apiHistory(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	a, err := h.history(r.Context(), HistoryQuery{From: from, To: to, Service: get("service"), Unit: get("unit")})
+	a, err := h.history(r.Context(), HistoryQuery{From: from, To: to, Service: get("service"), Unit: get("unit"), Today: get("units") == "today"})
 	switch {
 	case errors.Is(err, ErrForbidden):
 		http.Error(w, err.Error(), http.StatusForbidden)

@@ -137,3 +137,21 @@ func TestPresets(t *testing.T) {
 		}
 	}
 }
+
+// TestHistoryInUnitsOfToday asks for old history in today's units, and names those that it is of.
+func TestHistoryInUnitsOfToday(t *testing.T) {
+	var asked []HistoryQuery
+	a := chronicled()
+	a.Former = map[string][]string{"xa-07": {"Xã Cũ A", "Xã Cũ B"}}
+	h := historyHandler(&asked, a, nil)
+	code, page := fetched(h, "/history?service=mail&units=today&from=2026-01-01&to=2026-01-02")
+	for _, want := range []string{"gồm số liệu của: Xã Cũ A, Xã Cũ B", `<option value="today" selected>hiện nay`} {
+		if code != 200 || !strings.Contains(page, want) {
+			t.Errorf("status %d; the page lacks %q", code, want)
+		}
+	}
+	fetched(h, "/history")
+	if len(asked) != 2 || !asked[0].Today || asked[1].Today {
+		t.Errorf("asked %+v", asked)
+	}
+}

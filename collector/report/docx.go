@@ -296,7 +296,11 @@ func (d *draft) changes() {
 func (d *draft) basis() {
 	d.head("report.part.basis")
 	m := d.m
-	d.text(d.say("report.basis", clean(m.Log.Origin), words.Number(d.l, m.Leaves), clean(m.Root), words.DateTime(d.l, m.Generated)))
+	root := clean(m.Root)
+	if m.Edition > 0 && len(root) > 16 { // the whole of it stands with the code
+		root = root[:16] + "…"
+	}
+	d.text(d.say("report.basis", clean(m.Log.Origin), words.Number(d.l, m.Leaves), root, words.DateTime(d.l, m.Generated)))
 	if m.Edition > 0 {
 		d.text(d.say("report.earlier"))
 		d.code(d.say("report.qr"), m.Seen())

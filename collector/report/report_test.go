@@ -365,10 +365,11 @@ func TestLibreOfficeOpensIt(t *testing.T) {
 	if err != nil {
 		t.Skip("LibreOffice is missing: apt-get install libreoffice-writer-nogui to have it open the draft")
 	}
-	data, err := DOCX(sample(t), words.VI)
+	data, err := DOCX(full(t), words.VI)
 	if err != nil {
 		t.Fatal(err)
 	}
+	keep(t, "report.docx", data)
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "draft.docx"), data, 0o600); err != nil {
 		t.Fatal(err)
