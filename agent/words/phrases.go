@@ -849,6 +849,7 @@ func collectorPhrases() map[string][2]string {
 		"retention.due":      {"Hết hạn lưu: %s thân lô, %s byte.", "Due: %s bodies, %s bytes."},
 		"retention.removed":  {"Đã xóa; bia ghi ở mục %s.", "Removed; the tombstone is leaf %s."},
 		"retention.export":   {"Bản xuất kiểm toán đã lưu: %s", "Export that is kept: %s"},
+		"audit.provenlate":   {"Chứng thực muộn (khoảng thời gian chứng minh được dài hơn 1 giờ): %s gói, %s số gói.", "Proven late (the time of sealing is proved to more than 1 hour only): %s batches, %s of all."},
 		"audit.tombstone":    {"Đã xóa theo bia ghi (mục %s): %s phần (%s), lúc %s, do %s; lý do: %s.", "Removed by a tombstone (leaf %s): %s pieces (%s), at %s, by %s; why: %s."},
 		"audit.unproven":     {"%s lô số liệu của kỳ này đã xóa hết hạn lưu: số liệu của kỳ không tính lại được từ nhật ký; dùng bản xuất kiểm toán đã lưu khi phát hành báo cáo.", "%s batches of this period were removed after their time: its figures cannot be worked out from the log; use the export kept when its report was issued."},
 		"audit.stamped":      {"Dấu thời gian (RFC 3161) dẫn tới gốc đã cho: %s; dấu cuối của %s: %s mục đầu đã có lúc %s.", "Time stamps (RFC 3161) that lead to the roots given: %s; the last, of %s: the first %s leaves were there at %s."},

@@ -68,6 +68,9 @@ type Result struct {
 	SawLost        int64 `json:"saw_lost"`        // batches that name a state of a former log whose end was lost, as its succession says
 	LateBatches    int64 `json:"late_batches"`    // received more than an hour after they were sealed
 	PlansBeforeUse int64 `json:"plans_before_use"`
+	// ProvenLate are batches of which it is proved only to more than an hour when they were sealed: between the time that the
+	// log had come to at the checkpoint that they name and their receipt, or with none that they name.
+	ProvenLate int64 `json:"proven_late"`
 
 	Witnessing Witnessing `json:"witnessing"`
 	Stamping   Stamping   `json:"stamping"`

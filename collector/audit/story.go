@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -51,6 +52,7 @@ type story struct {
 	former []*former         // logs before this one, the latest first
 	watch  watchers
 	absent []absent
+	times  []uint32 // Unix time that the log had come to before each leaf; 0 before the first receipt
 	stones []evidence.Removal
 	// stampAt is the latest time stamp that leads to a root that was given, and stampLeaf where it stands.
 	stampAt   time.Time
@@ -101,6 +103,7 @@ func (s *story) tell(ctx context.Context, e evidence.Stored) error {
 		s.wrong(BadLeaf, e.Index, "%v", err)
 	}
 	s.passes(e.Index)
+	s.times = append(s.times, uint32(max(0, min(s.last.Unix(), math.MaxUint32))))
 	if err := s.watch.book.Apply(e); err != nil {
 		s.wrong(BadLeaf, e.Index, "%v", err)
 	}
@@ -239,8 +242,29 @@ func (s *story) batch(e evidence.Stored) bool {
 	if received.Sub(h.Sealed) > lateAfter {
 		v.LateBatches++
 	}
+	if s.window(h, received) > lateAfter {
+		v.ProvenLate++
+	}
 	v.Batches++
 	return ok
+}
+
+// window returns the time in which a batch was sealed, as others than its machine prove it: after the checkpoint that it
+// names, before its receipt. One that names no state of this log has no beginning.
+func (s *story) window(h journal.Header, received time.Time) time.Duration {
+	c := h.Checkpoint
+	if c == nil || c.Origin != s.v.Origin || c.Size < 1 || c.Size >= int64(len(s.times)) {
+		return math.MaxInt64
+	}
+	at := s.times[c.Size]
+	if at == 0 { // nothing had been received before it: the first receipt is the nearest time that the log names
+		i := slices.IndexFunc(s.times, func(t uint32) bool { return t > 0 })
+		if i < 0 {
+			return 0
+		}
+		at = s.times[i]
+	}
+	return received.Sub(time.Unix(int64(at), 0))
 }
 
 // chain proves that a batch follows the one before in its journal, and returns when that was sealed.

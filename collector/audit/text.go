@@ -31,6 +31,9 @@ func (r *Result) Write(w io.Writer, l words.Lang) error {
 	}
 	if r.Batches > 0 {
 		say("audit.batches", num(r.Batches), num(r.Bracketed), num(r.LateBatches))
+		if r.ProvenLate > 0 {
+			say("audit.provenlate", num(r.ProvenLate), words.Share(l, new(float64(r.ProvenLate)/float64(r.Batches))))
+		}
 		say("audit.attached", num(r.Blobs), num(r.Bodies), num(r.BodiesLeftOut))
 		say("audit.plans", num(r.PlansBeforeUse))
 		if r.SawLost > 0 {
