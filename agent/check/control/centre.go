@@ -67,6 +67,10 @@ func targets(o check.Options) (hosts []string) {
 				hosts = append(hosts, host)
 			}
 		}
+	case upkeepPower:
+		if host, _, err := net.SplitHostPort(o.String("ups")); err == nil {
+			hosts = append(hosts, host)
+		}
 	case portalRules:
 		l := limits{}
 		if err := l.readPortal(o); err == nil && l.portal != nil {

@@ -41,7 +41,7 @@ func facts() []check.FactDef {
 		{Name: "miners_count", Help: "m23: programs that mine coins and run", Max: 1e6},
 		{Name: "software_hash_serial", Help: "m23: the first 48 bits of the SHA-256 of the list of programs, which shows a change", Max: 1 << 48},
 		{Name: "disks_faulty_count", Help: "m26: disks and file systems that the kernel counts errors on", Max: 1e6},
-		{Name: "ups_count", Help: "m26: UPS that the kernel knows", Max: 1e6},
+		{Name: "ups_count", Help: "m26: UPS that the kernel or NUT knows", Max: 1e6},
 		{Name: "on_battery_code", Help: "m26: 1 a UPS feeds the machine", Max: 1},
 		{Name: "power_cuts_count", Help: "m26: ends of the system without a shutdown or a record of a crash", Max: 1e6},
 		{Name: "crashes_count", Help: "m26: ends of the system with a record of a crash", Max: 1e6},

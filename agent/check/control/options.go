@@ -79,6 +79,7 @@ func options() []check.Option {
 		{Name: "max_tries", Type: check.TypeInt, Min: 1, Max: 1000, Unit: "wrong passwords", Help: "For m13: the most that are taken before an account is locked; default 10."},
 		{Name: "max_idle", Type: check.TypeDuration, Min: 1, Max: 86400, Help: "For m13: the longest that a screen may be left alone before it locks itself; default 15m."},
 		{Name: "forbidden", Type: check.TypeStrings, Max: 256, Help: "For m23: patterns of further programs that may not be installed, such as utorrent*; in lower case, by package on Linux and by name in the list of programs on Windows."},
+		{Name: "ups", Type: check.TypeAddress, Help: "For m26: the server of Network UPS Tools that watches the UPS, such as 127.0.0.1:3493; without it only a UPS that the kernel knows is seen."},
 		{Name: "url", Type: check.TypeURL, Help: "For m27: the portal's address, https://host/. Required."},
 		{Name: "roots", Type: check.TypeString, Help: "For m27: a PEM file of the roots to trust in place of the system's."},
 		{Name: "resolvers", Type: check.TypeStrings, Max: 64, Help: "For m21: the addresses of the resolvers that this machine may use; without it they are only counted."},
@@ -106,6 +107,8 @@ func users(option string) []string {
 		return []string{lockOut}
 	case "forbidden":
 		return []string{badSoftware}
+	case "ups":
+		return []string{upkeepPower}
 	case "url", "roots":
 		return []string{portalRules}
 	case "allowed_remote", "ssh_password":
@@ -174,6 +177,7 @@ type limits struct {
 	addresses []string         // of m19, host:port
 	maxTries  int
 	maxIdle   time.Duration
+	ups       string   // host:port; "" for none
 	forbidden []string // patterns in lower case
 	portal    *url.URL // nil when the plan says nothing
 	rootsFile string
@@ -271,6 +275,7 @@ func (l *limits) readUpkeep(o check.Options) error {
 	for _, s := range o.Strings("allowed_remote") {
 		l.remote = append(l.remote, strings.ToLower(strings.TrimSpace(s)))
 	}
+	l.ups = o.String("ups")
 	l.maxTries, l.maxIdle = passwordTry, screenIdle
 	if o.Has("max_tries") {
 		l.maxTries = int(o.Int("max_tries"))

@@ -22,6 +22,7 @@ type upkeep struct {
 	ends     []ending // of the runs of the system before the present one, the oldest first
 	unknown  error    // why they could not be read; nil when they could
 	diskless error    // why no disk could be asked
+	upsless  error    // why the UPS could not be asked
 	verdict  bool     // faulty is what the disks say of themselves, not what the system counts on them
 }
 
@@ -60,6 +61,7 @@ func judgeUpkeep(v upkeep, l *limits, now time.Time) *check.Result {
 		}
 	}
 	add(v.battery, "the UPS feeds this machine")
+	add(v.low && !v.battery, "the UPS's battery is low")
 	add(crashes > 0, "%d crashes in %d days", crashes, days(l.maxAge))
 	add(cuts > 0, "%d ends without a shutdown in %d days, most likely power cuts", cuts, days(l.maxAge))
 	var r *check.Result
@@ -70,12 +72,14 @@ func judgeUpkeep(v upkeep, l *limits, now time.Time) *check.Result {
 			text = "%d of %d disks say that they are failing"
 		}
 		r = because(check.ControlFail, "%s", strings.Join(append([]string{fmt.Sprintf(text, v.faulty, v.disks)}, weak...), "; "))
-	case v.low:
+	case v.low && v.battery:
 		r = because(check.ControlFail, "the UPS feeds this machine and is nearly empty")
 	case len(weak) > 0:
 		r = because(check.ControlPartial, "%s", strings.Join(weak, "; "))
 	case v.unknown != nil:
 		r = unread(fmt.Errorf("how the system ended before: %w", v.unknown))
+	case v.upsless != nil:
+		r = unread(fmt.Errorf("the UPS, asked of NUT: %w", v.upsless))
 	case v.diskless != nil:
 		r = unread(fmt.Errorf("errors of the disks: %w", v.diskless))
 	case v.verdict:
@@ -86,7 +90,9 @@ func judgeUpkeep(v upkeep, l *limits, now time.Time) *check.Result {
 	if v.diskless == nil {
 		r.Facts.Add("disks_faulty_count", float64(v.faulty))
 	}
-	r.Facts.Add("ups_count", float64(v.ups))
+	if v.upsless == nil {
+		r.Facts.Add("ups_count", float64(v.ups))
+	}
 	if v.ups > 0 {
 		r.Facts.Add("on_battery_code", yes01(v.battery))
 	}

@@ -117,7 +117,13 @@ func (s *system) measureMore(id string, l *limits, now func() time.Time) measure
 	case badSoftware:
 		return reading(s.software, s.software != nil, func(v software) *check.Result { return judgeSoftware(v, l) })
 	case upkeepPower:
-		return reading(s.upkeep, s.upkeep != nil, func(v upkeep) *check.Result { return judgeUpkeep(v, l, now()) })
+		return reading(func(ctx context.Context) (upkeep, error) {
+			v, err := s.upkeep(ctx)
+			if err == nil && l.ups != "" {
+				v.upsless = s.network.nut(ctx, l.ups, &v)
+			}
+			return v, err
+		}, s.upkeep != nil, func(v upkeep) *check.Result { return judgeUpkeep(v, l, now()) })
 	case centreReach:
 		if len(l.addresses) == 0 {
 			return fixed(check.NotConfigured, `option "addresses": write the centres of monitoring, host:port each`)
