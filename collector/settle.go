@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"egovmon/agent/words"
@@ -101,10 +102,18 @@ func (c *center) unlessOvertaken(err error) error {
 func (c *center) logNotices() []board.Name {
 	seen, over := c.store.Overtaken()
 	if !over {
-		return append(archiveNotices(c.intake.Archive()), c.watcherNotices()...)
+		return slices.Concat(splitNotices(c.cosigned.Splits()), archiveNotices(c.intake.Archive()), c.watcherNotices())
 	}
 	size := c.store.Size()
 	return []board.Name{{VI: words.Say(words.VI, "notice.overtaken", size, seen.N), EN: words.Say(words.EN, "notice.overtaken", size, seen.N)}}
+}
+
+// splitNotices say that somebody has signed what is no beginning of the log: two histories were shown, or it was rewritten.
+func splitNotices(n int64) []board.Name {
+	if n == 0 {
+		return nil
+	}
+	return []board.Name{{VI: words.Say(words.VI, "notice.split", n), EN: words.Say(words.EN, "notice.split", n)}}
 }
 
 // archiveNotices say since when nothing can be archived. Why is for the log of the program: it names files.

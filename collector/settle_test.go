@@ -23,3 +23,13 @@ func TestArchiveNotices(t *testing.T) {
 		}
 	}
 }
+
+// TestSplitNotices tells people of two histories as soon as somebody has signed another one.
+func TestSplitNotices(t *testing.T) {
+	if got := splitNotices(0); len(got) != 0 {
+		t.Errorf("nothing was signed, and %v is said", got)
+	}
+	if got := splitNotices(2); len(got) != 1 || !strings.Contains(got[0].VI, "HAI LỊCH SỬ: 2") || !strings.Contains(got[0].EN, "TWO HISTORIES: 2") {
+		t.Errorf("two signatures: %v", got)
+	}
+}
