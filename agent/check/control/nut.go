@@ -11,12 +11,12 @@ import (
 )
 
 const (
-	maxUPS     = 16       // whose state is asked for
+	maxUPS     = 16 // whose state is asked for
 	nutTimeout = 5 * time.Second
 )
 
-// nut asks a server of Network UPS Tools for the state of each UPS that it watches, by its TCP protocol (RFC 9271, sections
-// 4.2.4.8 and 4.2.4.5), and only reads.
+// nut asks a server of Network UPS Tools for the state of each UPS that it watches, by its TCP protocol (RFC 9271), and
+// only reads.
 func (n network) nut(ctx context.Context, address string, v *upkeep) error {
 	ctx, cancel := context.WithTimeout(ctx, nutTimeout)
 	defer cancel()
