@@ -56,9 +56,7 @@ func TLSOptions(t *testing.T, k check.Kind, with check.Options) {
 				if given {
 					o[tt.option], want = tt.value, tt.with
 				}
-				for name, v := range maps.All(with) {
-					o[name] = v
-				}
+				maps.Copy(o, with)
 				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				r := NewFunc(t, k, o, check.Env{})(ctx)
 				cancel()

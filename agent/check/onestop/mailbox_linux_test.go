@@ -31,7 +31,7 @@ func TestFreshnessOfAMailbox(t *testing.T) {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	p := servers.Loopback(dir, netip.MustParseAddr("127.0.0.1"), nil)
+	p := servers.Loopback(dir, netip.MustParseAddr("127.0.0.77"), nil) // where no other test's servers take its ports
 	pki, err := servers.NewPKI(filepath.Join(p.Dir, "pki"), servers.PKIConfig{Now: time.Now()})
 	if err != nil {
 		t.Fatal(err)
