@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"egovmon/agent/words"
@@ -115,12 +116,13 @@ func scopeName(l words.Lang, g map[string]string, s report.Scope) string {
 	if s.Calendar {
 		name += " " + words.Say(l, "reports.bycalendar")
 	}
+	parts := []string{name}
 	for _, id := range []string{s.Service, s.Unit} {
 		if id != "" {
-			name += " – " + or(g[id], id)
+			parts = append(parts, or(g[id], id))
 		}
 	}
-	return name
+	return strings.Join(parts, " – ")
 }
 
 func (h *handler) writeReports(w http.ResponseWriter, r *http.Request, status int, p reportsPage) {

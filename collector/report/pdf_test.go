@@ -113,7 +113,7 @@ func TestPDFIsReadable(t *testing.T) {
 		}
 	}
 	info := poppler(t, "pdfinfo", path)
-	for _, want := range []string{"A4", "egovmon", "Tính sẵn sàng"} {
+	for _, want := range []string{"A4", "Sep 15", "egovmon", "Tính sẵn sàng"} {
 		if !strings.Contains(info, want) {
 			t.Errorf("pdfinfo does not say %q:\n%s", want, info)
 		}
