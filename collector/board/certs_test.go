@@ -186,3 +186,14 @@ func TestChooseTheUnit(t *testing.T) {
 		t.Error("what was taken back has no end")
 	}
 }
+
+// TestCertsStayOffTheDisk: a file of the largest size is taken though there is no folder for what does not fit into memory.
+func TestCertsStayOffTheDisk(t *testing.T) {
+	for _, name := range []string{"TMPDIR", "TMP", "TEMP"} {
+		t.Setenv(name, t.TempDir()+"/gone")
+	}
+	c := &cabinet{by: "an"}
+	if w := c.send(cabinetHandler(c), make([]byte, certs.MaxUpload), "do", "add", "unit", "xa-07"); w.Code != http.StatusOK || len(c.did) != 1 {
+		t.Errorf("status %d, did %v: the file was to go to the disk", w.Code, c.did)
+	}
+}
