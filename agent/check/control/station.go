@@ -26,12 +26,9 @@ type registry interface {
 // A hive is a registry whose binary values are read too.
 type hive interface {
 	registry
-	// Bytes returns a REG_BINARY of at most maxBinary bytes.
+	// Bytes returns a REG_BINARY; one of more than some megabytes is an error.
 	Bytes(key, name string) ([]byte, error)
 }
-
-// maxBinary bounds a binary value of the registry: the list of Microsoft's roots has some 200 KB.
-const maxBinary = 4 << 20
 
 // A station reads the values of a Windows machine. The functions are calls of the system without a place in the registry.
 type station struct {

@@ -31,7 +31,7 @@ func (s *station) trust(ctx context.Context) (trust, error) {
 	var v trust
 	own, complete, err := s.ownRoots()
 	if err != nil {
-		return trust{}, fmt.Errorf("Microsoft's list of roots: %w", err)
+		return trust{}, fmt.Errorf("the list of roots that Microsoft keeps: %w", err)
 	}
 	take := func(h hive, key string) error { return takeRoots(ctx, &v, h, key, own, complete) }
 	for _, key := range []string{

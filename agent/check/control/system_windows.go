@@ -26,6 +26,9 @@ func local() system {
 	}.system()
 }
 
+// maxBinary bounds a binary value of the registry: the list of Microsoft's roots has some 200 KB.
+const maxBinary = 4 << 20
+
 // machineKeys is HKEY_LOCAL_MACHINE, the 64-bit view also for a 32-bit program, or the hive of one person.
 type machineKeys struct{ sid string }
 

@@ -13,12 +13,9 @@ import (
 // value. Whole numbers come as int32 or uint8, those of 64 bits as texts, times as texts (see row.time).
 type row map[string]any
 
-// An objects asks WMI for the objects of a class with some of its properties, at most maxRows. A class or a namespace that
+// An objects asks WMI for the objects of a class with some of its properties, a bounded number of them. A class or a namespace that
 // is not there is fs.ErrNotExist, one that the account may not ask fs.ErrPermission.
 type objects func(ctx context.Context, namespace, class string, properties ...string) ([]row, error)
-
-// maxRows bounds the objects that are taken of one answer.
-const maxRows = 256
 
 // errValue says that a property is not there or has another type than its class declares.
 var errValue = errors.New("a value of another form than expected")

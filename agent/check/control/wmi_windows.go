@@ -12,6 +12,9 @@ import (
 	"github.com/go-ole/go-ole/oleutil"
 )
 
+// maxRows bounds the objects that are taken of one answer.
+const maxRows = 256
+
 // askWMI asks the local WMI by its scripting interface (SWbemServices.ExecQuery), which has no time limit of its own: the
 // run of the control has one.
 func askWMI(ctx context.Context, namespace, class string, properties ...string) (rows []row, err error) {
