@@ -25,6 +25,7 @@ const (
 	restartAfter = 15 * time.Second
 	resetAfter   = 24 * time.Hour
 	stopWithin   = 30 * time.Second
+	lockedWithin = 100 * time.Second
 )
 
 // InstallService makes the service, restarted when it fails and started with the machine, and starts it. It needs an
@@ -52,17 +53,26 @@ func InstallService(s Service) ([]string, error) {
 		return nil, fmt.Errorf("service %s: %w", ServiceName, err)
 	}
 	defer h.Close()
-	again := mgr.RecoveryAction{Type: mgr.ServiceRestart, Delay: restartAfter}
-	if err := h.SetRecoveryActions([]mgr.RecoveryAction{again, again, again}, uint32(resetAfter/time.Second)); err != nil {
-		return nil, fmt.Errorf("service %s: recovery: %w", ServiceName, err)
-	}
-	if err := h.SetRecoveryActionsOnNonCrashFailures(true); err != nil {
+	if err := recovers(h); err != nil {
 		return nil, fmt.Errorf("service %s: recovery: %w", ServiceName, err)
 	}
 	if err := restart(h); err != nil {
 		return nil, fmt.Errorf("service %s is installed, and cannot be started: %w; see %s", ServiceName, err, filepath.Join(s.Data, LogFile))
 	}
 	return nil, nil
+}
+
+// recovers has the manager start the service again when it fails. A manager that knows no such thing (Wine's) runs it without.
+func recovers(h *mgr.Service) error {
+	again := mgr.RecoveryAction{Type: mgr.ServiceRestart, Delay: restartAfter}
+	err := h.SetRecoveryActions([]mgr.RecoveryAction{again, again, again}, uint32(resetAfter/time.Second))
+	if err == nil {
+		err = h.SetRecoveryActionsOnNonCrashFailures(true)
+	}
+	if errors.Is(err, windows.ERROR_INVALID_LEVEL) {
+		return nil
+	}
+	return err
 }
 
 // protect gives the data folder, and all in it, to the service alone.
@@ -105,7 +115,12 @@ func restart(h *mgr.Service) error {
 	if err := stop(h); err != nil {
 		return err
 	}
-	return h.Start()
+	// The manager's list is locked while it starts another service, as for some time after the machine was started.
+	err := h.Start()
+	for end := time.Now().Add(lockedWithin); errors.Is(err, windows.ERROR_SERVICE_DATABASE_LOCKED) && time.Now().Before(end); err = h.Start() {
+		time.Sleep(200 * time.Millisecond)
+	}
+	return err
 }
 
 // stop stops a service and waits for it; one that is stopped stays so.
