@@ -4,8 +4,12 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"path/filepath"
+	"strings"
 	"time"
+	"unsafe"
 
+	"golang.org/x/sys/windows"
 	"golang.org/x/sys/windows/svc"
 
 	"egovmon/agent/daemon"
@@ -17,7 +21,7 @@ const stopHint = 15_000
 
 // underManager runs the program as the service manager wants it; false when it was started in another way.
 func underManager(args []string) (int, bool) {
-	if ok, err := svc.IsWindowsService(); err != nil || !ok {
+	if ok, err := svc.IsWindowsService(); (err != nil || !ok) && !childOfManager() {
 		return 0, false
 	}
 	s := &service{args: args}
@@ -25,6 +29,26 @@ func underManager(args []string) (int, bool) {
 		return exitFailed, true
 	}
 	return s.code, true
+}
+
+// childOfManager asks the same in another way, for a system whose services are not in session 0 (Wine).
+func childOfManager() bool {
+	var me windows.PROCESS_BASIC_INFORMATION
+	err := windows.NtQueryInformationProcess(windows.CurrentProcess(), windows.ProcessBasicInformation, unsafe.Pointer(&me), uint32(unsafe.Sizeof(me)), nil)
+	if err != nil {
+		return false
+	}
+	parent, err := windows.OpenProcess(windows.PROCESS_QUERY_LIMITED_INFORMATION, false, uint32(me.InheritedFromUniqueProcessId))
+	if err != nil {
+		return false
+	}
+	defer func() { _ = windows.CloseHandle(parent) }()
+	var name [windows.MAX_PATH]uint16
+	n := uint32(len(name))
+	if err := windows.QueryFullProcessImageName(parent, 0, &name[0], &n); err != nil {
+		return false
+	}
+	return strings.EqualFold(filepath.Base(windows.UTF16ToString(name[:n])), "services.exe")
 }
 
 // A service is the program under the service manager: a stop ends its context, and its messages go to a file.

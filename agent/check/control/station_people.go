@@ -30,12 +30,8 @@ func (u user) off(now time.Time) bool {
 		u.expires != 0 && u.expires != neverExpires && !now.Before(time.Unix(int64(u.expires), 0))
 }
 
-// password is when the account's password was last changed; zero when it never was.
+// password is when the account's password was last changed; when it never was, that is decades ago.
 func (u user) password(now time.Time) time.Time {
-	const longest = 60 * 365 * 86400 // what is longer is a clock that was never set
-	if u.passwordAge > longest {
-		return time.Time{}
-	}
 	return now.Add(-time.Duration(u.passwordAge) * time.Second)
 }
 
@@ -94,7 +90,7 @@ func (s *station) passwords(_ context.Context, now time.Time) (passwords, error)
 			if m.user.flags&accountNoPassword != 0 {
 				v.empty++
 			}
-			if at := m.user.password(now); !at.IsZero() && (v.oldest.IsZero() || at.Before(v.oldest)) {
+			if at := m.user.password(now); v.oldest.IsZero() || at.Before(v.oldest) {
 				v.oldest = at
 			}
 		}
