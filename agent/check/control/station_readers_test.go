@@ -448,6 +448,7 @@ func TestStationTrust(t *testing.T) {
 		{"a certificate of another type", "m22", nil, set(roots, "blob", "x"), check.NotSupported, "", nil},
 		{"WinHTTP direct", "m22", nil, set(internet+`\connections`, "winhttpsettings", winHTTP(1, "")), check.OK, "", nil},
 		{"WinHTTP", "m22", nil, set(internet+`\connections`, "winhttpsettings", winHTTP(3, "10.20.0.1:8080")), check.ControlFail, "1 proxies", map[string]float64{"proxies_count": 1}},
+		{"WinHTTP direct, an old proxy left", "m22", nil, set(internet+`\connections`, "winhttpsettings", winHTTP(1, "10.20.0.1:8080")), check.OK, "", map[string]float64{"proxies_count": 0}},
 		{"WinHTTP cut off", "m22", nil, set(internet+`\connections`, "winhttpsettings", winHTTP(3, "10.20.0.1:8080")[:20]), check.NotSupported, "WinHTTP", nil},
 		{"proxy that is off", "m22", nil, changes(set(internet, "proxyserver", "10.20.0.1:8080"), set(internet, "proxyenable", uint64(0))), check.OK, "", nil},
 		{"proxy", "m22", nil, changes(set(internet, "proxyserver", "http=a.vn:80;https=b.vn:443"), set(internet, "proxyenable", uint64(1))), check.ControlFail, "2 proxies", nil},
