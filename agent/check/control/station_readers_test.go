@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -222,10 +223,8 @@ func runs(names ...string) func(*station, export) {
 			e[`system\currentcontrolset\services\`+strings.ToLower(n)] = map[string]any{"start": uint64(2)}
 		}
 		s.running = func(name string) (bool, error) {
-			for _, n := range names {
-				if n == name {
-					return true, nil
-				}
+			if slices.Contains(names, name) {
+				return true, nil
 			}
 			return false, nil
 		}
