@@ -17,7 +17,6 @@ import (
 	"egovmon/agent/check/network"
 	"egovmon/agent/daemon"
 	"egovmon/agent/host"
-	"egovmon/agent/plan"
 	"egovmon/agent/push"
 	"egovmon/agent/schedule"
 	"egovmon/agent/words"
@@ -25,13 +24,15 @@ import (
 )
 
 // A finding is one line of an examination. The findings come in the order in which things depend on one another, from
-// this machine outwards, so that the first one that is bad is the one to mend.
+// this machine outwards, so that the first one that is bad is the one to mend. The detail is data of a result, in English:
+// it stands apart from the sentences that a person reads.
 type finding struct {
 	Key    string       `json:"key"` // of the catalogue, or the id of a check of the plan
 	State  check.State  `json:"-"`
 	Word   string       `json:"state"`
 	Reason check.Reason `json:"reason,omitempty"`
 	Detail string       `json:"detail,omitempty"`
+	Said   string       `json:"said,omitempty"` // what stands in brackets, in the language of who reads it
 	advice string       // key of the catalogue; "" for the reason's own
 
 	// Of the way to a system: the key of the sentence that says where it breaks off, and the last hop that answered.
@@ -164,10 +165,13 @@ func writeFinding(w io.Writer, l words.Lang, number int, f finding) {
 	if f.State != check.Up && f.Reason != "" {
 		fmt.Fprintf(w, ": %s", words.Reason(l, f.Reason).Title)
 	}
-	if f.Detail != "" {
-		fmt.Fprintf(w, " (%s)", f.Detail)
+	if f.Said != "" {
+		fmt.Fprintf(w, " (%s)", f.Said)
 	}
 	fmt.Fprintln(w)
+	if f.Detail != "" {
+		fmt.Fprintf(w, "      %s\n", words.Tell(l, "doctor.detail", f.Detail))
+	}
 }
 
 // examineWay looks at the way to a system and yields its stages.
@@ -192,7 +196,7 @@ func examine(ctx context.Context, dir string, l words.Lang) func(yield func(find
 			func() finding { return examineClock(now, exporter.ThisBuild().Date, l) },
 			func() finding { return examineKind(ctx, "disk", "host", "doctor.diskadvice") },
 			func() finding { return examineAddress(l) },
-			func() finding { return examineKind(ctx, "gateway", "gateway", "doctor.gatewayadvice") },
+			func() finding { return examineGateway(ctx, l) },
 			func() finding { return examineIdentity(id, err, now, l) },
 		}
 		if id != nil {
@@ -225,9 +229,9 @@ func found(key string, r check.Result) finding {
 }
 
 func examineClock(now, built time.Time, l words.Lang) finding {
-	f := finding{Key: "clock", State: check.Up, Reason: check.OK, Detail: now.Format("15:04:05 02/01/2006 -07:00")}
+	f := finding{Key: "clock", State: check.Up, Reason: check.OK, Said: now.Format("15:04:05 02/01/2006 -07:00")}
 	if now.Before(built) {
-		f.State, f.Reason, f.Detail, f.advice = check.Down, check.ClockUnset, words.Tell(l, "doctor.notime", f.Detail), "doctor.clockadvice"
+		f.State, f.Reason, f.Said, f.advice = check.Down, check.ClockUnset, words.Tell(l, "doctor.notime", f.Said), "doctor.clockadvice"
 	}
 	return f
 }
@@ -239,39 +243,49 @@ func examineAddress(l words.Lang) finding {
 	}
 	for _, a := range addrs {
 		if n, ok := a.(*net.IPNet); ok && n.IP.IsGlobalUnicast() {
-			return finding{Key: "address", State: check.Up, Reason: check.OK, Detail: n.IP.String()}
+			return finding{Key: "address", State: check.Up, Reason: check.OK, Said: n.IP.String()}
 		}
 	}
-	return finding{Key: "address", State: check.Down, Reason: check.ConnectUnreachable, Detail: words.Tell(l, "doctor.noaddress"), advice: "doctor.cableadvice"}
+	return finding{Key: "address", State: check.Down, Reason: check.ConnectUnreachable, Said: words.Tell(l, "doctor.noaddress"), advice: "doctor.cableadvice"}
 }
 
-// examineKind runs a kind of check with its defaults.
+// examineKind looks at something with a kind of check.
 func examineKind(ctx context.Context, key, kind, advice string) finding {
-	o := check.Options{}
+	f := found(key, runKind(ctx, key, kind))
+	f.advice = advice
+	return f
+}
+
+// runKind runs a kind of check with its defaults.
+func runKind(ctx context.Context, key, kind string) check.Result {
 	k, ok := kinds.Table().Lookup(kind)
 	if !ok {
-		return found(key, check.Because(check.NotSupported, "no kind %s", kind))
+		return check.Because(check.NotSupported, "no kind %s", kind)
 	}
-	for _, d := range k.Options {
-		if v, err := plan.Default(d); err == nil && d.Default != "" && !o.Has(d.Name) {
-			o[d.Name] = v
-		}
-	}
-	fn, err := k.New(o, check.Env{Check: key, Timeout: doctorTimeout, Now: time.Now})
+	fn, err := k.New(defaults(kind), check.Env{Check: key, Timeout: doctorTimeout, Now: time.Now})
 	if err != nil {
-		return found(key, check.Because(check.Misconfigured, "%v", err))
+		return check.Because(check.Misconfigured, "%v", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, doctorTimeout)
 	defer cancel()
-	f := found(key, fn(ctx))
-	f.advice = advice
+	return fn(ctx)
+}
+
+// examineGateway looks at the unit's router, and says in words when this machine knows of none.
+func examineGateway(ctx context.Context, l words.Lang) finding {
+	r := runKind(ctx, "gateway", "gateway")
+	f := found("gateway", r)
+	f.advice = "doctor.gatewayadvice"
+	if n, ok := r.Facts.Get("default_routes_count"); ok && n == 0 && r.State == check.Down {
+		f.Detail, f.Said, f.advice = "", words.Tell(l, "doctor.nogateway"), "doctor.break.noroute.do"
+	}
 	return f
 }
 
 func examineIdentity(id *host.Identity, err error, now time.Time, l words.Lang) finding {
 	switch {
 	case errors.Is(err, host.ErrNotEnrolled):
-		return finding{Key: "identity", State: check.Down, Reason: check.NotConfigured, Detail: words.Tell(l, "doctor.notenrolled"), advice: "doctor.enroladvice"}
+		return finding{Key: "identity", State: check.Down, Reason: check.NotConfigured, Said: words.Tell(l, "doctor.notenrolled"), advice: "doctor.enroladvice"}
 	case err != nil:
 		return found("identity", check.Because(check.Misconfigured, "%v", err))
 	}
@@ -283,7 +297,7 @@ func examineIdentity(id *host.Identity, err error, now time.Time, l words.Lang) 
 		r = check.CertExpiring
 	}
 	return finding{Key: "identity", State: r.State(), Reason: r,
-		Detail: words.Tell(l, "doctor.enrolled", id.Machine, id.Collector, id.TLS.Leaf.NotAfter.Format("02/01/2006"))}
+		Said: words.Tell(l, "doctor.enrolled", id.Machine, id.Collector, id.TLS.Leaf.NotAfter.Format("02/01/2006"))}
 }
 
 // examineRunning tells whether the agent works in the data folder.
@@ -293,7 +307,7 @@ func examineRunning(dir string, l words.Lang) finding {
 	case err != nil:
 		return found("running", check.Because(check.NoPermission, "%v", err))
 	case !running:
-		return finding{Key: "running", State: check.Down, Reason: check.MissedStopped, Detail: words.Tell(l, "doctor.notrunning"), advice: "doctor.runadvice"}
+		return finding{Key: "running", State: check.Down, Reason: check.MissedStopped, Said: words.Tell(l, "doctor.notrunning"), advice: "doctor.runadvice"}
 	}
 	return finding{Key: "running", State: check.Up, Reason: check.OK}
 }
@@ -305,9 +319,9 @@ func examineJournal(dir string, l words.Lang) finding {
 		return found("journal", check.Because(check.Misconfigured, "%v", err))
 	}
 	if b.Batches == 0 {
-		return finding{Key: "journal", State: check.Up, Reason: check.OK, Detail: words.Tell(l, "doctor.nowaiting")}
+		return finding{Key: "journal", State: check.Up, Reason: check.OK, Said: words.Tell(l, "doctor.nowaiting")}
 	}
-	f := finding{Key: "journal", State: check.Up, Reason: check.OK, Detail: words.Tell(l, "doctor.waiting", b.Batches, b.Oldest.Local().Format("15:04 02/01/2006"))}
+	f := finding{Key: "journal", State: check.Up, Reason: check.OK, Said: words.Tell(l, "doctor.waiting", b.Batches, b.Oldest.Local().Format("15:04 02/01/2006"))}
 	if time.Since(b.Oldest) > 24*time.Hour {
 		f.State, f.Reason = check.Degraded, check.Stale
 	}
@@ -318,17 +332,16 @@ func examineJournal(dir string, l words.Lang) finding {
 func examineDNS(ctx context.Context, id *host.Identity) finding {
 	u, err := url.Parse(id.Collector)
 	if err != nil || net.ParseIP(u.Hostname()) != nil || u.Hostname() == "localhost" {
-		return finding{Key: "dns", State: check.Up, Reason: check.OK, Detail: "–"}
+		return finding{Key: "dns", State: check.Up, Reason: check.OK, Said: "–"}
 	}
 	ctx, cancel := context.WithTimeout(ctx, doctorTimeout)
 	defer cancel()
 	addrs, err := net.DefaultResolver.LookupHost(ctx, u.Hostname())
 	if err != nil {
-		f := found("dns", check.Because(check.Classify(check.StepResolve, err), "%s", u.Hostname()))
-		f.advice = "doctor.dnsadvice"
-		return f
+		r := check.Classify(check.StepResolve, err)
+		return finding{Key: "dns", State: r.State(), Reason: r, Said: u.Hostname(), advice: "doctor.dnsadvice"}
 	}
-	return finding{Key: "dns", State: check.Up, Reason: check.OK, Detail: u.Hostname() + " → " + addrs[0]}
+	return finding{Key: "dns", State: check.Up, Reason: check.OK, Said: u.Hostname() + " → " + addrs[0]}
 }
 
 // examineCollector asks the collector for its time over the pinned key.
@@ -340,20 +353,18 @@ func examineCollector(ctx context.Context, id *host.Identity, dial push.Dial, l 
 		return unreached(err, l)
 	}
 	if d := time.Since(at); d.Abs() > time.Minute {
-		f := found("clock", check.Because(check.ClockSkew, "%s", words.Duration(l, d.Abs())))
-		f.advice = "doctor.clockadvice"
-		return f
+		return finding{Key: "clock", State: check.ClockSkew.State(), Reason: check.ClockSkew, Said: words.Duration(l, d.Abs()), advice: "doctor.clockadvice"}
 	}
 	if err := push.Probe(ctx, id, dial); err != nil {
 		return unreached(err, l)
 	}
-	return finding{Key: "collector", State: check.Up, Reason: check.OK, Detail: id.Collector}
+	return finding{Key: "collector", State: check.Up, Reason: check.OK, Said: id.Collector}
 }
 
 // unreached says why the collector cannot be spoken to.
 func unreached(err error, l words.Lang) finding {
 	p := push.ProblemOf(err)
-	f := finding{Key: "collector", State: check.Down, Detail: fmt.Sprintf("%s: %v", words.Tell(l, "reach."+string(p)), err), advice: "reach.do." + string(p)}
+	f := finding{Key: "collector", State: check.Down, Said: words.Tell(l, "reach."+string(p)), Detail: err.Error(), advice: "reach.do." + string(p)}
 	switch p {
 	case push.TLSInspection, push.WrongPeer:
 		f.Reason = check.TLSUntrusted

@@ -35,7 +35,7 @@ func TestUnreached(t *testing.T) {
 		{push.ErrClock, check.TLSNotYetValid, "reach.do.wrong_clock"},
 	} {
 		f := unreached(tt.err, words.VI)
-		if f.State != check.Down || f.Reason != tt.reason || f.advice != tt.advice || !strings.Contains(f.Detail, words.Tell(words.VI, strings.Replace(tt.advice, ".do", "", 1))) {
+		if f.State != check.Down || f.Reason != tt.reason || f.advice != tt.advice || f.Detail != tt.err.Error() || f.Said != words.Tell(words.VI, strings.Replace(tt.advice, ".do", "", 1)) {
 			t.Errorf("%v: %+v", tt.err, f)
 		}
 	}

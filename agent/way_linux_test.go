@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -278,7 +279,13 @@ func checkSaid(t *testing.T, name string, number, code int, out string, said []s
 		t.Errorf("%s: exit code %d, want %d\n%.1500s", name, code, want, out)
 		return
 	}
-	lines := strings.Split(out, "\n")
+	var lines []string
+	for line := range strings.Lines(out) {
+		if !strings.HasPrefix(line, technical) {
+			lines = append(lines, line)
+		}
+	}
+	checkVietnamese(t, name, out)
 	for i := 1; i <= int(pastAll); i++ {
 		want := "Tốt"
 		switch {
@@ -296,6 +303,58 @@ func checkSaid(t *testing.T, name string, number, code int, out string, said []s
 		plain := strings.Join(strings.Fields(strings.ReplaceAll(out, " +", " ")), " ")
 		if !strings.Contains(plain, strings.ReplaceAll(s, " +", " ")) {
 			t.Errorf("%s: %q is not said:\n%.1500s", name, s, out)
+		}
+	}
+}
+
+// technical begins a line with what a result says of itself: data, in English.
+const technical = "      Chi tiết kỹ thuật: "
+
+// checkVietnamese finds English words outside of such lines, and of the code of a reason, which is read out as it is.
+func checkVietnamese(t *testing.T, name, out string) {
+	t.Helper()
+	english := regexp.MustCompile(`(?i)\b(the|not|is|of|with|for|cannot|refused|status|default|certificate|timeout|connect|connection|closed|reset|host|answers?|no (such|default|answer))\b`)
+	for line := range strings.Lines(out) {
+		said, _, _ := strings.Cut(line, ", mã ")
+		if e := english.FindString(said); e != "" && !strings.HasPrefix(line, technical) {
+			t.Errorf("%s: %q stands among the Vietnamese:\n%.300s", name, e, line)
+		}
+	}
+}
+
+// An examination of a machine that knows of no router, or whose router is off, is Vietnamese as well.
+func TestDoctorExaminesAMachineWithoutGateway(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	agent := filepath.Join(t.TempDir(), "agent")
+	if err := os.Symlink(self, agent); err != nil {
+		t.Fatal(err)
+	}
+	w := checktest.NewWorld(t)
+	w.Site("pc", false)
+	w.Site("gw", true)
+	w.Join("pc", []string{"10.0.1.2/24"}, "gw", []string{"10.0.1.1/24"})
+	for _, tc := range []struct {
+		route string
+		said  []string
+	}{
+		{"", []string{"Không có đường tới máy chủ (máy không biết đi qua thiết bị nào)", "khởi động lại máy"}},
+		{"route add default via 10.0.1.9", []string{"Thiết bị mạng của đơn vị", technical + "gateway 10.0.1.9", "Tắt thiết bị mạng"}},
+	} {
+		if tc.route != "" {
+			w.IP("pc", tc.route)
+		}
+		out, err := w.Command(t.Context(), "pc", agent, "doctor", "--data", t.TempDir()).CombinedOutput()
+		if e, ok := errors.AsType[*exec.ExitError](err); !ok || e.ExitCode() != exitFailed {
+			t.Fatalf("%v\n%.1500s", err, out)
+		}
+		checkVietnamese(t, tc.route, string(out))
+		for _, s := range tc.said {
+			if !strings.Contains(strings.ToLower(string(out)), strings.ToLower(s)) {
+				t.Errorf("%q is not said:\n%.1500s", s, out)
+			}
 		}
 	}
 }

@@ -19,6 +19,8 @@ func ownPhrases() map[string][2]string {
 		"doctor.disk":          {"Ổ đĩa của máy", "Disks of this machine"},
 		"doctor.plan":          {"Kế hoạch kiểm tra", "Plan of checks"},
 		"doctor.noaddress":     {"máy không có địa chỉ mạng", "the machine has no network address"},
+		"doctor.nogateway":     {"máy không biết đi qua thiết bị nào", "the machine knows of no router to go through"},
+		"doctor.detail":        {"Chi tiết kỹ thuật: %s", "Technical detail: %s"},
 		"doctor.notime":        {"máy đang chỉ %s, sai ngày", "it shows %s, a wrong date"},
 		"doctor.notenrolled":   {"máy này chưa ghi danh", "this machine is not enrolled"},
 		"doctor.enrolled":      {"tên máy %s, máy chủ %s, chứng thư đến %s", "machine %s, server %s, certificate until %s"},

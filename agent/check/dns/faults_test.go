@@ -2,6 +2,7 @@ package dns
 
 import (
 	"errors"
+	"maps"
 	"net/netip"
 	"strings"
 	"testing"
@@ -58,9 +59,7 @@ func TestZoneThatCannotBeAsked(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			f := newFakeZone(t)
 			o := check.Options{"server": serve(t, tc.answer)}
-			for k, v := range tc.o {
-				o[k] = v
-			}
+			maps.Copy(o, tc.o)
 			r := f.check(o)(30 * time.Second)
 			wantSaid(t, r, tc.want, tc.detail)
 			if n, _ := r.Facts.Get("addresses_ok_count"); n != 0 {

@@ -2,6 +2,7 @@ package dns
 
 import (
 	"context"
+	"maps"
 	"net/netip"
 	"sync/atomic"
 	"testing"
@@ -31,9 +32,7 @@ func TestTriesOfEachKind(t *testing.T) {
 				}
 				return nil
 			})}
-			for name, v := range k.o {
-				o[name] = v
-			}
+			maps.Copy(o, k.o)
 			ctx, cancel := context.WithTimeout(t.Context(), 3*soon)
 			want(t, checktest.NewFunc(t, k.kind, o, check.Env{})(ctx), check.DNSTimeout)
 			if cancel(); asked.Load() != tries {
