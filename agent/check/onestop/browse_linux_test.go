@@ -231,7 +231,7 @@ func watchMemory(t *testing.T) func() (browser, own int64) {
 			tasks, _ := filepath.Glob("/proc/self/task/*/children")
 			for _, path := range tasks {
 				text, _ := os.ReadFile(path)
-				for _, c := range strings.Fields(string(text)) {
+				for c := range strings.FieldsSeq(string(text)) {
 					if pid, err := strconv.Atoi(c); err == nil {
 						browser = max(browser, memoryOf(pid))
 					}
