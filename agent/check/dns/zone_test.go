@@ -92,7 +92,7 @@ func newFakeZone(t *testing.T) *fakeZone {
 	f := &fakeZone{t: t, at: map[netip.Addr]netip.AddrPort{}, now: checktest.Epoch()}
 	f.resolver = &book{records: append([]string{soa, "test. 60 IN SOA ns.test. root.test. 1 7200 3600 1209600 300", "test. 60 IN NS ns.test.", "ns.test. 60 IN A " + aboveAddress.String(),
 		"ns1.tuky.test. 60 IN A 192.0.2.11", "ns2.tuky.test. 60 IN A 192.0.2.12"}, ns...)}
-	f.above = &book{}
+	f.above = &book{records: []string{"tuky.test. 3600 IN NS ns1.tuky.test.", "tuky.test. 3600 IN NS ns2.tuky.test."}}
 	f.servers = [2]*book{{aa: true, records: append([]string{soa}, ns...)}, {aa: true, records: append([]string{soa}, ns...)}}
 	f.server = serve(t, func(q *mdns.Msg, _ bool) *mdns.Msg { return f.resolver.answer(t, q) })
 	f.at[aboveAddress] = netip.MustParseAddrPort(serve(t, func(q *mdns.Msg, _ bool) *mdns.Msg {
@@ -103,7 +103,6 @@ func newFakeZone(t *testing.T) *fakeZone {
 		m.Rcode, m.Ns, m.Answer = 0, m.Answer, nil // a referral
 		return m
 	}))
-	f.above.records = []string{"tuky.test. 3600 IN NS ns1.tuky.test.", "tuky.test. 3600 IN NS ns2.tuky.test."}
 	for i, b := range f.servers {
 		f.at[netip.MustParseAddr(fmt.Sprintf("192.0.2.%d", 11+i))] = netip.MustParseAddrPort(serve(t, func(q *mdns.Msg, _ bool) *mdns.Msg { return b.answer(t, q) }))
 	}
