@@ -322,6 +322,11 @@ func service(p *profile.Profile, svc *profile.Service, at time.Time) board.Servi
 			s.Attested = false
 		}
 	}
+	for _, calendar := range []string{profile.ServiceHours, profile.Hours24x7} {
+		if t, ok := p.Target(svc.ID, calendar, at); ok {
+			s.Targets = append(s.Targets, board.Target{Calendar: calendar, Objective: t.Objective, Basis: t.Basis, Verified: t.Verified})
+		}
+	}
 	s.Available = board.Name{VI: svc.Available.VI, EN: svc.Available.EN}
 	if c := svc.AtCollector(); c != nil && c.Kind != profile.KindCounter {
 		s.How = c.Kind

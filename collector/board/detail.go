@@ -13,7 +13,8 @@ import (
 // A servicePage shows one service in every unit that measures it.
 type servicePage struct {
 	Name, Owner, Operator string
-	Available, Rule       string // "" where nothing is said
+	Available, Rule       string   // "" where nothing is said
+	Targets               []string // none where nothing was set
 	Whole                 cell
 	WholeText             words.Text
 	Units                 []unitRow
@@ -41,6 +42,9 @@ func newServicePage(l words.Lang, v View, id string) (servicePage, bool) {
 	}
 	s, g := v.Services[i], newGrid(l, v)
 	p := servicePage{Name: s.title(l), Owner: s.Owner.in(l), Operator: s.Operator.in(l), Available: s.Available.in(l), Rule: s.Rule.in(l), Whole: g.cell(s, "")}
+	for _, t := range s.Targets {
+		p.Targets = append(p.Targets, t.in(l))
+	}
 	if p.Whole.Reason != "" {
 		p.WholeText = g.text(g.cells[cellKey{id, ""}])
 	}

@@ -622,3 +622,20 @@ func TestTooFewVotes(t *testing.T) {
 		}
 	}
 }
+
+// A service's page says what was set for it, on what basis and whether anybody has confirmed it, or that nothing was set.
+func TestServiceSaysItsTargets(t *testing.T) {
+	f := troubled()
+	f.view.Services[0].Targets = []Target{{"service_hours", 0.995, "mục tiêu <b>nội bộ</b>", false}, {"24x7", 0.99, "Quyết định 7", true}}
+	h := NewHandler(f, Options{Now: func() time.Time { return noon }})
+	for path, want := range map[string]string{
+		f.view.Services[0].ID:              "Mục tiêu sẵn sàng: Giờ phục vụ: 99,50\u00a0% (mục tiêu &lt;b&gt;nội bộ&lt;/b&gt;), chưa xác minh; 24/7: 99,00\u00a0% (Quyết định 7)<",
+		f.view.Services[1].ID:              "Mục tiêu sẵn sàng: Chưa đặt mục tiêu<",
+		f.view.Services[1].ID + "?lang=en": "Availability targets: No target<",
+	} {
+		if code, page := fetched(h, "/service/"+path); code != 200 || !strings.Contains(page, want) {
+			_, page, _ = strings.Cut(page, `id="targets"`)
+			t.Errorf("%s: status %d; the page does not say %q: %.200s", path, code, want, page)
+		}
+	}
+}

@@ -83,12 +83,35 @@ type Service struct {
 	Operator Name   `json:"operator"` // who runs it
 	// Available is what people mean by "it works"; the zero Name says nothing.
 	Available Name `json:"available,omitzero"`
+	// Targets are the objectives of today; none is said, as that nothing has been set.
+	Targets []Target `json:"targets,omitempty"`
 	// How its state is known where machines do not measure it: derived (from others) or attested (by documents); else "".
 	How string `json:"how,omitempty"`
 	// Rule says in words from what a derived one follows.
 	Rule Name `json:"rule,omitzero"`
 	// Attested: no check can tell whether it works (không đo được); a document must.
 	Attested bool `json:"attested,omitempty"`
+}
+
+// A Target is what was agreed for a service's availability in one calendar.
+type Target struct {
+	Calendar  string  `json:"calendar"`  // 24x7 or service_hours
+	Objective float64 `json:"objective"` // share of the calendar's seconds
+	Basis     string  `json:"basis"`     // the document, or that there is none
+	Verified  bool    `json:"verified"`
+}
+
+// in words a target.
+func (t Target) in(l words.Lang) string {
+	calendar := words.Say(l, "report.calendar.hours")
+	if t.Calendar == "24x7" {
+		calendar = words.Say(l, "report.calendar.always")
+	}
+	s := words.Say(l, "service.target", calendar, words.Percent(l, t.Objective, 2), t.Basis)
+	if !t.Verified {
+		s += ", " + words.Say(l, "service.unverified")
+	}
+	return s
 }
 
 // title is the service's name, with the word for how its state is known where nobody measures it.

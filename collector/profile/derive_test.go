@@ -425,7 +425,7 @@ func TestNotConfigured(t *testing.T) {
 	}{
 		{"inet", "huyen-tu-ky", []Lack{{"inet.uplink", true, []string{"neo.internet.1", "neo.internet.2", "neo.internet.3"}},
 			{"inet.captive", false, []string{"neo.known.tls", "neo.known.url"}}, {"inet.path", false, []string{"neo.known.host"}}}},
-		{"qlvb", "xa-tu-ky", []Lack{{"qlvb.dang_nhap", true, []string{"qlvb.url"}}, {"qlvb.tls", false, []string{"qlvb.address"}}, {"qlvb.van_ban_den", false, []string{"qlvb.freshness_json", "qlvb.freshness_url"}}}},
+		{"qlvb", "xa-tu-ky", []Lack{{"qlvb.dang_nhap", true, []string{"qlvb.url"}}, {"qlvb.http", false, []string{"qlvb.url"}}, {"qlvb.dns", false, []string{"qlvb.host"}}, {"qlvb.tls", false, []string{"qlvb.address"}}, {"qlvb.van_ban_den", false, []string{"qlvb.freshness_json", "qlvb.freshness_url"}}}},
 		{"qlvb", "huyen-tu-ky", nil}, // nobody there is to watch it
 		{"dvc_q", "xa-tu-ky", []Lack{{"dvc_q.dang_nhap", false, []string{"dvc_q.login_url"}}}},
 		{"motcua_bo", "xa-tu-ky", nil},

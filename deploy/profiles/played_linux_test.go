@@ -332,11 +332,11 @@ func (c *cast) parameters(p *profile.Profile, works bool) map[string]string {
 		"neo.known.url": site + "/204", "neo.known.tls": host + ":443", "neo.known.host": choose("10.0.1.1", nowhere),
 		"lan.known": knownDevice, "may_in.host": printer, "xep_hang.host": printer, "truyen_thanh.host": printer, "power.ups": printer,
 		"may_cu.host": choose(oldPCAt, nowhere), "may_cu.os": "Windows 7", "may_cu.os_end": "2020-01-14",
-		"dns_local.server": choose(resolverAt, closed) + ":53", "dns_local.name": "cong.lab.test", "cong_h.host": "cong.lab.test", "cong_h.zone": "lab.test", "dns.anchor.1": anchors, "dns.anchor.2": anchors,
+		"dns_local.server": choose(resolverAt, closed) + ":53", "dns_local.name": "cong.lab.test", "cong_h.host": "cong.lab.test", "cong_x.host": "cong.lab.test", "qlvb.host": "cong.lab.test", "cong_h.zone": "lab.test", "dns.anchor.1": anchors, "dns.anchor.2": anchors,
 		"ntp.server.1": choose("127.0.0.11:123", closed+":123"), "ntp.server.2": choose("127.0.0.12:123", closed+":124"), "ntp.server.3": choose("127.0.0.13:123", closed+":125"),
 		"backup.file": choose(fresh, fresh+".mat"), "qlns.backup": choose(fresh, fresh+".mat"),
 		"vneid.login_url": site + "/sso", "vneid.sso_host": host, "vneid.field": "sodinhdanh",
-		"cong_h.address": host + ":443", "dvc_q.address": host + ":443", "qlvb.address": host + ":443", "tthc.address": host + ":443", "thanhtoan.address": host + ":443",
+		"cong_h.address": host + ":443", "cong_x.address": host + ":443", "dvc_q.address": host + ":443", "qlvb.address": host + ":443", "tthc.address": host + ":443", "thanhtoan.address": host + ":443",
 		"lgsp.address": host + ":443", "soc.address": host + ":443", "tabmis.address": at, "qlns.address": at,
 		"mail.submission": choose(mailAt, closed) + ":587", "mail.imap": choose(mailAt, closed) + ":993", "mail.domain": choose("lab.test", "khong-co.lab.test"),
 		"kyso.tsa": choose(stampsAt, closed) + ":80", "kyso.tsa_url": choose("http://"+stampsAt+"/", "http://"+closed+"/"), "kyso.roots": c.pki.Roots, "kyso.sign_roots": c.pki.Roots,
@@ -345,6 +345,7 @@ func (c *cast) parameters(p *profile.Profile, works bool) map[string]string {
 		"kyso.mssp": at, "kyso.mssp_url": "https://" + host + "/",
 		"tthc.approved": "12/QD", "tthc.lookup_path": "/tra-cuu", "tthc.lookup_text": "Tra cứu", "tthc.lookup_result": "/tra-cuu?ma=H23-1", "tthc.lookup_code": "H23-1",
 		"cong_h.url": choose("https://"+portalName+"/", "https://"+closed+"/"), "cong_h.news_url": site + "/tin", "cong_h.news_select": "span.ngay",
+		"cong_x.url": choose("https://"+portalName+"/", "https://"+closed+"/"), "cong_x.news_url": site + "/tin", "cong_x.news_select": "span.ngay",
 	}
 	given := map[string]string{}
 	for _, q := range p.Parameters {
