@@ -179,12 +179,18 @@ func (n *newestFile) readTail(path string) {
 			n.tail, err = io.ReadAll(io.NewSectionReader(file, max(0, st.Size()-maxTail), maxTail))
 		}
 	}
+	n.bad = unreadable(err)
+}
+
+// unreadable says what an error of reading the newest file comes to, nil for none.
+func unreadable(err error) *reach.Fault {
 	switch {
 	case errors.Is(err, fs.ErrPermission):
-		n.bad = reach.Failf(check.NoPermission, "the agent may not read the newest file: let its account do so")
+		return reach.Failf(check.NoPermission, "the agent may not read the newest file: let its account do so")
 	case err != nil:
-		n.bad = reach.Failf(check.NotSupported, "reading the newest file: %s", plainPath(err))
+		return reach.Failf(check.NotSupported, "reading the newest file: %s", plainPath(err))
 	}
+	return nil
 }
 
 // plainPath is what an error of a file says without the path, which may name a person.

@@ -20,6 +20,7 @@ import (
 const (
 	maxAge   = 10 * 366 * 24 * time.Hour
 	maxDates = 256 // of one page or file
+	maxCount = 1e9
 	maxUnix  = 253402300799
 )
 
@@ -34,7 +35,7 @@ func freshnessKind() check.Kind {
 			{Name: "work_age_s", Help: "how much of that was within hours", Max: maxAge.Seconds()},
 			{Name: "ahead_s", Help: "how far the date of the last success lies in the future", Max: maxAge.Seconds()},
 			{Name: "last_unix", Help: "when the last success was", Max: maxUnix},
-			{Name: "found_count", Help: "files, dates or letters that count", Max: 1e9},
+			{Name: "found_count", Help: "files, dates or letters that count", Max: maxCount},
 			{Name: "size_bytes", Help: "size of the newest file", Max: 1 << 53},
 			{Name: "status_code", Help: "status of the last answer", Min: 100, Max: 999},
 			reach.FamilyFact(),
@@ -232,7 +233,7 @@ func (f *freshness) run(ctx context.Context) check.Result {
 	bad = bad.UnlessCalledOff(ctx)
 	total := time.Since(begin)
 	if bad == nil {
-		s.facts.Add("found_count", float64(s.count))
+		s.facts.Add("found_count", min(float64(s.count), maxCount)) // a mailbox says what it likes
 		bad = f.judge(&s, f.now())
 	}
 	if bad == nil {

@@ -1,18 +1,14 @@
 package onestop
 
 import (
-	"compress/gzip"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"runtime"
 	"strings"
 	"testing"
-	"time"
 
 	"egovmon/agent/check"
-	"egovmon/agent/check/checktest"
 	"egovmon/agent/plan"
 )
 
@@ -114,78 +110,5 @@ func TestJourneyApproval(t *testing.T) {
 		if _, err := plan.Parse([]byte(steps(s.URL, approved+extra, "{name: a, get: /}")), Kinds()); err == nil || !strings.Contains(err.Error(), `option "approved_`) {
 			t.Errorf("%s: %v", extra, err)
 		}
-	}
-}
-
-// Whatever a page is, a step costs bounded time and memory and ends with its reason.
-func TestJourneyOfHostilePages(t *testing.T) {
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		switch r.URL.Path {
-		case "/huge": // 500 MB, were it read
-			chunk := []byte(strings.Repeat("<p>x", 16<<10))
-			for range 500 << 20 / len(chunk) {
-				if _, err := w.Write(chunk); err != nil {
-					return
-				}
-			}
-		case "/deep":
-			_, _ = io.WriteString(w, strings.Repeat("<div>", 800_000)+"<p class=x>y")
-		case "/deepjson":
-			_, _ = io.WriteString(w, strings.Repeat("[", 1_000_000))
-		case "/gzip":
-			w.Header().Set("Content-Encoding", "gzip")
-			z := gzip.NewWriter(w)
-			for range 1000 {
-				_, _ = z.Write(make([]byte, 64<<10))
-			}
-			_ = z.Close()
-		case "/cookies":
-			for i := range 3000 {
-				w.Header().Add("Set-Cookie", fmt.Sprintf("c%d=%s", i, strings.Repeat("x", 60)))
-			}
-			if r.URL.RawQuery == "" {
-				http.Redirect(w, r, "/cookies?2", http.StatusFound)
-			}
-		case "/heads":
-			w.Header().Set("Set-Cookie", strings.Repeat("x", 300<<10))
-		case "/loop":
-			http.Redirect(w, r, "/loop", http.StatusFound)
-		}
-	}))
-	t.Cleanup(s.Close)
-	for _, tt := range []struct {
-		line   string
-		reason check.Reason
-		detail string
-	}{
-		{"{name: a, get: /huge, select: {p.x: ''}}", check.TooLarge, "more than"},
-		{"{name: a, get: /deep, select: {p.x: ''}}", check.ContentMissing, "nothing is found"},
-		{"{name: a, get: /deep, extract: {y: 'class=x>(.)'}}", check.OK, ""},
-		{"{name: a, get: /deepjson, json: {'$[0][0]': ''}}", check.Protocol, "not JSON"},
-		{"{name: a, get: /gzip, contains: [x]}", check.Protocol, "not asked for"},
-		{"{name: a, get: /cookies}", check.OK, ""},
-		{"{name: a, get: /heads}", check.TooLarge, "headers of more than"},
-		{"{name: a, get: /loop}", check.HTTPRedirect, "more than 5"},
-	} {
-		t.Run(tt.line, func(t *testing.T) {
-			f, err := journeyKind().New(parse(t, steps(s.URL, approved, tt.line)), env(""))
-			if err != nil {
-				t.Fatal(err)
-			}
-			var before, after runtime.MemStats
-			runtime.ReadMemStats(&before)
-			begin := time.Now()
-			r := f(t.Context())
-			runtime.ReadMemStats(&after)
-			wants(t, r, tt.reason, tt.detail, nil)
-			checktest.Declared(t, journeyKind(), r)
-			if spent := after.TotalAlloc - before.TotalAlloc; spent > 64<<20 {
-				t.Errorf("%d MiB were allocated", spent>>20)
-			}
-			if took := time.Since(begin); took > 30*time.Second {
-				t.Errorf("took %s", took)
-			}
-		})
 	}
 }

@@ -1,13 +1,7 @@
 package portal
 
 import (
-	"compress/gzip"
-	"fmt"
-	"io"
 	"maps"
-	"net/http"
-	"runtime"
-	"strings"
 	"testing"
 	"time"
 
@@ -16,78 +10,81 @@ import (
 )
 
 // Whatever a page is, looking at its parts costs bounded time and memory and ends with its reason.
-func TestHTTPOfHostilePages(t *testing.T) {
-	url := webServer(t, func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		switch r.URL.Path {
-		case "/huge": // 500 MB, were it read
-			chunk := []byte(strings.Repeat("<p>x", 16<<10))
-			for range 500 << 20 / len(chunk) {
-				if _, err := w.Write(chunk); err != nil {
-					return
-				}
-			}
-		case "/deep":
-			_, _ = io.WriteString(w, strings.Repeat("<b>", 1_000_000)+"<p class=x>y")
-		case "/links":
-			_, _ = io.WriteString(w, strings.Repeat("<a href=/x>", 100_000))
-		case "/words":
-			for i := range 300_000 {
-				fmt.Fprintf(w, "%x ", i*2654435761)
-			}
-		case "/json":
-			_, _ = io.WriteString(w, strings.Repeat(`{"a":`, 700_000))
-		case "/bomb":
-			w.Header().Set("Content-Encoding", "gzip")
-			z := gzip.NewWriter(w)
-			for range 8000 { // 500 MB
-				if _, err := z.Write(make([]byte, 64<<10)); err != nil {
-					return
-				}
-			}
-		case "/cookies":
-			for i := range 3000 {
-				w.Header().Add("Set-Cookie", fmt.Sprintf("c%d=%s", i, strings.Repeat("x", 60)))
-			}
-			if r.URL.RawQuery == "" {
-				http.Redirect(w, r, "/cookies?2", http.StatusFound)
-			}
-		case "/loop":
-			http.Redirect(w, r, "/loop", http.StatusFound)
-		}
-	})
+func TestHostilePages(t *testing.T) {
+	url := checktest.HostilePages(t)
 	all := check.Options{"select": map[string]string{"div p.x:not(.y) > i ~ b": ""}, "changed": 0.5, "newest": "p.x, p .y", "newest_max": time.Hour}
+	small := check.Options{"max_bytes": int64(64 << 10)}
+	named := check.Options{"fields": []string{"user"}}
+	pages, logins := httpKind(), loginpageKind()
 	for _, tt := range []struct {
+		kind   check.Kind
 		path   string
 		with   check.Options
 		reason check.Reason
 		detail string
 	}{
-		{"/huge", all, check.TooLarge, "more than"},
-		{"/deep", all, check.ContentMissing, "no element"},
-		{"/deep", check.Options{"changed": 0.5}, check.OK, ""},
-		{"/links", check.Options{"links": int64(5)}, check.OK, ""},
-		{"/words", check.Options{"changed": 0.5}, check.OK, ""},
-		{"/json", check.Options{"json": map[string]string{"$.a.a.b": ""}}, check.Protocol, "not JSON"},
-		{"/bomb", all, check.TooLarge, "more than"},
-		{"/cookies", nil, check.OK, ""},
-		{"/loop", nil, check.HTTPRedirect, "more than 10"},
+		{pages, "/huge", all, check.TooLarge, "more than"},
+		{pages, "/huge", nil, check.TooLarge, "more than"},
+		{pages, "/deep", all, check.ContentMissing, "no element"},
+		{pages, "/deep", check.Options{"changed": 0.5}, check.OK, ""},
+		{pages, "/links", check.Options{"links": int64(5)}, check.Partial, "links"},
+		{pages, "/words", check.Options{"changed": 0.5}, check.OK, ""},
+		{pages, "/nested", check.Options{"json": map[string]string{"$.a.a.b": ""}}, check.Protocol, "not JSON"},
+		{pages, "/list", check.Options{"json": map[string]string{"$.data[*].at": ""}}, check.TooLarge, "more than"},
+		{pages, "/bomb", all, check.TooLarge, "more than"},
+		{pages, "/bomb", nil, check.TooLarge, "more than"},
+		{pages, "/hollow", small, check.TooLarge, "more bytes than may come"},
+		{pages, "/cookies", nil, check.OK, ""},
+		{pages, "/head", nil, check.TooLarge, "more bytes than may come"},
+		{pages, "/loop", nil, check.HTTPRedirect, "more than 10"},
+		{pages, "/far/0", nil, check.HTTPRedirect, "more than 10"},
+		{pages, "/drops/head", nil, check.Timeout, "waiting for the answer"},
+		{pages, "/drops/body", nil, check.Timeout, "reading the body"},
+
+		{logins, "/huge", nil, check.TooLarge, "more than"},
+		{logins, "/deep", named, check.OK, ""},
+		{logins, "/forms", named, check.ContentMissing, "none of 64 forms"},
+		{logins, "/fields", named, check.ContentMissing, `field "user" is missing`},
+		{logins, "/images", check.Options{"captcha": "cap"}, check.ContentMissing, "of 64"},
+		{logins, "/tag", nil, check.ContentMissing, "no form"},
+		{logins, "/bomb", nil, check.TooLarge, "more than"},
+		{logins, "/hollow", small, check.TooLarge, "more bytes than may come"},
+		{logins, "/cookies", named, check.OK, ""},
+		{logins, "/head", nil, check.TooLarge, "more bytes than may come"},
+		{logins, "/loop", nil, check.HTTPRedirect, "more than 10"},
+		{logins, "/far/0", nil, check.HTTPRedirect, "more than 10"},
+		{logins, "/drops/head", nil, check.Timeout, "waiting for the answer"},
+		{logins, "/drops/body", nil, check.Timeout, "reading the body"},
+		// The page is good, its image is not.
+		{logins, "/deep", check.Options{"captcha": "/huge"}, check.ContentMissing, "captcha image: header Content-Type"},
+		{logins, "/deep", check.Options{"captcha": "/loop"}, check.HTTPRedirect, "captcha image: more than 10"},
+		{logins, "/deep", check.Options{"captcha": "/drops/head"}, check.Timeout, "captcha image: waiting"},
 	} {
-		t.Run(tt.path, func(t *testing.T) {
+		t.Run(tt.kind.Name+tt.path, func(t *testing.T) {
 			o := check.Options{"url": url + tt.path}
 			maps.Copy(o, tt.with)
-			f := checktest.NewFunc(t, httpKind(), o, check.Env{})
-			var before, after runtime.MemStats
-			runtime.ReadMemStats(&before)
-			begin := time.Now()
-			want{tt.reason, tt.detail, nil}.check(t, f(t.Context()))
-			runtime.ReadMemStats(&after)
-			if spent := after.TotalAlloc - before.TotalAlloc; spent > 128<<20 {
-				t.Errorf("%d MiB were allocated", spent>>20)
+			e := check.Env{}
+			if tt.reason == check.Timeout {
+				e.Timeout = 300 * time.Millisecond
 			}
-			if took := time.Since(begin); took > 30*time.Second {
-				t.Errorf("took %s", took)
-			}
+			f := checktest.NewFunc(t, tt.kind, o, e)
+			checktest.Bounded(t, 128<<20, func() { want{tt.reason, tt.detail, nil}.check(t, f(t.Context())) })
 		})
+	}
+}
+
+// An image that never ends, one that is a bomb, and one that comes by drops.
+func TestHostileCaptcha(t *testing.T) {
+	url := checktest.HostileImages(t)
+	for path, wanted := range map[string]want{
+		"/huge": {check.TooLarge, "captcha image: the body has more than", nil}, "/bomb": {check.TooLarge, "captcha image: the body has more than", nil},
+		"/drops/body": {check.Timeout, "captcha image: reading the body", nil},
+	} {
+		e := check.Env{}
+		if wanted.reason == check.Timeout {
+			e.Timeout = 300 * time.Millisecond
+		}
+		f := checktest.NewFunc(t, loginpageKind(), check.Options{"url": url, "captcha": path}, e)
+		checktest.Bounded(t, 128<<20, func() { wanted.check(t, f(t.Context())) })
 	}
 }
