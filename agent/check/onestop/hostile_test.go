@@ -60,6 +60,9 @@ func TestJourneyOfHostilePages(t *testing.T) {
 				r := f(t.Context())
 				wants(t, r, tt.reason, tt.detail, nil)
 				checktest.Declared(t, journeyKind(), r)
+				if n, _ := r.Facts.Get("requests_count"); n > maxRequests+1 {
+					t.Errorf("%v requests were made", n)
+				}
 			})
 		})
 	}
