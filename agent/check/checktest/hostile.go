@@ -75,8 +75,10 @@ func hostile(w http.ResponseWriter, r *http.Request) {
 	case "/list":
 		say(`{"data":[`)
 		endless(`{"at":"2026-11-23"},`, large)
-	case "/bomb", "/hollow":
-		packed(w, path == "/bomb")
+	case "/bomb":
+		packed(w)
+	case "/hollow":
+		Hollow(w)
 	case "/cookies":
 		manyCookies(w, r)
 	case "/head":
@@ -96,23 +98,28 @@ func hostile(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// packed sends a gzip that is much larger without it, or one that never ends and holds nothing.
-func packed(w http.ResponseWriter, full bool) {
+// packed sends a gzip that is much larger without it.
+func packed(w http.ResponseWriter) {
 	w.Header().Set("Content-Encoding", "gzip")
 	z := gzip.NewWriter(w)
 	chunk := make([]byte, 64<<10)
 	for range 8000 { // 500 MB
-		if !full {
-			for range 2000 {
-				if z.Flush() != nil {
-					return
-				}
-			}
-			continue
-		}
 		if _, err := z.Write(chunk); err != nil {
 			return
 		}
+	}
+}
+
+// Hollow sends a gzip that never ends and holds nothing.
+func Hollow(w http.ResponseWriter) {
+	w.Header().Set("Content-Encoding", "gzip")
+	text := "\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
+	for {
+		text += strings.Repeat("\x00\x00\x00\xff\xff", 10_000) // stored blocks of no bytes: RFC 1951, section 3.2.4
+		if _, err := io.WriteString(w, text); err != nil {
+			return
+		}
+		text = ""
 	}
 }
 

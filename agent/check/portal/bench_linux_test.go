@@ -13,6 +13,7 @@ import (
 
 // The peer of BenchmarkAgainstBare serves one page of 2 kB.
 func TestMain(m *testing.M) {
+	checktest.Child(Kinds())
 	page := []byte("<p>Tứ Kỳ</p>" + strings.Repeat("x", 2000))
 	checktest.MainWithPeer(m, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")

@@ -39,6 +39,8 @@ func serve3(t *testing.T, cert tls.Certificate) string {
 			}
 		case "/hang":
 			<-r.Context().Done()
+		case "/hollow":
+			checktest.Hollow(w)
 		case "/head":
 			w.Header().Set("X", strings.Repeat("x", 600<<10))
 		case "/round":
@@ -78,6 +80,7 @@ func TestHTTP3(t *testing.T) {
 		{"over a redirection", good + "/round", nil, check.Env{}, check.OK, "", 30},
 		{"a status", good + "/503", nil, check.Env{}, check.HTTPStatus, "503", 30},
 		{"a body without end", good + "/bomb", nil, check.Env{}, check.TooLarge, "", 30},
+		{"packed nothing without end", good + "/hollow", check.Options{"max_bytes": int64(64 << 10)}, check.Env{}, check.TooLarge, "more bytes than may come", 30},
 		{"headers without end", good + "/head", nil, check.Env{}, check.Protocol, "", 0},
 		{"no answer to the request", good + "/hang", nil, short, check.Timeout, "", 0},
 		{"a certificate that has ended", old, nil, check.Env{}, check.TLSExpired, "", 0},

@@ -365,9 +365,39 @@ func TestHTTPLinks(t *testing.T) {
 	if r := run(check.Options{"links": int64(5)}); r.Reason != check.OK || len(asked) != 2 {
 		t.Errorf("all forbidden: %s %q: asked %v", r.Reason, r.Detail, asked)
 	}
+	delete(pages, "/robots.txt")
+	if r := run(check.Options{"links": int64(20)}); r.Reason != check.Partial || !strings.Contains(strings.Join(asked, ", "), "/admin/x") {
+		t.Errorf("no robots.txt: %s %q: asked %v", r.Reason, r.Detail, asked)
+	}
 	pages["/robots.txt"] = "500"
 	if r := run(check.Options{"links": int64(5)}); r.Reason != check.OK || len(asked) != 2 {
 		t.Errorf("robots.txt broken: %s %q: asked %v", r.Reason, r.Detail, asked)
+	}
+}
+
+// A link whose server ends the connection leads nowhere, and what is left of the time bounds the rest.
+func TestBrokenLinks(t *testing.T) {
+	s := webServer(t, func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/":
+			_, _ = io.WriteString(w, "<a href=/cut>x</a>")
+		case "/slow":
+			_, _ = io.WriteString(w, "<a href=/hang>x</a><a href=/hang2>x</a><a href=/hang3>x</a>")
+		case "/cut":
+			panic(http.ErrAbortHandler)
+		case "/robots.txt":
+			http.NotFound(w, r)
+		default:
+			<-r.Context().Done()
+		}
+	})
+	f := checktest.NewFunc(t, httpKind(), check.Options{"url": s, "links": int64(3)}, check.Env{})
+	want{check.Partial, "1 of 1 links lead nowhere: " + s + "/cut: connect_reset", map[string]float64{"links_count": 1, "links_broken_count": 1}}.check(t, f(t.Context()))
+	f = checktest.NewFunc(t, httpKind(), check.Options{"url": s + "/slow", "links": int64(3)}, check.Env{Timeout: time.Second})
+	begin := time.Now()
+	want{check.Partial, "links lead nowhere", nil}.check(t, f(t.Context()))
+	if took := time.Since(begin); took > 30*time.Second {
+		t.Errorf("took %s", took)
 	}
 }
 
@@ -495,6 +525,8 @@ func TestHTTP2(t *testing.T) {
 				http.Redirect(w, r, "/", http.StatusFound)
 			case "/head":
 				w.Header().Set("X", strings.Repeat("x", 600<<10))
+			case "/hollow":
+				checktest.Hollow(w)
 			default:
 				fmt.Fprintf(w, "Tứ Kỳ %s", r.Proto)
 			}
@@ -521,6 +553,7 @@ func TestHTTP2(t *testing.T) {
 		{"over a redirection", two + "/round", protocol2, nil, check.Env{}, check.OK, "", 20},
 		{"not had", one, protocol2, nil, check.Env{}, check.Protocol, "does not speak HTTP/2", 0},
 		{"a body without end", two + "/bomb", protocol2, nil, check.Env{}, check.TooLarge, "", 20},
+		{"packed nothing without end", two + "/hollow", protocol2, check.Options{"max_bytes": int64(64 << 10)}, check.Env{}, check.TooLarge, "more bytes than may come", 20},
 		{"headers without end", two + "/head", protocol2, nil, check.Env{}, check.Protocol, "", 0},
 		{"silent", two + "/hang", protocol2, nil, check.Env{Timeout: 500 * time.Millisecond}, check.Timeout, "", 0},
 		{"cut", two + "/cut", protocol2, nil, check.Env{}, check.Protocol, "", 0},
@@ -533,6 +566,23 @@ func TestHTTP2(t *testing.T) {
 				t.Errorf("%s %q, version %v", r.Reason, r.Detail, v)
 			}
 		})
+	}
+}
+
+// A server that takes the connection and no request is asked once: another connection would hide that.
+func TestHTTP2IsAskedOnce(t *testing.T) {
+	a := checktest.NewAuthority(t, "portal.test")
+	var connections atomic.Int32
+	at := checktest.ServeTLS(t, &tls.Config{Certificates: []tls.Certificate{a.Leaf(nil, nil)}, NextProtos: []string{"h2"}}, func(c net.Conn) {
+		connections.Add(1)
+		// SETTINGS, then GOAWAY that nothing was taken (RFC 9113, section 6.8).
+		_, _ = c.Write([]byte("\x00\x00\x00\x04\x00\x00\x00\x00\x00" + "\x00\x00\x08\x07\x00\x00\x00\x00\x00" + "\x00\x00\x00\x00" + "\x00\x00\x00\x00"))
+		_, _ = io.Copy(io.Discard, c)
+	})
+	o := check.Options{"url": "https://" + at, "server_name": "portal.test", "roots": a.Roots(), "protocol": protocol2}
+	want{check.Protocol, "the server ended the connection", nil}.check(t, checktest.NewFunc(t, httpKind(), o, check.Env{})(t.Context()))
+	if n := connections.Load(); n != 1 {
+		t.Errorf("%d connections", n)
 	}
 }
 
