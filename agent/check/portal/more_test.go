@@ -377,10 +377,17 @@ func TestHTTPLinks(t *testing.T) {
 
 // A link whose server ends the connection leads nowhere, and what is left of the time bounds the rest.
 func TestBrokenLinks(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	s := webServer(t, func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/":
 			_, _ = io.WriteString(w, "<a href=/cut>x</a>")
+		case "/stop":
+			_, _ = io.WriteString(w, "<a href=/off>x</a>")
+		case "/off":
+			cancel()
+			<-r.Context().Done()
 		case "/slow":
 			_, _ = io.WriteString(w, "<a href=/hang>x</a><a href=/hang2>x</a><a href=/hang3>x</a>")
 		case "/cut":
@@ -399,6 +406,8 @@ func TestBrokenLinks(t *testing.T) {
 	if took := time.Since(begin); took > 30*time.Second {
 		t.Errorf("took %s", took)
 	}
+	f = checktest.NewFunc(t, httpKind(), check.Options{"url": s + "/stop", "links": int64(3)}, check.Env{})
+	want{check.OK, "", map[string]float64{"links_count": 0}}.check(t, f(ctx)) // called off in the middle: no link is blamed
 }
 
 func TestRobotRules(t *testing.T) {
