@@ -24,7 +24,7 @@ func TestOptionsOfTLS(t *testing.T) {
 // Values that cannot be used, and a server that ends the connection while it is sent to.
 func TestRareReasons(t *testing.T) {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = io.WriteString(w, "<p class=a>x:y</p><p class=b>"+strings.Repeat("x", maxValue+1)+"</p>")
+		_, _ = io.WriteString(w, "<p class=a>x:y</p><p class=b>"+strings.Repeat("x", maxValue+1)+"</p><input name=long value="+strings.Repeat("z", maxValue+1)+">")
 	}))
 	t.Cleanup(s.Close)
 	for _, tt := range []struct {
@@ -33,10 +33,14 @@ func TestRareReasons(t *testing.T) {
 		detail string
 	}{
 		{[]string{"{name: a, get: /, extract: {v: '(xxxxx+)'}}"}, check.TooLarge, "${v} would have 4097 bytes"},
+		{[]string{"{name: a, get: /, inputs: {v: long}}"}, check.TooLarge, "${v} would have 4097 bytes"},
+		{[]string{"{name: a, get: /, extract_select: {v: p.b}}"}, check.OK, ""}, // an element's text is cut to as much
 		{[]string{"{name: a, get: /, extract_select: {v: p.a}}", "{name: b, get: '${v}'}"}, check.Misconfigured, "cannot be used with the variables"},
 	} {
 		wants(t, run(t.Context(), t, parse(t, steps(s.URL, approved, tt.steps...)), env("")), tt.reason, tt.detail, nil)
 	}
+	gone := "      roots: /no/such.pem\n"
+	wants(t, run(t.Context(), t, parse(t, steps("https://"+checktest.Serve(t, func(net.Conn) {}), approved+gone, "{name: a, get: /}")), env("")), check.Misconfigured, "step 1", nil)
 	at := checktest.Serve(t, func(c net.Conn) {
 		_, _ = io.ReadFull(c, make([]byte, 1000))
 		if tcp, ok := c.(*net.TCPConn); ok {

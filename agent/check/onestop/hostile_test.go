@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -113,33 +114,11 @@ func TestFreshnessOfHostilePages(t *testing.T) {
 // A mailbox that floods, that never ends a line, that counts more letters than there can be, or that comes by drops.
 func TestFreshnessOfAHostileMailbox(t *testing.T) {
 	a := checktest.NewAuthority(t, "mail.test")
-	cert := a.Leaf(nil, nil)
 	flood := func(c net.Conn, unit string) {
 		for text := strings.Repeat(unit, 1000); ; {
 			if _, err := io.WriteString(c, text); err != nil {
 				return
 			}
-		}
-	}
-	// talk answers commands by their word until what is left is the mailbox's own way.
-	talk := func(c net.Conn, until string, then func(net.Conn, string)) {
-		_, _ = io.WriteString(c, "* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR ESEARCH] ready\r\n")
-		for in := bufio.NewScanner(c); in.Scan(); {
-			tag, command, _ := strings.Cut(in.Text(), " ")
-			if strings.HasPrefix(command, until) {
-				then(c, tag)
-				if until != "UID SEARCH" {
-					return
-				}
-				continue
-			}
-			switch {
-			case strings.HasPrefix(command, "CAPABILITY"):
-				_, _ = io.WriteString(c, "* CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR ESEARCH\r\n")
-			case strings.HasPrefix(command, "UID FETCH"):
-				_, _ = io.WriteString(c, "* 1 FETCH (UID 7 INTERNALDATE \"23-Nov-2026 09:00:00 +0700\")\r\n")
-			}
-			_, _ = io.WriteString(c, tag+" OK\r\n")
 		}
 	}
 	for _, tt := range []struct {
@@ -151,16 +130,16 @@ func TestFreshnessOfAHostileMailbox(t *testing.T) {
 	}{
 		{"a greeting without end", func(c net.Conn) { flood(c, "* OK ready ") }, check.Protocol, "a line of more than", nil},
 		{"news without end", func(c net.Conn) {
-			talk(c, "EXAMINE", func(c net.Conn, _ string) { flood(c, "* 1 EXISTS\r\n") })
+			converse(c, "EXAMINE", func(c net.Conn, _, _ string) { flood(c, "* 1 EXISTS\r\n") })
 		}, check.Protocol, "more than 100 lines", nil},
 		{"long news without end", func(c net.Conn) {
-			talk(c, "EXAMINE", func(c net.Conn, _ string) { flood(c, "* OK "+strings.Repeat("x", 30_000)+"\r\n") })
+			converse(c, "EXAMINE", func(c net.Conn, _, _ string) { flood(c, "* OK "+strings.Repeat("x", 30_000)+"\r\n") })
 		}, check.Protocol, "more than 262144 bytes", nil},
 		{"letters without end", func(c net.Conn) {
-			talk(c, "UID SEARCH", func(c net.Conn, _ string) { _, _ = io.WriteString(c, "* SEARCH"); flood(c, " 7") })
+			converse(c, "UID SEARCH", func(c net.Conn, _, _ string) { _, _ = io.WriteString(c, "* SEARCH"); flood(c, " 7") })
 		}, check.Protocol, "a line of more than", nil},
 		{"more letters than there can be", func(c net.Conn) {
-			talk(c, "UID SEARCH", func(c net.Conn, tag string) {
+			converse(c, "UID SEARCH", func(c net.Conn, tag, _ string) {
 				fmt.Fprintf(c, "* ESEARCH (TAG %q) UID MAX 7 COUNT 4294967295\r\n%s OK\r\n", tag, tag)
 			})
 		}, check.OK, "", map[string]float64{"found_count": maxCount, "age_s": 3600}},
@@ -178,7 +157,7 @@ func TestFreshnessOfAHostileMailbox(t *testing.T) {
 			if tt.reason == check.Timeout {
 				e.Timeout = 300 * time.Millisecond
 			}
-			at := checktest.ServeTLS(t, &tls.Config{Certificates: []tls.Certificate{cert}}, tt.handle)
+			at := serveMailbox(t, a, 300, tt.handle)
 			o := check.Options{"address": at, "server_name": "mail.test", "roots": a.Roots(), "user": "giamsat", "password": "x", "max_age": 2 * time.Hour}
 			f, err := freshnessKind().New(checktest.WithDefaults(t, freshnessKind(), o), checktest.WithEnv(e))
 			if err != nil {
@@ -190,6 +169,35 @@ func TestFreshnessOfAHostileMailbox(t *testing.T) {
 				checktest.Sound(t, freshnessKind(), r)
 			})
 		})
+	}
+}
+
+// serveMailbox serves as mail.test over TLS, with a certificate that ends in some days.
+func serveMailbox(t *testing.T, a *checktest.Authority, days int, handle func(net.Conn)) string {
+	t.Helper()
+	cert := a.Leaf(nil, func(c *x509.Certificate) { c.NotAfter = checktest.Epoch().AddDate(0, 0, days) })
+	return checktest.ServeTLS(t, &tls.Config{Certificates: []tls.Certificate{cert}}, handle)
+}
+
+// converse answers IMAP commands as a mailbox with one letter of an hour ago, and leaves one command to then; only after a search it goes on.
+func converse(c net.Conn, left string, then func(c net.Conn, tag, command string)) {
+	_, _ = io.WriteString(c, "* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR ESEARCH] ready\r\n")
+	for in := bufio.NewScanner(c); in.Scan(); {
+		tag, command, _ := strings.Cut(in.Text(), " ")
+		if strings.HasPrefix(command, left) {
+			then(c, tag, command)
+			if left != "UID SEARCH" {
+				return
+			}
+			continue
+		}
+		switch {
+		case strings.HasPrefix(command, "CAPABILITY"):
+			_, _ = io.WriteString(c, "* CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR ESEARCH\r\n")
+		case strings.HasPrefix(command, "UID FETCH"):
+			_, _ = io.WriteString(c, "* 1 FETCH (UID 7 INTERNALDATE \"23-Nov-2026 09:00:00 +0700\")\r\n")
+		}
+		_, _ = io.WriteString(c, tag+" OK\r\n")
 	}
 }
 
