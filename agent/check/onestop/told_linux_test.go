@@ -3,6 +3,7 @@ package onestop
 import (
 	"context"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"strings"
@@ -91,9 +92,7 @@ func TestFreshnessOfAWornMailbox(t *testing.T) {
 				})
 			})
 			o := check.Options{"address": at, "server_name": "mail.test", "roots": a.Roots(), "user": "giamsat", "password": "x", "max_age": 2 * time.Hour}
-			for k, v := range tt.with {
-				o[k] = v
-			}
+			maps.Copy(o, tt.with)
 			f, err := freshnessKind().New(checktest.WithDefaults(t, freshnessKind(), o), checktest.WithEnv(check.Env{Secret: func(string) (string, error) { return password, nil }}))
 			if err != nil {
 				t.Fatal(err)
