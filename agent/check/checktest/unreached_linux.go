@@ -2,6 +2,7 @@ package checktest
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -122,20 +123,23 @@ func Acts(list []Encounter, a *Authority, option string, url func(scheme, addres
 }
 
 // Play plays the acts and sees that they are all that the kind can say of a target that is down, and that it can be up, degraded
-// and unknown too.
+// and unknown too. Those that wait for what will not come wait beside one another.
 func Play(t *testing.T, k check.Kind, down []check.Reason, acts []Act) {
 	t.Helper()
 	var scenes []Scene
 	for _, a := range acts {
-		scenes = append(scenes, Scene{a.Name, a.Want, func(t *testing.T) check.Result {
-			limit := a.Limit
-			if limit == 0 {
-				limit = time.Minute
-			}
-			ctx, cancel := context.WithTimeout(t.Context(), limit)
+		f := NewFunc(t, k, a.With, a.Env)
+		run := func() check.Result {
+			ctx, cancel := context.WithTimeout(t.Context(), cmp.Or(a.Limit, time.Minute))
 			defer cancel()
-			return NewFunc(t, k, a.With, a.Env)(ctx)
-		}})
+			return f(ctx)
+		}
+		if a.Limit > 0 {
+			came, begun := make(chan check.Result, 1), run
+			go func() { came <- begun() }()
+			run = func() check.Result { return <-came }
+		}
+		scenes = append(scenes, Scene{a.Name, a.Want, func(*testing.T) check.Result { return run() }})
 	}
 	PlayScenes(t, down, scenes)
 }
