@@ -46,15 +46,21 @@ func peer(t *testing.T, handle func(*net.TCPConn)) string {
 	return l.Addr().String()
 }
 
-// closedPort is an address where nobody listens.
+// closedPort is an address where nobody listens, and where nobody else will while the test runs: its port is held by a connection
+// to another one.
 func closedPort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Cleanup(func() { l.Close() })
+	conn, err := net.DialTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}, l.Addr().(*net.TCPAddr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn.LocalAddr().String()
 }
 
 // reset ends a connection with RST instead of FIN.
