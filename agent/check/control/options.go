@@ -80,7 +80,7 @@ func options() []check.Option {
 		{Name: "max_idle", Type: check.TypeDuration, Min: 1, Max: 86400, Help: "For m13: the longest that a screen may be left alone before it locks itself; default 15m."},
 		{Name: "forbidden", Type: check.TypeStrings, Max: 256, Help: "For m23: patterns of further programs that may not be installed, such as utorrent*; in lower case, by package on Linux and by name in the list of programs on Windows."},
 		{Name: "ups", Type: check.TypeAddress, Help: "For m26: the server of Network UPS Tools that watches the UPS, such as 127.0.0.1:3493; without it only a UPS that the kernel knows is seen."},
-		{Name: "url", Type: check.TypeURL, Help: "For m27: the portal's address, https://host/. Required."},
+		{Name: "url", Type: check.TypeURL, Help: "For m27: the portal's address, https://host/; of one with http:// the host is asked by HTTPS. Required."},
 		{Name: "roots", Type: check.TypeString, Help: "For m27: a PEM file of the roots to trust in place of the system's."},
 		{Name: "resolvers", Type: check.TypeStrings, Max: 64, Help: "For m21: the addresses of the resolvers that this machine may use; without it they are only counted."},
 	}

@@ -261,11 +261,15 @@ func (l *limits) readPortal(o check.Options) error {
 		return nil
 	}
 	u, err := web.ParseURL(o.String("url"))
-	if err == nil && u.Scheme != "https" {
-		err = errors.New("the control is about HTTPS: write https://host/")
-	}
 	if err != nil {
 		return fmt.Errorf("option \"url\": %w", err)
+	}
+	if u.Scheme == "http" { // a site that has no other address is asked whether it has one: the control is about HTTPS
+		host := u.Hostname()
+		if strings.Contains(host, ":") {
+			host = "[" + host + "]"
+		}
+		u.Scheme, u.Host = "https", host
 	}
 	l.portal = u
 	return nil

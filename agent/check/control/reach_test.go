@@ -12,7 +12,9 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -191,6 +193,18 @@ func TestPortalAway(t *testing.T) {
 	s.secure.Close()
 	if r := ask(s.network); r.Reason != check.ControlFail || !strings.Contains(r.Detail, "HTTPS is not offered") {
 		t.Errorf("HTTPS is not offered: %s %q", r.Reason, r.Detail)
+	}
+	for url, want := range map[string]string{"http://example.com/": "example.com:443", "http://example.com:8080/x": "example.com:443", "http://[2001:db8::1]:80/": "[2001:db8::1]:443"} {
+		var asked []string
+		n := s.network
+		n.dial = func(_ context.Context, _, address string) (net.Conn, error) {
+			asked = append(asked, address)
+			return nil, syscall.ECONNREFUSED
+		}
+		r := judged(t, system{network: n}, check.Options{"id": "m27", "url": url})
+		if r.Reason != check.ControlFail || !strings.Contains(r.Detail, "HTTPS is not offered") || !slices.Equal(asked, []string{want}) {
+			t.Errorf("%s: %s %q, asked %v", url, r.Reason, r.Detail, asked)
+		}
 	}
 	endless, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
