@@ -53,3 +53,21 @@ func counterRows(l words.Lang, v View) []counterRow {
 	}
 	return out
 }
+
+// fewReady is up to how many counters that are ready have a row each.
+const fewReady = 3
+
+// gather takes those that are ready out of the rows and returns their names, where they would bury what is below.
+func gather(rows []counterRow) (apart []counterRow, ready []string) {
+	for _, r := range rows {
+		if r.State == check.Up {
+			ready = append(ready, r.Name)
+		} else {
+			apart = append(apart, r)
+		}
+	}
+	if len(ready) <= fewReady {
+		return rows, nil
+	}
+	return apart, ready
+}

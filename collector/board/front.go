@@ -38,8 +38,10 @@ type frontPage struct {
 	Tally     []tally  // of the measured services, in the order people read states
 	Measured  int
 	Counters  []counterRow
-	Unknown   int // of these, the services whose state is not known
-	Missing   int // services that nobody measures
+	Apart     []counterRow // of these, those that have a row
+	Ready     []string     // and the names of those that are ready, where they are too many for that
+	Unknown   int          // of these, the services whose state is not known
+	Missing   int          // services that nobody measures
 	Open      []incidentItem
 	Closed    []incidentItem // within the last day
 	Trouble   []trouble      // what no open incident is about
@@ -269,6 +271,7 @@ func newFront(l words.Lang, v View, mayAck bool) frontPage {
 	p.Measured, p.Missing = len(p.Rows), len(v.Services)-len(p.Rows)
 	p.Tally, p.Unknown = tallies(l, count), count[check.Unknown]
 	p.Counters = counterRows(l, v)
+	p.Apart, p.Ready = gather(p.Counters)
 	p.Open, p.Closed = g.incidents(v, mayAck)
 	p.Trouble = g.troubles(v)
 	if n := len(p.Trouble); n > mostTroubles {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -566,6 +567,23 @@ func TestCounters(t *testing.T) {
 	}
 	at("Mất: Máy trạm.")
 	at("Không đo được: no-such.")
+	page := get(handlerOf(f), "/").Body.String()
+	if first, then := strings.Index(page, `id="counters"`), strings.Index(page, `class="tally"`); first < 0 || first > then {
+		t.Error("the counters are not the first thing on the page")
+	}
+	// Many that are ready share a row, so that what is not stays in sight.
+	f.edit(func(v *View) {
+		for i := range 20 {
+			v.Counters = append(v.Counters, Counter{Unit: fmt.Sprint("xa-", i), Name: Name{VI: fmt.Sprintf("Xã %02d", i)}, State: CounterReady})
+		}
+	})
+	page = get(handlerOf(f), "/").Body.String()
+	p = parse(t, get(handlerOf(f), "/"))
+	at("Ngừng tiếp nhận Xã <b>")
+	at("Sẵn sàng (21) Xã A, Xã 00, Xã 01")
+	if n := strings.Count(page, `<li id="counter-`); n != 2 {
+		t.Errorf("%d counters have a row of their own", n)
+	}
 	f.edit(func(v *View) { v.Counters = nil })
 	if p := parse(t, get(handlerOf(f), "/")); strings.Contains(p.text, "Quầy một cửa") {
 		t.Error("a section without counters")
