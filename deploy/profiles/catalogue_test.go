@@ -215,6 +215,16 @@ func TestRowsHaveTheirChecks(t *testing.T) {
 		if s, _ := p.Service("tsdc", day); s.InSeason(time.Date(2026, 1, 15, 9, 0, 0, 0, profile.Zone())) || !s.InSeason(time.Date(2026, 6, 15, 9, 0, 0, 0, profile.Zone())) {
 			t.Errorf("%s: admission to school is not of the summer alone", name)
 		}
+		// A counter is ready with power, the network of the house, the Internet or the dedicated one, the one-stop-shop system, the national
+		// portal, the signing program, printer and scanner. The authority's own services are not among them: dossiers are taken without.
+		quay, _ := p.Service("quay", day)
+		if want := []string{"power", "lan", "ket_noi", "tthc", "dvc_q", "kyso_may", "may_in"}; !slices.Equal(quay.Depends, want) {
+			t.Errorf("%s: a counter needs %v, want %v", name, quay.Depends, want)
+		}
+		way, _ := p.Service("ket_noi", day)
+		if r := way.Rule(); r == nil || r.Need != 1 || len(r.Of) != 2 || r.Of[0].Service != "inet" || r.Of[1].Service != "tslcd" {
+			t.Errorf("%s: the way out of a unit is %+v", name, r)
+		}
 		if s, _ := p.Service("tabmis", day); s.Watch.String() != "role:tai-chinh" {
 			t.Errorf("%s: TABMIS is watched by %q, and only the machines of the finance office may", name, s.Watch)
 		}
