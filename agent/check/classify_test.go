@@ -16,7 +16,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -294,17 +293,12 @@ func silentUDP(t *testing.T) string {
 
 func closedUDP(t *testing.T) string {
 	t.Helper()
-	c, err := net.ListenPacket("udp", "127.0.0.1:0")
+	c, err := net.DialUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)}, &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 9}) // it hears port 9 alone
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
+	t.Cleanup(func() { c.Close() })
 	return c.LocalAddr().String()
-}
-
-// wrapped is an error as package net returns it.
-func wrapped(n syscall.Errno) error {
-	return &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", n)}
 }
 
 // What loopback cannot show: errors of the network's middle, of the resolver's words, and of this machine.

@@ -3,9 +3,16 @@
 package check
 
 import (
+	"net"
+	"os"
 	"syscall"
 	"testing"
 )
+
+// wrapped is an error as package net returns it.
+func wrapped(n syscall.Errno) error {
+	return &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", n)}
+}
 
 func TestErrnoNumbers(t *testing.T) {
 	tests := []struct {

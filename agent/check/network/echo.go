@@ -41,6 +41,7 @@ type echoes struct {
 	refused error           // the last message that the target cannot be reached; nil for none
 	denial  time.Duration   // from a request to the target's own message that it refuses it; 0 for none
 	hops    int             // hop limit left in the last reply; 0 when not seen
+	flooded bool            // it ended early, under more messages of strangers than one run reads: what is missing is not lost
 }
 
 // lost is the share of requests without a reply; 1 when none was sent.
@@ -77,11 +78,13 @@ func (e echoes) judge(ctx context.Context, lossWarn float64, slow time.Duration)
 	switch {
 	case len(e.rtts) == 0 && errors.Is(ctx.Err(), context.Canceled):
 		r = check.Because(check.Internal, "the run was cut short")
+	case e.flooded && len(e.rtts) == 0:
+		r = check.Because(check.Internal, "the run ended early, under more than %d ICMP messages that are not for it: somebody floods this machine", maxForeign)
 	case len(e.rtts) == 0 && e.refused != nil:
 		r = check.Because(check.Classify(check.StepConnect, e.refused), "%s", cause(e.refused))
 	case len(e.rtts) == 0:
 		r = check.Because(check.Timeout, "none of %d requests was answered", e.sent)
-	case e.lost() > lossWarn:
+	case e.lost() > lossWarn && !e.flooded:
 		r = check.Because(check.PacketLoss, "%d of %d requests were lost", e.sent-len(e.rtts), e.sent)
 	case slow > 0 && mean > slow:
 		r = check.Because(check.Slow, "answered in %s on average, limit %s", mean.Round(time.Microsecond), slow)
@@ -97,7 +100,7 @@ func (e echoes) report(r *check.Result) {
 	r.Facts.Add("icmp_mode_code", float64(e.mode))
 	r.Facts.Add("sent_count", float64(e.sent))
 	r.Facts.Add("received_count", float64(len(e.rtts)))
-	if e.sent > 0 {
+	if e.sent > 0 && !e.flooded {
 		r.Facts.Add("loss_ratio", e.lost())
 	}
 	if len(e.rtts) > 0 {
@@ -168,8 +171,14 @@ func pause(ctx context.Context, d time.Duration) bool {
 
 // Bounds of echo requests.
 const (
-	minEcho   = 8 // bytes of the token that marks a run's own packets
-	maxEchoes = 100
+	// maxForeign messages that were not asked for end a run: with them a stranger can make a run say nothing, never something
+	// false, nor take this machine's time. It is less than a tenth of a second of one processor.
+	maxForeign = 10_000
+	// maxTrusted such messages are nobody's chance. When there are more, somebody guesses, and what quotes too little of our
+	// packet to prove that it was seen counts no longer.
+	maxTrusted = 256
+	minEcho    = 8 // bytes of the token that marks a run's own packets
+	maxEchoes  = 100
 )
 
 // newPayload makes the bytes that a run sends: a random token, then a pattern.

@@ -184,12 +184,9 @@ type exchange struct {
 	ignored int // messages that were not ours
 }
 
-// maxIgnored ends a run whose target floods it with what was not asked for.
-const maxIgnored = 1000
-
 // step sends the next request when it is due, else waits for one message. It returns false when all is done.
 func (x *exchange) step(ctx context.Context) bool {
-	if x.sent == x.run.count && x.settled >= x.sent || x.ignored > maxIgnored {
+	if x.sent == x.run.count && x.settled >= x.sent || x.ignored > maxForeign {
 		return false
 	}
 	due := x.begin.Add(time.Duration(x.sent) * x.run.interval)
@@ -240,15 +237,21 @@ func (x *exchange) drain() (told bool) {
 				return
 			}
 			told = true
-			seq, data, ours := quotedEcho(data, x.socket.v6, !x.socket.raw, x.id)
-			if n := min(len(data), len(x.payload)); !ours || seq >= x.sent || !bytes.Equal(data[:n], x.payload[:n]) {
-				x.ignored++
-				continue
-			}
-			x.deny(seq, os.NewSyscallError("recvmsg", unix.Errno(e.errno)), e.from)
+			x.heed(e, data)
 		}
 	})
 	return told
+}
+
+// heed takes what somebody says of the packet that begins with data.
+func (x *exchange) heed(e icmpError, data []byte) {
+	seq, data, ours := quotedEcho(data, x.socket.v6, !x.socket.raw, x.id)
+	n := min(len(data), len(x.payload))
+	if !ours || seq >= x.sent || !bytes.Equal(data[:n], x.payload[:n]) || x.denied[seq] || n < minEcho && x.ignored > maxTrusted {
+		x.ignored++
+		return
+	}
+	x.deny(seq, os.NewSyscallError("recvmsg", unix.Errno(e.errno)), e.from)
 }
 
 // deny notes that a request cannot arrive, and who says so; the zero Addr is our own system.
@@ -268,12 +271,12 @@ func (x *exchange) send() {
 	packet := putEcho(x.packet, x.socket.v6, x.id, uint16(seq), x.payload)
 	x.at[seq] = time.Now()
 	_, err := x.socket.file.Write(packet)
-	// What the kernel was told of an earlier packet it tells the next call, once: only an error that stays is this one's.
-	for range 3 {
-		if err == nil {
+	// What the kernel was told of a packet it tells the next call, once: only an error that stays is this one's. While
+	// messages keep coming it can be another one each time.
+	for try := range maxQueued {
+		if err == nil || !x.drain() && try >= 3 {
 			break
 		}
-		x.drain()
 		_, err = x.socket.file.Write(packet)
 	}
 	x.sent++
@@ -297,7 +300,7 @@ func (x *exchange) take(message []byte, hops int) {
 }
 
 func (x *exchange) echoes() echoes {
-	e := echoes{mode: modeDatagram, sent: x.sent, hops: x.hops}
+	e := echoes{mode: modeDatagram, sent: x.sent, hops: x.hops, flooded: x.ignored > maxForeign && (x.sent < x.run.count || x.settled < x.sent)}
 	if x.socket.raw {
 		e.mode = modeRaw
 	}

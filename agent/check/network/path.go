@@ -103,6 +103,7 @@ type way struct {
 	trace
 	protocol int
 	tcp      bool // the target answered by TCP alone
+	flooded  bool // strangers sent more messages than a run reads: what did not answer is not silent
 	mtu      *mtuFound
 	measured bool // the mtu was measured to the target, not to the last hop that answers
 	changed  int
@@ -150,6 +151,9 @@ func (p *path) follow(ctx context.Context, to netip.Addr, phases *check.Phases) 
 		begin = time.Now()
 		w.mtu, w.measured = p.measure(ctx, t, w, to), w.target > 0
 		phases.Add("mtu", time.Since(begin))
+	}
+	if f, ok := t.prober.(interface{ flooded() bool }); ok && f.flooded() {
+		w.flooded, w.mtu = true, nil
 	}
 	w.sent = len(t.sent)
 	w.changed = p.compare(to, w.trace)
@@ -261,6 +265,8 @@ func judgePath(ctx context.Context, w way, slow time.Duration, warn int) check.R
 	switch last := w.last(); {
 	case w.target == 0 && !w.tcp && errors.Is(ctx.Err(), context.Canceled):
 		return check.Because(check.Internal, "the run was cut short")
+	case w.target == 0 && !w.tcp && w.flooded:
+		return check.Because(check.Internal, "the run ended early, under more than %d ICMP messages that are not for it: somebody floods this machine", maxForeign)
 	case w.target == 0 && !w.tcp && w.failed != nil && !isDeadline(w.failed):
 		return check.Because(check.Classify(check.StepConnect, w.failed), "%s", cause(w.failed))
 	case w.target == 0 && !w.tcp && w.at > 0 && last == 0:
@@ -329,7 +335,7 @@ func (w way) report(r *check.Result, changes int) {
 	case w.target > 0:
 		r.Facts.Add("hops_count", float64(w.target))
 		r.Facts.Add("rtt_s", w.rtt.Seconds())
-	case !w.tcp:
+	case !w.tcp && !w.flooded:
 		r.Facts.Add("broken_after_count", float64(w.last()))
 	}
 	r.Facts.Add("changed_hops_count", float64(w.changed))

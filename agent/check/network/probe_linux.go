@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/netip"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -26,7 +27,7 @@ func openProber(o proberOptions, answers chan<- answer) (prober, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("eventfd", err)
 	}
-	b := base{o: o, answers: answers, wake: wake, done: make(chan struct{})}
+	b := base{o: o, answers: answers, wake: wake, done: make(chan struct{}), account: &account{}}
 	rand.Read(b.token[:])
 	var p interface {
 		prober
@@ -54,6 +55,13 @@ type base struct {
 	wake    int // an eventfd that ends the wait of listen
 	done    chan struct{}
 	token   [8]byte // in every packet, so that a quotation that is long enough proves itself
+	account *account
+}
+
+// An account is kept of the probes, by those who send and those who listen.
+type account struct {
+	sent atomic.Int32
+	told [maxProbes]atomic.Bool // of each probe: its first answer was passed on
 }
 
 func (b *base) stir() {
@@ -68,12 +76,17 @@ func (b *base) settle() {
 	_, _ = unix.Read(b.wake, count[:])
 }
 
-// hand passes an answer on. The channel has room for more than a run can cause; what a flood brings beyond that is left.
-func (b *base) hand(a answer) {
+// hand passes on the first answer to a probe that was sent. The channel has room for them all, however often one is repeated.
+// It reports whether this was one.
+func (b *base) hand(a answer) bool {
+	if a.n < 0 || a.n >= min(int(b.account.sent.Load()), maxProbes) || b.account.told[a.n].Swap(true) {
+		return false
+	}
 	select {
 	case b.answers <- a:
 	default:
 	}
+	return true
 }
 
 // header is how many bytes stand before the data of a probe: IP, and ICMP or UDP.
@@ -166,10 +179,14 @@ func addrPort(sa unix.Sockaddr) netip.AddrPort {
 // A datagramProber sends UDP datagrams or echo requests.
 type datagramProber struct {
 	base
-	fd  int
-	raw bool
-	id  uint16 // of echo requests
+	fd      int
+	raw     bool
+	id      uint16      // of echo requests
+	ignored int         // messages that were not ours
+	over    atomic.Bool // there were more than maxForeign of them, so that no more are read
 }
+
+func (d *datagramProber) flooded() bool { return d.over.Load() }
 
 func (d *datagramProber) open() error {
 	var err error
@@ -266,9 +283,11 @@ func (d *datagramProber) send(n int, p probe) error {
 	} else {
 		packet = putEcho(make([]byte, icmpHeader+len(data)), d.o.to.Is6(), d.id, uint16(n), data)
 	}
+	d.account.sent.Store(int32(n + 1))
 	var err error
-	// An error that came for an earlier probe is told to the next call, once: only one that stays is this one's.
-	for range 4 {
+	// An error that came for an earlier probe is told to the next call, once: only one that stays is this one's. While
+	// messages of strangers keep coming it can be another one each time.
+	for range maxQueued {
 		if d.o.protocol == byUDPProbe {
 			err = unix.Sendto(d.fd, packet, 0, to)
 		} else {
@@ -296,6 +315,10 @@ func (d *datagramProber) listen() {
 		if fds[1].Revents != 0 {
 			return
 		}
+		if d.ignored > maxForeign {
+			d.over.Store(true)
+			return
+		}
 		for range 100 { // then see again whether this is to end
 			if !d.readError(buf) && !d.readData(buf) {
 				break
@@ -309,18 +332,22 @@ func (d *datagramProber) readError(buf []byte) bool {
 	if !ok {
 		return false
 	}
-	now := time.Now()
+	d.heed(e, data, to, time.Now())
+	return true
+}
+
+// heed takes what a message says of the packet that went to an address and begins with data.
+func (d *datagramProber) heed(e icmpError, data []byte, to netip.AddrPort, now time.Time) {
 	n, ours := int(to.Port())-probePort, to.Addr().Unmap() == d.o.to.WithZone("")
 	if d.o.protocol != byUDPProbe {
 		n, data, ours = quotedEcho(data, d.o.to.Is6(), !d.raw, d.id)
 	}
-	if ours && n >= 0 && d.quotes(data) {
-		if a, ok := e.answer(d.o.to); ok {
-			a.n, a.at = n, now
-			d.hand(a)
-		}
+	ours = ours && d.quotes(data) && (len(data) >= len(d.token) || d.ignored <= maxTrusted)
+	a, means := e.answer(d.o.to)
+	a.n, a.at = n, now
+	if !ours || !means || !d.hand(a) {
+		d.ignored++
 	}
-	return true
 }
 
 func (d *datagramProber) readData(buf []byte) bool {
@@ -329,26 +356,29 @@ func (d *datagramProber) readData(buf []byte) bool {
 		// One told of an error that readError has read, or reads next.
 		return !errors.Is(err, unix.EAGAIN)
 	}
-	now, message := time.Now(), buf[:n]
-	if d.o.protocol == byUDPProbe {
-		if a := addrPort(from); a.Addr().Unmap() == d.o.to.WithZone("") {
-			d.hand(answer{n: int(a.Port()) - probePort, kind: fromTarget, from: d.o.to, at: now})
-		}
-		return true
-	}
-	if d.raw && !d.o.to.Is6() {
-		var ok bool
-		if message, _, ok = stripIPv4(message); !ok {
-			return true
-		}
-	}
-	if len(message) < icmpHeader+len(d.token) || !d.quotes(message[icmpHeader:]) {
-		return true
-	}
-	if seq, ours := parseReply(message, d.o.to.Is6(), !d.raw, d.id, message[icmpHeader:]); ours {
-		d.hand(answer{n: int(seq), kind: fromTarget, from: d.o.to, at: now})
-	}
+	d.take(buf[:n], from, time.Now())
 	return true
+}
+
+// take reads a datagram: the reply of the target, as its ICMP, or from the port that a probe of UDP went to.
+func (d *datagramProber) take(message []byte, from unix.Sockaddr, now time.Time) {
+	seq, ours := 0, false
+	if d.o.protocol == byUDPProbe {
+		a := addrPort(from)
+		seq, ours = int(a.Port())-probePort, a.Addr().Unmap() == d.o.to.WithZone("")
+	} else {
+		if d.raw && !d.o.to.Is6() {
+			message, _, _ = stripIPv4(message)
+		}
+		if len(message) >= icmpHeader+len(d.token) && d.quotes(message[icmpHeader:]) {
+			var s uint16
+			s, ours = parseReply(message, d.o.to.Is6(), !d.raw, d.id, message[icmpHeader:])
+			seq = int(s)
+		}
+	}
+	if !ours || !d.hand(answer{n: seq, kind: fromTarget, from: d.o.to, at: now}) {
+		d.ignored++
+	}
 }
 
 func (d *datagramProber) close() {
@@ -374,6 +404,7 @@ type connecting struct {
 func (c *connectProber) cost() int { return 3 }
 
 func (c *connectProber) send(n int, p probe) error {
+	c.account.sent.Store(int32(n + 1))
 	fd, err := c.socket(unix.SOCK_STREAM, 0)
 	if err != nil {
 		return err
