@@ -3,14 +3,17 @@
 package portal
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"log"
 	"maps"
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -58,6 +61,13 @@ func serve3(t *testing.T, cert tls.Certificate) string {
 }
 
 func TestHTTP3(t *testing.T) {
+	var logged bytes.Buffer
+	log.SetOutput(&logged)
+	t.Cleanup(func() {
+		if log.SetOutput(os.Stderr); logged.Len() > 0 {
+			t.Errorf("the standard logger was told %q", logged.String())
+		}
+	})
 	a := checktest.NewAuthority(t, "127.0.0.1")
 	good := serve3(t, a.Leaf(nil, nil))
 	old := serve3(t, a.Leaf(nil, func(c *x509.Certificate) { c.NotAfter = checktest.Epoch().Add(-time.Hour) }))

@@ -26,6 +26,13 @@ func (p *Packets) Family() float64 {
 // Code is what [AddressCode] is of a connection.
 func (p *Packets) Code() float64 { return codeOf(p.To.IP) }
 
+// SetReadBuffer leaves the buffer as the system has it, which is enough for one page; without it QUIC's package complains on the
+// standard logger.
+func (p *Packets) SetReadBuffer(int) error { return nil }
+
+// SetWriteBuffer does likewise.
+func (p *Packets) SetWriteBuffer(int) error { return nil }
+
 // Packets opens a socket for datagrams to host:port, of whose addresses it takes the first.
 func (d *Dialer) Packets(ctx context.Context, address string) (*Packets, Dialed, error) {
 	var t Dialed
