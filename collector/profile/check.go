@@ -15,7 +15,7 @@ import (
 
 // Check returns everything to mend in the profile, by file and line: what Load refuses; plans of its machines that an
 // agent with these kinds would refuse; and as warnings facts that nobody has confirmed, parameters that are empty,
-// services that nobody can measure, and years whose calendar is missing or not complete, up to the year after now.
+// services that nobody can measure, services without a target, and years whose calendar is missing or not complete, up to the year after now.
 // Without kinds no plans are tried.
 func Check(fsys fs.FS, kinds check.Table, now time.Time) []Problem {
 	p, problems := load(fsys)
@@ -26,6 +26,7 @@ func Check(fsys fs.FS, kinds check.Table, now time.Time) []Problem {
 	c.unverified()
 	c.parameters()
 	c.services()
+	c.targets()
 	c.calendars()
 	if len(kinds) > 0 {
 		c.plans()
@@ -176,6 +177,19 @@ func (c *checker) services() {
 		if _, ok := c.p.Office(s.Owner, c.now); !ok {
 			c.warn(s.File, s.Line, "add an entry for today to offices.yaml", "service %q: office %q does not exist today", s.ID, s.Owner)
 		}
+	}
+}
+
+// targets names the services of today of which nobody has said how available they are to be.
+func (c *checker) targets() {
+	var open []string
+	for _, s := range c.p.ServicesAt(c.now) {
+		if !slices.ContainsFunc(c.p.Targets, func(t Target) bool { return t.Service == s.ID && t.Valid.CoversTime(c.now) }) {
+			open = append(open, s.ID)
+		}
+	}
+	if len(open) > 0 {
+		c.warn("targets.yaml", 0, "agree one with the operator and name the document under `basis`", "%d services have no target (chưa đặt mục tiêu), as their pages and the reports will say: %s", len(open), strings.Join(open, ", "))
 	}
 }
 

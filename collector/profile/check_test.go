@@ -24,6 +24,8 @@ func TestCheck(t *testing.T) {
 		{"no check", []edit{{"services.yaml", "    checks:\n      - {id: gateway, kind: gateway, every: 30s, path: lan}\n      - {id: second, kind: gateway, every: 30s, path: lan}\n", ""}}, `services.yaml:18: warning: service "lan" has no check`},
 		{"nobody watches", []edit{{"services.yaml", "watch: role:any", "watch: role:server"}}, `services.yaml:18: warning: service "lan": no machine of today is chosen by watch: role:server`},
 		{"office of other days", []edit{{"offices.yaml", "contacts: [{kind: phone, value: \"\"}], valid_from: 2023-01-01", "valid_from: 2025-01-01"}}, `services.yaml:2: warning: service "web": office "VP" does not exist today`},
+		{"no target", nil, "targets.yaml: warning: 2 services have no target (chưa đặt mục tiêu), as their pages and the reports will say: lan, summer: agree one"},
+		{"a target of other days", []edit{{"targets.yaml", "valid_from: 2023-01-01", "valid_from: 2025-01-01"}}, "targets.yaml: warning: 3 services have no target (chưa đặt mục tiêu), as their pages and the reports will say: web, lan, summer"},
 		{"a kind that no agent has", []edit{{"services.yaml", "{id: second, kind: gateway", "{id: second, kind: gatway"}}, `services.yaml:29: lan.second: there is no kind "gatway": did you mean "gateway"?`},
 		{"an option that the kind has not", []edit{{"services.yaml", "status: [200]", "statuses: [200]"}}, `services.yaml:16: web.http: unknown key "statuses": did you mean "status"?`},
 		{"arithmetic", []edit{{"services.yaml", "timeout: 5s, confirm: 2", "timeout: 30s, confirm: 2"}}, `services.yaml:16: web.http: the worst case is`},

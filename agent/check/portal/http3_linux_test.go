@@ -19,6 +19,7 @@ import (
 
 // Over QUIC the address of the server is told as over TCP.
 func TestHTTP3TellsTheAddress(t *testing.T) {
+	notLogged(t)
 	a := checktest.NewAuthority(t, "portal.test")
 	w, plain, _ := elsewhere(t, a)
 	s := &http3.Server{TLSConfig: http3.ConfigureTLSConfig(&tls.Config{Certificates: []tls.Certificate{a.Leaf(nil, func(c *x509.Certificate) { c.IPAddresses = append(c.IPAddresses, net.ParseIP(otherAt)) })}}),

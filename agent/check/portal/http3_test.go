@@ -60,7 +60,9 @@ func serve3(t *testing.T, cert tls.Certificate) string {
 	return "https://" + socket.LocalAddr().String()
 }
 
-func TestHTTP3(t *testing.T) {
+// notLogged sees that nothing is said on the standard logger until the test ends.
+func notLogged(t *testing.T) {
+	t.Helper()
 	var logged bytes.Buffer
 	log.SetOutput(&logged)
 	t.Cleanup(func() {
@@ -68,6 +70,10 @@ func TestHTTP3(t *testing.T) {
 			t.Errorf("the standard logger was told %q", logged.String())
 		}
 	})
+}
+
+func TestHTTP3(t *testing.T) {
+	notLogged(t)
 	a := checktest.NewAuthority(t, "127.0.0.1")
 	good := serve3(t, a.Leaf(nil, nil))
 	old := serve3(t, a.Leaf(nil, func(c *x509.Certificate) { c.NotAfter = checktest.Epoch().Add(-time.Hour) }))
@@ -128,6 +134,7 @@ func TestHTTP3(t *testing.T) {
 
 // The addresses of a name are tried over QUIC too: each where it is, and not where the system finds the name.
 func TestHTTP3AtAllAddresses(t *testing.T) {
+	notLogged(t)
 	a := checktest.NewAuthority(t, "portal.test")
 	o := check.Options{"url": strings.Replace(serve3(t, a.Leaf(nil, nil)), "127.0.0.1", "portal.test", 1), "roots": a.Roots(), "protocol": protocol3, "addresses": addressesAll}
 	r := runAt(t, o, func(context.Context, string, string) ([]netip.Addr, error) {
