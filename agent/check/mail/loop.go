@@ -130,6 +130,7 @@ type loopCheck struct {
 	now        func() time.Time
 
 	ledger ledger
+	keys   loopKeys
 	known  bool      // the ledger holds what was kept before this start
 	turn   int       // the peer that the next letter goes to first
 	last   time.Time // when the last letter was handed in

@@ -213,8 +213,8 @@ func TestLedger(t *testing.T) {
 		}
 		return bad.Reason
 	}
-	l.post(1, at)
-	l.post(2, at.Add(10*time.Minute))
+	l.post(1, at, proof{})
+	l.post(2, at.Add(10*time.Minute), proof{})
 	for _, step := range []struct {
 		after time.Duration
 		find  uint64
@@ -242,7 +242,7 @@ func TestLedger(t *testing.T) {
 		t.Error("it is not known when it comes twice")
 	}
 	for i := range uint64(2 * maxSeen) {
-		l.post(i+10, at)
+		l.post(i+10, at, proof{})
 		l.find(token{serial: i + 5000}, false)
 	}
 	if len(l.out) > maxPending || len(l.seen) > maxSeen {
@@ -356,17 +356,17 @@ func TestToken(t *testing.T) {
 	key := []byte("khóa")
 	tok := token{serial: maxSerial - 1, sent: time.UnixMilli(1795451352123).UTC(), from: userName, sum: sha256.Sum256(nil)}
 	text := tok.text(key)
-	got, err := parseToken(text, key)
+	got, err := parseToken(text, signedWith(key))
 	if err != nil || got != tok {
 		t.Errorf("got %+v, %v", got, err)
 	}
 	for _, bad := range []string{"", text + "; more=1", text + "; v=1", strings.Replace(text, "serial=9", "serial=8", 1), strings.Replace(text, "probe", "xrobe", 1), strings.Replace(text, "v=1", "v=2", 1),
 		strings.Replace(text, "sha256=e", "sha256=f", 1), text[:len(text)-2]} {
-		if got, err := parseToken(bad, key); !errors.Is(err, errToken) {
+		if got, err := parseToken(bad, signedWith(key)); !errors.Is(err, errToken) {
 			t.Errorf("%q: %+v, %v", bad, got, err)
 		}
 	}
-	if _, err := parseToken(text, []byte("other")); err == nil {
+	if _, err := parseToken(text, signedWith([]byte("other"))); err == nil {
 		t.Error("another key reads it")
 	}
 	for line := range bytes.Lines(compose(tok, key, content(1, key, 64<<10), []string{userName, peerAddress})) {
@@ -395,7 +395,7 @@ func FuzzLetter(f *testing.F) {
 		if len(headers) > maxHeaders {
 			t.Errorf("%d headers", len(headers))
 		}
-		l, err := readLetter(text, true, key, "")
+		l, err := readLetter(text, true, signedWith(key), "")
 		if err != nil {
 			return
 		}

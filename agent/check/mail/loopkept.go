@@ -48,7 +48,7 @@ func (c *loopCheck) keep() {
 }
 
 // A keptLedger is a [ledger] as it is kept over a restart: a letter is found late or proven lost whatever the agent did
-// meanwhile. It has a place for at most maxPending and maxSeenKept letters, about 36 KB.
+// meanwhile. It has a place for at most maxPending and maxSeenKept letters, about 48 KB.
 type keptLedger struct {
 	Of     string       `json:"of"` // whose letters: see [loopCheck.whose]
 	Out    []keptPosted `json:"out,omitempty"`
@@ -62,6 +62,7 @@ type keptPosted struct {
 	At     int64  `json:"at"`               // milliseconds since 1970
 	Absent int64  `json:"absent,omitempty"` // whole minutes after At, so that not every run has to write
 	Lost   bool   `json:"lost,omitempty"`
+	Proof  []byte `json:"p,omitempty"` // see [proof]; notes of older programs have none
 }
 
 // whose names the mailbox and where it is: letters from before a plan that names another are not looked for.
@@ -88,6 +89,9 @@ func (c *loopCheck) recallLedger(now time.Time) {
 			continue // the clock was ahead, for one: nothing can be told of such a letter
 		}
 		o := posted{serial: p.Serial, at: at, lost: p.Lost}
+		if len(p.Proof) == len(o.proof) {
+			o.proof = proof(p.Proof)
+		}
 		if p.Absent > 0 {
 			o.absent = at.Add(time.Duration(p.Absent) * time.Minute)
 		}
@@ -109,6 +113,9 @@ func (c *loopCheck) keepLedger() {
 	k := keptLedger{Of: c.whose(), Seen: c.ledger.seen[max(0, len(c.ledger.seen)-maxSeenKept):]}
 	for _, p := range c.ledger.out {
 		o := keptPosted{Serial: p.serial, At: p.at.UnixMilli(), Lost: p.lost}
+		if p.proof != (proof{}) {
+			o.Proof = p.proof[:]
+		}
 		if !p.absent.IsZero() {
 			o.Absent = int64(min(max(0, p.absent.Sub(p.at)), c.ledger.lost) / time.Minute)
 		}

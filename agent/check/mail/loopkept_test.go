@@ -26,7 +26,8 @@ type restarted struct {
 	options check.Options
 	scripts chan string // one for each connection
 	kept    check.Notes
-	sends   bool // the next check hands in a letter
+	sends   bool   // the next check hands in a letter
+	key     string // of the loop; "" is the password
 	cert    tls.Certificate
 }
 
@@ -49,7 +50,12 @@ func (r *restarted) begin() *loopCheck {
 	r.t.Helper()
 	clock := func() time.Time { return r.now }
 	r.kept = notes.New(r.dir, clock, slog.New(slog.DiscardHandler)).Of("mail.loop", "mailloop")
-	c, err := newLoopCheck(checktest.WithDefaults(r.t, mailloopKind(), r.options), check.Env{Now: clock, Notes: r.kept, Secret: func(string) (string, error) { return password, nil }})
+	c, err := newLoopCheck(checktest.WithDefaults(r.t, mailloopKind(), r.options), check.Env{Now: clock, Notes: r.kept, Secret: func(name string) (string, error) {
+		if name == "key" && r.key != "" {
+			return r.key, nil
+		}
+		return password, nil
+	}})
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -62,7 +68,7 @@ func (r *restarted) begin() *loopCheck {
 // posted is a first run's ledger with one letter under way.
 func (r *restarted) posted(serial uint64) {
 	c := r.begin()
-	c.ledger.post(serial, r.now)
+	c.ledger.post(serial, r.now, proof{})
 	c.keepLedger()
 }
 
@@ -127,12 +133,86 @@ func TestLoopKilledAfterHandingIn(t *testing.T) {
 	r.sends = true
 	want(t, r.run(loopIMAP+noLetter+"C:L4 SELECT INBOX\n"), check.ConnectReset, "")
 	r.sends = false
+	if !strings.Contains(string(r.kept.Note(ledgerNote)), `"p":"`) {
+		t.Error("a letter that was handed in is not known again by what it says")
+	}
 	r.now = r.now.Add(10 * time.Minute)
 	got := r.run(loopIMAP + noLetter + "HANG")
 	want(t, got, check.MailLate, "under way for 10m0s")
 	wantFacts(t, got, map[string]float64{"pending_count": 1})
 	r.now = r.now.Add(time.Hour)
 	want(t, r.run(loopIMAP+noLetter+"HANG"), check.MailLost, "")
+}
+
+// The key is changed, and the agent starts anew, while a letter is under way: it is found all the same, if it is the one that was
+// handed in.
+func TestLoopWithANewKey(t *testing.T) {
+	t.Parallel()
+	attachment := content(7, []byte("old"), 4096)
+	ours := token{serial: 7, sent: checktest.Epoch(), from: userName, sum: sha256.Sum256(attachment)}
+	for _, tt := range []struct {
+		name  string
+		proof proof
+		alter func(t *token)
+		found bool
+	}{
+		{"ours", ours.proof(), func(*token) {}, true},
+		{"of an older program's notes", proof{}, func(*token) {}, false},
+		{"another attachment", ours.proof(), func(t *token) { t.sum[0]++ }, false},
+		{"another time", ours.proof(), func(t *token) { t.sent = t.sent.Add(time.Millisecond) }, false},
+		{"another serial", ours.proof(), func(t *token) { t.serial++ }, false},
+		{"another's", ours.proof(), func(t *token) { t.from = peerAddress }, false},
+	} {
+		r := newRestarted(t)
+		r.options["key"], r.key = "key", "old"
+		c := r.begin()
+		c.ledger.post(7, r.now, tt.proof)
+		c.keepLedger()
+		r.key = "new"
+		letter := ours
+		tt.alter(&letter)
+		text := string(compose(letter, []byte("old"), attachment, []string{userName}))
+		script := loopIMAP + oneMoved + fmt.Sprintf("S:* 1 FETCH (UID 3 RFC822.SIZE %d BODY[]<0> {%d}\nRAW:%s\nS:)|L6 OK\nC:L7 UID STORE\nS:L7 OK\nC:L8 UID EXPUNGE\nS:L8 OK\nHANG", len(text), len(text), strings.ReplaceAll(text, "\r\n", "|"))
+		r.now = r.now.Add(time.Minute)
+		got := r.run(script)
+		count := map[string]float64{"letters_count": 0, "foreign_count": 1, "pending_count": 1}
+		if tt.found {
+			count = map[string]float64{"letters_count": 1, "foreign_count": 0, "pending_count": 0, "altered_count": 0}
+		}
+		wantFacts(t, got, count)
+		if t.Failed() {
+			t.Fatal(tt.name, got.Reason, got.Detail)
+		}
+	}
+}
+
+// Letters of other machines that were signed before the key changed are of the loop as long as a letter may be under way.
+func TestLoopKeyBefore(t *testing.T) {
+	r := newRestarted(t)
+	c := r.begin()
+	r.scripts <- loopIMAP + noLetter + "HANG"
+	if want(t, c.run(t.Context()), check.OK, ""); string(c.keys.now) != password {
+		t.Errorf("a run notes the key %q", c.keys.now)
+	}
+	c.keys = loopKeys{}
+	run := &loopRun{loopCheck: c}
+	theirs := token{serial: 3, sent: r.now, from: peerAddress}
+	is := func(key string) bool { return run.genuine(theirs, theirs.mac([]byte(key))) }
+	for i, step := range []struct {
+		after      time.Duration
+		key        string
+		a, b, none bool
+	}{
+		{0, "a", true, false, false}, {time.Hour, "a", true, false, false}, {2 * time.Hour, "b", true, true, false}, {3 * time.Hour, "b", true, true, false},
+		{3*time.Hour + 1, "b", false, true, false}, {4 * time.Hour, "b", false, true, false},
+	} {
+		r.now = checktest.Epoch().Add(step.after)
+		run.secret = []byte(step.key)
+		c.keys.use(run.secret, r.now, time.Hour)
+		if is("a") != step.a || is("b") != step.b || is("") != step.none {
+			t.Errorf("step %d: %v, %v, %v", i, is("a"), is("b"), is(""))
+		}
+	}
 }
 
 // The plan says what is late, what is lost, and how long a password that was refused rests.
@@ -175,7 +255,7 @@ func TestLedgerKept(t *testing.T) {
 	r := newRestarted(t)
 	c := r.begin()
 	for i := range uint64(2 * maxPending) {
-		c.ledger.post(maxSerial-1-i, r.now.Add(-59*time.Minute))
+		c.ledger.post(maxSerial-1-i, r.now.Add(-59*time.Minute), token{serial: maxSerial - 1 - i}.proof())
 		c.ledger.find(token{serial: i + 1}, false)
 	}
 	c.ledger.proved = r.now
@@ -189,7 +269,7 @@ func TestLedgerKept(t *testing.T) {
 		t.Errorf("%d and %d are known", len(l.out), len(l.seen))
 	}
 	for _, p := range l.out {
-		if p.lost || !p.at.Equal(r.now.Add(-59*time.Minute)) || !p.absent.Equal(r.now) {
+		if p.lost || p.proof != (token{serial: p.serial}).proof() || !p.at.Equal(r.now.Add(-59*time.Minute)) || !p.absent.Equal(r.now) {
 			t.Fatalf("a letter came back as %+v", p)
 		}
 	}

@@ -1,6 +1,7 @@
 package mail
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"time"
@@ -25,6 +26,7 @@ type posted struct {
 	at     time.Time // when it was taken
 	absent time.Time // when the mailbox was last searched to the end without it; the zero Time before the first search
 	lost   bool      // it was reported so
+	proof  proof
 }
 
 // A ledger is what a machine keeps in mind of the loop from run to run. It judges: late and lost are the options.
@@ -44,11 +46,38 @@ type echo struct {
 }
 
 // post enters a letter that the server took.
-func (l *ledger) post(serial uint64, at time.Time) {
-	l.out = append(l.out, posted{serial: serial, at: at})
+func (l *ledger) post(serial uint64, at time.Time, p proof) {
+	l.out = append(l.out, posted{serial: serial, at: at, proof: p})
 	if len(l.out) > maxPending {
 		l.out = slices.Delete(l.out, 0, len(l.out)-maxPending)
 	}
+}
+
+// handedIn tells whether a letter says what one of ours that is under way said when the server took it.
+func (l *ledger) handedIn(t token) bool {
+	return slices.ContainsFunc(l.out, func(p posted) bool { return p.serial == t.serial && p.proof != proof{} && p.proof == t.proof() })
+}
+
+// loopKeys remember the key before the present one as long as letters of then may be under way. The zero value knows none.
+type loopKeys struct {
+	now, older []byte
+	until      time.Time // older counts so long
+}
+
+// use takes the present key; a letter is under way for at most lost.
+func (k *loopKeys) use(key []byte, now time.Time, lost time.Duration) {
+	if k.now != nil && !bytes.Equal(k.now, key) {
+		k.older, k.until = k.now, now.Add(lost)
+	}
+	k.now = key
+}
+
+// before is the key before, nil when there is none or it counts no longer.
+func (k *loopKeys) before(now time.Time) []byte {
+	if now.After(k.until) {
+		k.older = nil
+	}
+	return k.older
 }
 
 // find enters a letter that was found. again says that it was found before; was is how it stood in the ledger, nil for

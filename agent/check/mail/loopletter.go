@@ -119,9 +119,9 @@ type letter struct {
 }
 
 // readLetter reads a letter of the loop; the error is for one that is not.
-func readLetter(text []byte, whole bool, key []byte, authserv string) (letter, error) {
+func readLetter(text []byte, whole bool, holds genuine, authserv string) (letter, error) {
 	headers, body := parseHead(text)
-	t, err := parseToken(first(headers, strings.ToLower(tokenHeader)), key)
+	t, err := parseToken(first(headers, strings.ToLower(tokenHeader)), holds)
 	if err != nil {
 		return letter{}, err
 	}

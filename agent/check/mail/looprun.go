@@ -54,6 +54,7 @@ func (r *loopRun) around() *reach.Fault {
 		return reach.Failf(check.NotConfigured, "%s", err)
 	}
 	r.secret = []byte(key)
+	r.keys.use(r.secret, r.now(), r.ledger.lost)
 	r.recallLedger(r.now())
 	ses := &session{server: r.imap.server}
 	begin := time.Now()
@@ -125,10 +126,17 @@ func (r *loopRun) await(box *mailboxView) *reach.Fault {
 	return nil
 }
 
+// genuine tells whether a letter is of the loop: signed with its key, or with the one before while letters of then may be under
+// way, or exactly as we ourselves have handed it in, whatever the key was.
+func (r *loopRun) genuine(t token, mac []byte) bool {
+	return signedWith(r.secret)(t, mac) || r.keys.before(r.now()) != nil && signedWith(r.keys.older)(t, mac) ||
+		t.from == r.mailbox && r.ledger.handedIn(t)
+}
+
 // meetLetter judges one letter that was found.
 func (r *loopRun) meetLetter(text []byte, whole bool, placed time.Time) {
 	now := r.now()
-	l, err := readLetter(text, whole, r.secret, r.authserv)
+	l, err := readLetter(text, whole, r.genuine, r.authserv)
 	if err != nil {
 		r.foreign++
 		return

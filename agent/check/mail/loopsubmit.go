@@ -70,7 +70,7 @@ func (r *loopRun) handIn(s *session) *reach.Fault {
 		return handInFault(reply, "the server refuses the letter")
 	}
 	r.sent, r.sentAt, r.accepted = t.serial, t.sent, len(accepted)
-	r.ledger.post(t.serial, r.now())
+	r.ledger.post(t.serial, r.now(), t.proof())
 	r.keepLedger()
 	return nil
 }

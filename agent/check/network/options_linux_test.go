@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -47,6 +48,9 @@ func TestRequestsAsPlanned(t *testing.T) {
 	for _, n := range []int64{2, 5} {
 		r := do(pingKind(), check.Options{"host": "127.0.0.1", "count": n, "interval": 10 * time.Millisecond})
 		wantFact(t, r, "sent_count", float64(n))
+	}
+	for _, n := range []int64{1, 3} {
+		wantFact(t, do(deviceKind(), check.Options{"host": "127.0.0.1", "count": n}), "sent_count", float64(n))
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -145,4 +149,33 @@ func TestNeighboursAsPlanned(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A file that comes without end is fetched for as long as the plan says, and what has come is measured.
+func TestThroughputTime(t *testing.T) {
+	t.Parallel()
+	var sent atomic.Int64
+	url := file(t, 1<<30, &sent, make(chan struct{})) + "/file"
+	fetch := func(longest time.Duration) (took time.Duration) {
+		o := checktest.WithDefaults(t, throughputKind(), check.Options{"url": url, "enabled": true, "max_time": longest})
+		r := runFor(t, throughputKind(), o, checktest.WithEnv(check.Env{}), long)
+		want(t, r, check.OK)
+		wantFact(t, r, "received_bytes", 64<<10)
+		for _, p := range r.Phases {
+			if p.Name == "transfer" {
+				took = p.Took
+			}
+		}
+		if took < longest {
+			t.Errorf("fetched for %s, want %s", took, longest)
+		}
+		return took
+	}
+	fetch(1500 * time.Millisecond)
+	for range 10 { // a machine that is busy may be late
+		if fetch(500*time.Millisecond) < 1500*time.Millisecond {
+			return
+		}
+	}
+	t.Error("max_time is not what ends the transfer")
 }
