@@ -42,6 +42,8 @@ type wayEvidence struct {
 	path     *check.Result // of the kind path: to the system, else to what stands for the world outside
 	toSystem bool          // path is to the system itself
 	captive  *check.Result // of the kind captive, where the plan has one
+	hijack   *check.Result // of the kind hijack, where the plan has one
+	tslcd    bool          // the system's line is the dedicated network
 	outside  int           // neutral hosts and name servers outside of this network that have answered
 	resolved bool          // a name server has said something of the name, whatever it is
 	bogus    bool          // a name server hands the name out only without verifying the signatures of its zone
@@ -75,6 +77,12 @@ func judgeWay(e wayEvidence) wayBreak {
 	case e.captive != nil && e.captive.Reason == check.CaptivePortal:
 		return wayBreak{atLine, "portal", check.CaptivePortal, ""}
 	}
+	switch {
+	case e.page.Reason == check.EgressBlocked:
+		return wayBreak{atLine, "egress", check.EgressBlocked, ""}
+	case e.hijack != nil && (e.hijack.Reason == check.DNSMismatch || e.hijack.Reason == check.CaptivePortal) && misled(e.page.Reason):
+		return wayBreak{atResolver, "hijack", check.DNSMismatch, ""}
+	}
 	if answered(e.page.Reason) || e.outside > 0 || e.path != nil && e.path.State != check.Down {
 		return beyondLine(e)
 	}
@@ -82,6 +90,15 @@ func judgeWay(e wayEvidence) wayBreak {
 		return beyondLine(e)
 	}
 	return insideLine(e)
+}
+
+// misled tells whether a failure is what is seen of a machine at a false address.
+func misled(r check.Reason) bool {
+	switch r {
+	case check.TLSUntrusted, check.TLSName, check.TLSHandshake, check.HTTPRedirect, check.HTTPStatus, check.CaptivePortal, check.ContentMissing, check.ContentForbidden:
+		return true
+	}
+	return false
 }
 
 // answered tells whether a failure shows that the server, or somebody in its place, was spoken to.
@@ -107,6 +124,8 @@ func insideLine(e wayEvidence) wayBreak {
 		return wayBreak{atGateway, "noroute", g.Reason, ""}
 	case g != nil && g.State == check.Down && hop == 0:
 		return wayBreak{atGateway, "gateway", g.Reason, ""}
+	case known && e.tslcd:
+		return wayBreak{atLine, "tslcd", e.path.Reason, ""}
 	case known:
 		return wayBreak{atLine, "line", e.path.Reason, ""}
 	}

@@ -111,7 +111,7 @@ func (s *system) serve(kind, address string, o check.Options) error {
 // look gathers what there is to see of the way, as much of it as is needed: when the page comes, nothing else matters.
 func (s *system) look(ctx context.Context) wayEvidence {
 	e := wayEvidence{early: time.Now().Before(exporter.ThisBuild().Date)}
-	e.page, e.service = s.run(ctx, s.kind, s.options, pageTimeout), s.kind != "http"
+	e.page, e.service, e.tslcd = s.run(ctx, s.kind, s.options, pageTimeout), s.kind != "http", s.path == plan.TSLCD
 	if e.page.State == check.Up || e.page.State == check.Degraded {
 		return e
 	}
@@ -126,7 +126,8 @@ func (s *system) look(ctx context.Context) wayEvidence {
 	if !e.near {
 		wg.Go(func() { e.gateway = new(s.run(ctx, "gateway", defaults("gateway"), pageTimeout)) })
 		wg.Go(func() { answers = s.askAnchors(ctx) })
-		wg.Go(func() { e.captive = s.askCaptive(ctx) })
+		wg.Go(func() { e.captive = s.askPlanned(ctx, "captive") })
+		wg.Go(func() { e.hijack = s.askPlanned(ctx, "hijack") })
 	}
 	wg.Go(func() { names, e.resolved, e.bogus = s.askNames(ctx) })
 	wg.Go(func() { e.path, e.toSystem = s.follow(ctx, target) })
@@ -213,16 +214,16 @@ func (s *system) askAnchors(ctx context.Context) int {
 	return network.ProbeAnchors(ctx, all, s.plan.Source(s.path))
 }
 
-// askCaptive runs the plan's own check for portals of the line, nil when it has none.
-func (s *system) askCaptive(ctx context.Context) *check.Result {
+// askPlanned runs the plan's own check of a kind for the line, nil when it has none.
+func (s *system) askPlanned(ctx context.Context, kind string) *check.Result {
 	if s.plan == nil {
 		return nil
 	}
-	i := slices.IndexFunc(s.plan.Checks, func(c plan.Check) bool { return c.Kind == "captive" && c.Path == s.path })
+	i := slices.IndexFunc(s.plan.Checks, func(c plan.Check) bool { return c.Kind == kind && c.Path == s.path })
 	if i < 0 {
 		return nil
 	}
-	return new(s.run(ctx, "captive", s.plan.Checks[i].Options, pageTimeout))
+	return new(s.run(ctx, kind, s.plan.Checks[i].Options, pageTimeout))
 }
 
 // resolvers lists the name servers of this machine, and those outside of its network.
@@ -272,11 +273,26 @@ func (s *system) askNames(ctx context.Context) (outside int, resolved, bogus boo
 		o := p.checked
 		bogus = bogus || p.raw.Message != nil && p.raw.Replied()
 		resolved = resolved || o.Replied()
-		if o.Message != nil && !ownNetwork(o.Server.Addr()) {
+		if o.Message != nil && !ownNetwork(o.Server.Addr()) && s.onLine(o.Server) {
 			outside++
 		}
 	}
 	return outside, resolved, bogus && !resolved
+}
+
+// onLine tells whether the way to a server leads over the system's line: where the plan names the address of that line, what answers
+// over another one says nothing of it.
+func (s *system) onLine(server netip.AddrPort) bool {
+	if s.plan == nil || !s.plan.Source(s.path).IsValid() {
+		return true
+	}
+	c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(server)) // nothing is sent
+	if err != nil {
+		return false
+	}
+	defer c.Close()
+	from, _ := c.LocalAddr().(*net.UDPAddr)
+	return from.AddrPort().Addr().Unmap().WithZone("") == s.plan.Source(s.path)
 }
 
 // follow looks at the hops to the system, or, while its address is not known, to a neutral host or a name server outside.
@@ -362,6 +378,12 @@ func (b wayBreak) findings(e wayEvidence) []finding {
 			f.advice, f.after = "doctor.break."+b.how+".do", b.after
 			if b.at >= atServer && b.how != "silent" {
 				f.Detail = e.page.Detail
+			}
+			switch b.how {
+			case "egress":
+				f.Detail = e.page.Detail
+			case "hijack":
+				f.Detail = e.hijack.Detail
 			}
 			if b.how == "unknown" {
 				f.State = check.Unknown
