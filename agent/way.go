@@ -35,6 +35,7 @@ type wayEvidence struct {
 	link    bool // one of them has a link
 	address bool // one of them has an address
 
+	route    bool          // this machine knows a way there, be it by a default gateway or another
 	near     bool          // the system is this machine's own or on its network: no line leads there
 	page     check.Result  // of the kind http, or of the one that speaks to the system
 	service  bool          // the system is no page
@@ -120,7 +121,7 @@ func insideLine(e wayEvidence) wayBreak {
 	switch {
 	case hop >= 2:
 		return wayBreak{atCarrier, "carrier", e.path.Reason, strconv.Itoa(int(hop))}
-	case g != nil && g.State == check.Down && g.Reason == check.ConnectUnreachable:
+	case g != nil && g.State == check.Down && g.Reason == check.ConnectUnreachable && !e.route:
 		return wayBreak{atGateway, "noroute", g.Reason, ""}
 	case g != nil && g.State == check.Down && hop == 0:
 		return wayBreak{atGateway, "gateway", g.Reason, ""}

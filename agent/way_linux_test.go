@@ -51,11 +51,22 @@ func newStreet(t *testing.T) street {
 	w.IP("core", "route add default via 10.0.3.2")
 	w.IP("web", "route add default via 10.0.4.2")
 	w.IP("dns", "route add default via 10.0.5.2")
+	for i, s := range []string{"pc", "tslcd"} { // the dedicated network
+		if i == 0 {
+			w.Site("tslcd", true)
+			w.Site("noibo", false)
+			w.Join("pc", []string{"10.1.1.2/24"}, "tslcd", []string{"10.1.1.1/24"})
+			w.Join("tslcd", []string{"10.1.2.2/24"}, "noibo", []string{"10.1.2.1/24"})
+		}
+		w.IP(s, "route add 10.1.3.0/24 via "+[]string{"10.1.1.1", "10.1.2.1"}[i])
+	}
+	w.IP("noibo", "addr add 10.1.3.1/32 dev lo", "route add default via 10.1.2.2")
 	w.Resolver("pc", "10.0.5.1")
 	s := street{World: w, ca: checktest.NewAuthority(t, "dvc.test")}
 	s.serveNames(t)
 	s.servePages(t)
 	s.plan = checktest.WriteFile(t, "plan.yaml", fmt.Appendf(nil, `plan: street
+lines: [{path: tslcd, source: 10.1.1.2}]
 checks:
   - {id: inet.uplink, kind: uplink, every: 60s, with: {anchors: ["10.0.5.1:81", "10.0.5.1:82", "10.0.5.1:83"]}}
   - {id: inet.captive, kind: captive, every: 60s, with: {url: "http://10.0.5.1:81/"}}
@@ -66,6 +77,11 @@ checks:
   - {id: dvc.old, kind: http, every: 60s, with: {url: "https://dvc.test:8443/", roots: %[1]s}}
   - {id: dvc.forged, kind: http, every: 60s, with: {url: "https://dvc.test:8444/", roots: %[1]s}}
   - {id: thu.gui, kind: smtp, every: 60s, with: {address: "dvc.test:587"}}
+  - {id: inet.hijack, kind: hijack, every: 60s, with: {missing: ["khong-co.test"]}}
+  - {id: thu.25, kind: smtp, every: 60s, with: {address: "dvc.test:25", alive: ["10.0.4.1:143"], egress: ["10.0.5.1:25", "10.0.3.1:25"]}}
+  - {id: noibo.http, kind: http, every: 60s, path: tslcd, with: {url: "http://noi-bo.test/"}}
+  - {id: noibo.so, kind: http, every: 60s, path: tslcd, with: {url: "http://10.1.3.1/"}}
+  - {id: ba.http, kind: http, every: 60s, with: {url: "https://ba.test/", roots: %[1]s}}
   - {id: dvc.other, kind: http, every: 60s, with: {url: "https://dvc.test:8445/", roots: %[1]s}}
 `, s.ca.Roots()))
 	return s
@@ -86,6 +102,15 @@ func (s street) serveNames(t *testing.T) {
 			switch name := strings.ToLower(q.Question[0].Name); {
 			case name == "sai-ky.test." && !q.CheckingDisabled:
 				m.Rcode = mdns.RcodeServerFailure
+			case name == "noi-bo.test." && q.Question[0].Qtype == mdns.TypeA:
+				rr, _ := mdns.NewRR(name + " 1 IN A 10.1.3.1")
+				m.Answer = append(m.Answer, rr)
+			case name == "ba.test." && q.Question[0].Qtype == mdns.TypeA:
+				for _, a := range []string{"10.0.4.77", "10.0.4.1", "10.0.4.3"} { // the first is dead
+					rr, _ := mdns.NewRR(name + " 1 IN A " + a)
+					m.Answer = append(m.Answer, rr)
+				}
+			case name == "noi-bo.test.", name == "ba.test.":
 			case name != "dvc.test." && name != "sai-ky.test.":
 				m.Rcode = mdns.RcodeNameError
 			case q.Question[0].Qtype == mdns.TypeA:
@@ -144,6 +169,7 @@ func (s street) servePages(t *testing.T) {
 	}
 	old := func(c *x509.Certificate) { now(c); c.NotAfter = time.Now().Add(-time.Hour) }
 	other := func(c *x509.Certificate) { now(c); c.DNSNames = []string{"khac.test"} }
+	three := func(c *x509.Certificate) { now(c); c.DNSNames = []string{"dvc.test", "ba.test"} }
 	forger := checktest.NewAuthority(t, "dvc.test")
 	for port, greeting := range map[string]string{"25": "554 5.7.1 not you\r\n", "143": "* BYE not now\r\n"} {
 		s.Do("web", func() error {
@@ -165,7 +191,23 @@ func (s street) servePages(t *testing.T) {
 			return nil
 		})
 	}
-	for port, leaf := range map[string]tls.Certificate{"443": s.ca.Leaf(nil, now), "8443": s.ca.Leaf(nil, old), "8444": forger.Leaf(nil, now), "8445": s.ca.Leaf(nil, other)} {
+	s.IP("web", "addr add 10.0.4.3/24 dev core")
+	s.Do("web", func() error {
+		l, err := net.Listen("tcp", "10.0.4.3:443")
+		if err == nil {
+			leaf := s.ca.Leaf(nil, three)
+			serve(t, l, pages, &leaf)
+		}
+		return err
+	})
+	s.Do("noibo", func() error {
+		l, err := net.Listen("tcp", "10.1.3.1:80")
+		if err == nil {
+			serve(t, l, pages, nil)
+		}
+		return err
+	})
+	for port, leaf := range map[string]tls.Certificate{"443": s.ca.Leaf(nil, three), "8443": s.ca.Leaf(nil, old), "8444": forger.Leaf(nil, now), "8445": s.ca.Leaf(nil, other)} {
 		s.Do("web", func() error {
 			l, err := net.Listen("tcp", "10.0.4.1:"+port)
 			if err == nil {
@@ -223,6 +265,37 @@ func TestDoctorFindsWhereTheWayBreaks(t *testing.T) {
 			})
 			s.Nft("gw", "table ip t {\nchain c {\ntype nat hook prerouting priority dstnat\ntcp dport { 81, 82, 83, 443 } redirect to :8080\n}\n}")
 		}, 4, []string{"mạng bắt đăng nhập", "đăng nhập mạng"}},
+		{"the dedicated network, while the Internet is cut", "noibo.so", func(s street) { s.Nft("gw", rules("forward", "drop")) }, 0, []string{"Không thấy vấn đề gì"}},
+		{"the dedicated network is cut, and the Internet is not", "noibo.http", func(s street) { s.Nft("tslcd", rules("forward", "drop")) }, 4, []string{"Hỏng ở đường truyền TSLCD", "gọi đơn vị quản lý mạng TSLCD"}},
+		{"the dedicated network's router is off", "noibo.http", func(s street) { s.IP("tslcd", "addr del 10.1.1.1/24 dev pc") }, 3, []string{"Hỏng ở thiết bị mạng của đơn vị: thiết bị không trả lời"}},
+		{"the cable to the dedicated network is out", "noibo.http", func(s street) { s.IP("tslcd", "link set pc down") }, 2, []string{"máy không có tín hiệu"}},
+		{"the system on the dedicated network is down", "noibo.http", func(s street) { s.Nft("noibo", rules("input", "tcp dport 80 reject with tcp reset")) }, 7, []string{"từ chối kết nối"}},
+		{"one of three addresses is dead", "ba.http", nil, 0, []string{"Không thấy vấn đề gì"}},
+		{"port 25 is closed by the carrier", "thu.25", func(s street) { s.Nft("gw", rules("forward", "tcp dport 25 drop")) }, 4, []string{"nhà mạng chặn cổng 25", "587 hoặc 465", "mã egress_blocked"}},
+		{"false addresses", "dvc.http", func(s street) {
+			s.IP("web", "addr add 10.0.4.9/24 dev core")
+			s.Nft("web", "table ip t {\nchain c {\ntype nat hook prerouting priority dstnat\nip daddr 10.0.4.9 tcp dport 443 dnat to 10.0.4.1:8444\n}\n}")
+			s.Do("gw", func() error {
+				c, err := net.ListenPacket("udp", "10.0.1.1:5353")
+				if err != nil {
+					return err
+				}
+				t.Cleanup(func() { c.Close() })
+				server := &mdns.Server{PacketConn: c, Handler: mdns.HandlerFunc(func(w mdns.ResponseWriter, q *mdns.Msg) {
+					m := new(mdns.Msg)
+					m.SetReply(q)
+					m.RecursionAvailable = true
+					if q.Question[0].Qtype == mdns.TypeA {
+						rr, _ := mdns.NewRR(q.Question[0].Name + " 1 IN A 10.0.4.9")
+						m.Answer = append(m.Answer, rr)
+					}
+					_ = w.WriteMsg(m)
+				})}
+				go func() { _ = server.ActivateAndServe() }()
+				return nil
+			})
+			s.Nft("gw", "table ip t {\nchain c {\ntype nat hook prerouting priority dstnat\nudp dport 53 redirect to :5353\n}\n}")
+		}, 6, []string{"trả lời sai địa chỉ", "Không nhập mật khẩu", "khong-co.test"}},
 		{"the carrier is cut", "dvc.http", func(s street) { s.Nft("isp", rules("forward", "drop")) }, 5, []string{"Hỏng ở mạng của nhà mạng: đường đi đứt sau điểm thứ 2"}},
 		{"a black hole", "dvc.http", func(s street) {
 			s.IP("isp", "link set core mtu 1400")

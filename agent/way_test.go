@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -54,6 +55,17 @@ func TestJudgeWay(t *testing.T) {
 			broken(0)(e)
 			e.gateway = because(check.ConnectUnreachable)
 		}), atGateway, "noroute"},
+		{"cut behind a router that is no default gateway", with(check.ConnectTimeout, func(e *wayEvidence) {
+			broken(1)(e)
+			e.route, e.tslcd, e.gateway = true, true, because(check.ConnectUnreachable)
+		}), atLine, "tslcd"},
+		{"a router that is no default gateway is off", with(check.ConnectTimeout, func(e *wayEvidence) {
+			broken(0)(e)
+			e.route, e.tslcd, e.gateway = true, true, because(check.ConnectUnreachable)
+		}), atGateway, "gateway"},
+		{"no log-in page to be found", with(check.HTTPStatus, func(e *wayEvidence) { e.captive = because(check.Timeout) }), atPage, "page"},
+		{"the hops lead there, past a silent gateway", with(check.ConnectTimeout, func(e *wayEvidence) { e.path, e.gateway = because(check.OK), because(check.Timeout) }), atServer, "silent"},
+		{"an answer, past a silent gateway", with(check.ConnectRefused, func(e *wayEvidence) { broken(0)(e); e.gateway = because(check.Timeout) }), atServer, "refused"},
 		{"silent gateway", with(check.DNSTimeout, func(e *wayEvidence) { broken(0)(e); e.gateway = because(check.Timeout) }), atGateway, "gateway"},
 		{"silent gateway, and nowhere to look", with(check.DNSTimeout, func(e *wayEvidence) { e.gateway = because(check.Timeout) }), atGateway, "gateway"},
 		{"a gateway that says nothing and passes on", with(check.ConnectTimeout, func(e *wayEvidence) { broken(2)(e); e.gateway = because(check.Timeout) }), atCarrier, "carrier"},
@@ -107,6 +119,14 @@ func TestJudgeWay(t *testing.T) {
 		got := judgeWay(tc.e)
 		if got.at != tc.at || got.how != tc.how {
 			t.Errorf("%s: at %d, %q; want %d, %q", tc.name, got.at, got.how, tc.at, tc.how)
+		}
+		for fact, how := range map[string]string{"broken_after_count": "carrier", "black_hole_after_count": "hole"} {
+			if tc.how != how {
+				continue
+			}
+			if v, _ := tc.e.path.Facts.Get(fact); got.after != fmt.Sprint(v) {
+				t.Errorf("%s: after hop %q, want %v", tc.name, got.after, v)
+			}
 		}
 		if tc.how == "" {
 			continue

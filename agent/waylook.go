@@ -115,8 +115,9 @@ func (s *system) look(ctx context.Context) wayEvidence {
 	if e.page.State == check.Up || e.page.State == check.Degraded {
 		return e
 	}
-	e.card, e.link, e.address = cards()
+	e.card, e.link, e.address = cards(s.ownLine(), s.foreignLines())
 	target := s.address(ctx)
+	e.route = s.routed(target)
 	e.near = target.IsValid() && ownNetwork(target)
 	if !e.card || !e.link || !e.address && !e.near {
 		return e
@@ -283,7 +284,8 @@ func (s *system) askNames(ctx context.Context) (outside int, resolved, bogus boo
 // onLine tells whether the way to a server leads over the system's line: where the plan names the address of that line, what answers
 // over another one says nothing of it.
 func (s *system) onLine(server netip.AddrPort) bool {
-	if s.plan == nil || !s.plan.Source(s.path).IsValid() {
+	own := s.ownLine()
+	if !own.IsValid() {
 		return true
 	}
 	c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(server)) // nothing is sent
@@ -292,7 +294,7 @@ func (s *system) onLine(server netip.AddrPort) bool {
 	}
 	defer c.Close()
 	from, _ := c.LocalAddr().(*net.UDPAddr)
-	return from.AddrPort().Addr().Unmap().WithZone("") == s.plan.Source(s.path)
+	return from.AddrPort().Addr().Unmap().WithZone("") == own
 }
 
 // follow looks at the hops to the system, or, while its address is not known, to a neutral host or a name server outside.
@@ -323,14 +325,65 @@ func (s *system) follow(ctx context.Context, target netip.Addr) (*check.Result, 
 	return new(s.run(ctx, "path", o, pathTimeout)), system
 }
 
-// cards tells whether an interface that leads out is switched on, has a link, and has an address.
-func cards() (on, link, address bool) {
+// ownLine is the address of the system's line, as the plan names it; the zero Addr when it does not.
+func (s *system) ownLine() netip.Addr {
+	if s.plan == nil {
+		return netip.Addr{}
+	}
+	return s.plan.Source(s.path)
+}
+
+// foreignLines are the addresses of the machine's other lines, as the plan names them.
+func (s *system) foreignLines() []netip.Addr {
+	var all []netip.Addr
+	if s.plan != nil {
+		for _, l := range s.plan.Lines {
+			if l.Path != s.path {
+				all = append(all, l.Source)
+			}
+		}
+	}
+	return all
+}
+
+// routed tells whether this machine knows a way over the system's line to an address; nothing is sent.
+func (s *system) routed(to netip.Addr) bool {
+	if !to.IsValid() {
+		_, outside := resolvers()
+		if len(outside) == 0 {
+			return false
+		}
+		to = outside[0].Addr()
+	}
+	var from *net.UDPAddr
+	if own := s.ownLine(); own.IsValid() {
+		from = net.UDPAddrFromAddrPort(netip.AddrPortFrom(own, 0))
+	}
+	c, err := net.DialUDP("udp", from, net.UDPAddrFromAddrPort(netip.AddrPortFrom(to, 9)))
+	if err != nil {
+		return false
+	}
+	_ = c.Close()
+	return true
+}
+
+// cards tells whether an interface that leads out is switched on, has a link, and has an address. One that holds an address of
+// foreign is another line's; while one holds own, the others are too.
+func cards(own netip.Addr, foreign []netip.Addr) (on, link, address bool) {
 	interfaces, err := net.Interfaces()
 	if err != nil {
 		return true, true, true // it cannot be seen: what follows tells
 	}
+	holds := func(i net.Interface, any ...netip.Addr) bool {
+		addrs, _ := i.Addrs()
+		return slices.ContainsFunc(addrs, func(a net.Addr) bool {
+			p, err := netip.ParsePrefix(a.String())
+			return err == nil && slices.Contains(any, p.Addr().Unmap())
+		})
+	}
+	known := slices.ContainsFunc(interfaces, func(i net.Interface) bool { return holds(i, own) })
 	for _, i := range interfaces {
-		if i.Flags&net.FlagLoopback != 0 || i.Flags&net.FlagUp == 0 {
+		if i.Flags&net.FlagLoopback != 0 || i.Flags&net.FlagUp == 0 || known && !holds(i, own) || !known && holds(i, foreign...) {
 			continue
 		}
 		on = true
