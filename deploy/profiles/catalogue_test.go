@@ -1,10 +1,13 @@
 package profiles_test
 
 import (
+	"io/fs"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"go.yaml.in/yaml/v4"
 
 	"egovmon/agent/check/kinds"
 	"egovmon/collector/profile"
@@ -60,12 +63,37 @@ func TestCatalogueIsWhole(t *testing.T) {
 				t.Errorf("%s: service %s (%s): %s", name, s.ID, s.Valid, lack)
 			}
 		}
+		for _, row := range written(t, name) {
+			for _, key := range []string{"season", "hours", "depends", "quorum", "watch", "severity", "valid_to", "verified"} {
+				if _, there := row[key]; !there {
+					t.Errorf("%s: service %v does not write %s, be it empty", name, row["id"], key)
+				}
+			}
+		}
 		for _, x := range p.Targets {
 			if x.Basis == "" || x.Verified {
 				t.Errorf("%s: target %s: basis %q, verified %v", name, x.ID, x.Basis, x.Verified)
 			}
 		}
 	}
+}
+
+// written are the rows as they stand in the file, where what is left out would mean its default without anybody having thought of it.
+func written(t *testing.T, name string) []map[string]any {
+	t.Helper()
+	fsys, err := profiles.Embedded(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := fs.ReadFile(fsys, "services.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all struct{ Services []map[string]any }
+	if err := yaml.Unmarshal(text, &all); err != nil || len(all.Services) == 0 {
+		t.Fatalf("%d services: %v", len(all.Services), err)
+	}
+	return all.Services
 }
 
 // lacks names what a row does not say.

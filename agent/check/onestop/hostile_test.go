@@ -45,15 +45,9 @@ func TestJourneyOfHostilePages(t *testing.T) {
 		{"{name: a, get: /head}", check.TooLarge, "headers of more than"},
 		{"{name: a, get: /loop}", check.HTTPRedirect, "more than 5"},
 		{"{name: a, get: /far/0}", check.HTTPRedirect, "more than 5"},
-		{"{name: a, get: /drops/head}", check.Timeout, "waiting for the answer"},
-		{"{name: a, get: /drops/body}", check.Timeout, "reading the page"},
 	} {
 		t.Run(tt.line, func(t *testing.T) {
-			e := env("")
-			if tt.reason == check.Timeout {
-				e.Timeout = 300 * time.Millisecond
-			}
-			f, err := journeyKind().New(parse(t, steps(url, approved, tt.line)), e)
+			f, err := journeyKind().New(parse(t, steps(url, approved, tt.line)), env(""))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -95,17 +89,11 @@ func TestFreshnessOfHostilePages(t *testing.T) {
 		{"/head", nil, check.TooLarge, "headers of more than", nil},
 		{"/loop", nil, check.HTTPRedirect, "more than 5", nil},
 		{"/far/0", nil, check.HTTPRedirect, "more than 5", nil},
-		{"/drops/head", nil, check.Timeout, "waiting for the answer", nil},
-		{"/drops/body", nil, check.Timeout, "reading the page", nil},
 	} {
 		t.Run(tt.path, func(t *testing.T) {
 			o := check.Options{"url": url + tt.path, "max_age": time.Hour}
 			maps.Copy(o, tt.with)
-			e := check.Env{}
-			if tt.reason == check.Timeout {
-				e.Timeout = 300 * time.Millisecond
-			}
-			f := checktest.NewFunc(t, freshnessKind(), o, e)
+			f := checktest.NewFunc(t, freshnessKind(), o, check.Env{})
 			checktest.Bounded(t, 128<<20, func() { wants(t, f(t.Context()), tt.reason, tt.detail, tt.facts) })
 		})
 	}
@@ -143,20 +131,9 @@ func TestFreshnessOfAHostileMailbox(t *testing.T) {
 				fmt.Fprintf(c, "* ESEARCH (TAG %q) UID MAX 7 COUNT 4294967295\r\n%s OK\r\n", tag, tag)
 			})
 		}, check.OK, "", map[string]float64{"found_count": maxCount, "age_s": 3600}},
-		{"by drops", func(c net.Conn) {
-			for {
-				if _, err := io.WriteString(c, "*"); err != nil {
-					return
-				}
-				time.Sleep(20 * time.Millisecond)
-			}
-		}, check.Timeout, "", nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			e := check.Env{Secret: func(string) (string, error) { return password, nil }}
-			if tt.reason == check.Timeout {
-				e.Timeout = 300 * time.Millisecond
-			}
 			at := serveMailbox(t, a, 300, tt.handle)
 			o := check.Options{"address": at, "server_name": "mail.test", "roots": a.Roots(), "user": "giamsat", "password": "x", "max_age": 2 * time.Hour}
 			f, err := freshnessKind().New(checktest.WithDefaults(t, freshnessKind(), o), checktest.WithEnv(e))
@@ -168,6 +145,42 @@ func TestFreshnessOfAHostileMailbox(t *testing.T) {
 				wants(t, r, tt.reason, tt.detail, tt.facts)
 				checktest.Sound(t, freshnessKind(), r)
 			})
+		})
+	}
+}
+
+// What comes by drops, without end, is given up when the time is over, wherever it comes from. The runs wait beside one another.
+func TestDrops(t *testing.T) {
+	url, a := checktest.HostilePages(t), checktest.NewAuthority(t, "mail.test")
+	mailbox := serveMailbox(t, a, 300, func(c net.Conn) {
+		for {
+			if _, err := io.WriteString(c, "*"); err != nil {
+				return
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+	})
+	way := func(path string) check.Options { return parse(t, steps(url, approved, "{name: a, get: "+path+"}")) }
+	for _, tt := range []struct {
+		name   string
+		kind   check.Kind
+		with   check.Options
+		detail string
+	}{
+		{"a journey's answer", journeyKind(), way("/drops/head"), "waiting for the answer"},
+		{"a journey's page", journeyKind(), way("/drops/body"), "reading the page"},
+		{"an answer", freshnessKind(), check.Options{"url": url + "/drops/head", "max_age": time.Hour}, "waiting for the answer"},
+		{"a page", freshnessKind(), check.Options{"url": url + "/drops/body", "max_age": time.Hour}, "reading the page"},
+		{"a mailbox", freshnessKind(), check.Options{"address": mailbox, "server_name": "mail.test", "roots": a.Roots(), "user": "giamsat", "password": "x", "max_age": time.Hour}, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			e := check.Env{Timeout: time.Second, Secret: func(string) (string, error) { return password, nil }}
+			f, err := tt.kind.New(checktest.WithDefaults(t, tt.kind, tt.with), checktest.WithEnv(e))
+			if err != nil {
+				t.Fatal(err)
+			}
+			checktest.Bounded(t, 64<<20, func() { wants(t, f(t.Context()), check.Timeout, tt.detail, nil) })
 		})
 	}
 }
