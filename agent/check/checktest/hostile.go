@@ -1,6 +1,7 @@
 package checktest
 
 import (
+	"bytes"
 	"compress/gzip"
 	"fmt"
 	"io"
@@ -21,7 +22,7 @@ const Form = `<form><input name=user><input type=password name=pw><input type=hi
 //
 //	/huge       500 MB of HTML             /deep      a million elements in one another, then the form
 //	/bomb       500 MB in a small gzip     /hollow    gzip blocks without end that hold nothing
-//	/forms /fields /images /tag /links /dates   hundreds of thousands of one thing; one tag of 3 MB
+//	/forms /fields /images /tag /links /dates   tens of thousands of one thing, or more; one tag of 3 MB
 //	/nested     JSON in 700,000 objects    /list      a JSON list without end
 //	/cookies    3,000 cookies, twice       /head      headers without end
 //	/loop       leads to itself            /far/0     leads on and on, each time elsewhere
@@ -55,11 +56,11 @@ func hostile(w http.ResponseWriter, r *http.Request) {
 	case "/deep":
 		say(strings.Repeat("<b>", 1_000_000), "<p class=x>y", Form)
 	case "/forms":
-		say(strings.Repeat("<form></form>", 200_000), Form)
+		say(strings.Repeat("<form></form>", 50_000), Form)
 	case "/fields":
 		say("<form>", strings.Repeat("<input name=a>", 200_000), Form)
 	case "/images":
-		say(Form, strings.Repeat("<img src=a>", 200_000), "<img id=cap src=b>")
+		say(Form, strings.Repeat("<img src=a>", 50_000), "<img id=cap src=b>")
 	case "/tag":
 		say(`<input name=a value="`, strings.Repeat("x", 3<<20), `">`, Form)
 	case "/links":
@@ -98,13 +99,21 @@ func hostile(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// packed sends a gzip that is much larger without it.
+// packed sends a gzip that is much larger without it: the same megabyte over and over.
 func packed(w http.ResponseWriter) {
 	w.Header().Set("Content-Encoding", "gzip")
-	z := gzip.NewWriter(w)
-	chunk := make([]byte, 64<<10)
-	for range 8000 { // 500 MB
-		if _, err := z.Write(chunk); err != nil {
+	var text bytes.Buffer
+	z := gzip.NewWriter(&text)
+	for range 16 {
+		_, _ = z.Write(make([]byte, 64<<10))
+	}
+	_ = z.Flush() // ends on a whole byte
+	const head = 10
+	if _, err := w.Write(text.Bytes()[:head]); err != nil {
+		return
+	}
+	for range 500 {
+		if _, err := w.Write(text.Bytes()[head:]); err != nil {
 			return
 		}
 	}

@@ -58,8 +58,8 @@ func TestHostilePages(t *testing.T) {
 		{logins, "/drops/head", nil, check.Timeout, "waiting for the answer"},
 		{logins, "/drops/body", nil, check.Timeout, "reading the body"},
 		// The page is good, its image is not.
-		{logins, "/deep", check.Options{"captcha": "/huge"}, check.ContentMissing, "captcha image: header Content-Type"},
-		{logins, "/deep", check.Options{"captcha": "/loop"}, check.HTTPRedirect, "captcha image: more than 10"},
+		{logins, "/cookies", check.Options{"captcha": "/huge"}, check.ContentMissing, "captcha image: header Content-Type"},
+		{logins, "/cookies", check.Options{"captcha": "/loop"}, check.HTTPRedirect, "captcha image: more than 10"},
 	} {
 		o := check.Options{"url": url + tt.path}
 		maps.Copy(o, tt.with)
