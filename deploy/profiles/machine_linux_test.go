@@ -17,6 +17,7 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 
 	"egovmon/agent/check"
+	"egovmon/agent/check/checktest"
 	"egovmon/agent/check/kinds"
 	"egovmon/agent/plan"
 )
@@ -66,7 +67,7 @@ func (c *cast) enter(r room) stay {
 	c.must(err)
 	defer to.Close()
 	cmd := exec.CommandContext(c.t.Context(), os.Args[0], "-test.run=^TestCatalogue$")
-	cmd.Env = append(os.Environ(), roomEnv+"=1")
+	cmd.Env = append(os.Environ(), roomEnv+"=1", checktest.AtOnce)
 	cmd.Stdin, cmd.ExtraFiles = bytes.NewReader(text), []*os.File{from}
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said

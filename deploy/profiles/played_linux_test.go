@@ -80,7 +80,7 @@ func TestCatalogue(t *testing.T) {
 	}
 	cmd := w.Command(t.Context(), "pc", os.Args[0], "-test.run=^TestCatalogue$", "-test.v")
 	// What programs trust by themselves is the authority of the servers here.
-	cmd.Env = append(os.Environ(), insideEnv+"="+dir, "SSL_CERT_FILE="+filepath.Join(dir, "pki", "roots.pem"), "SSL_CERT_DIR=/nonexistent")
+	cmd.Env = append(os.Environ(), insideEnv+"="+dir, "SSL_CERT_FILE="+filepath.Join(dir, "pki", "roots.pem"), "SSL_CERT_DIR=/nonexistent", checktest.AtOnce)
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said
 	if err := cmd.Run(); err != nil {

@@ -215,7 +215,7 @@ func (w *World) Check(site string, r Run) []check.Result {
 		w.t.Fatal(err)
 	}
 	cmd := w.Command(w.t.Context(), site, os.Args[0])
-	cmd.Env = append(os.Environ(), childEnv+"="+string(text))
+	cmd.Env = append(os.Environ(), childEnv+"="+string(text), AtOnce)
 	var said bytes.Buffer
 	cmd.Stderr = &said
 	out, err := cmd.Output()

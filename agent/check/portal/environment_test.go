@@ -53,7 +53,7 @@ func TestProxyOfTheEnvironment(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestProxyOfTheEnvironment$", "-test.v")
-			cmd.Env = append(tt.env, "PATH="+os.Getenv("PATH"), environmentEnv+"="+tt.url)
+			cmd.Env = append(tt.env, "PATH="+os.Getenv("PATH"), environmentEnv+"="+tt.url, checktest.AtOnce)
 			out, err := cmd.CombinedOutput()
 			_, said, ok := strings.Cut(string(out), "\nRESULT ")
 			if err != nil || !ok {
