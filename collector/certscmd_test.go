@@ -91,6 +91,22 @@ func TestCertsCommand(t *testing.T) {
 		t.Error(out)
 	}
 	cmd(exitFailed, "remove", itoa(a.Certificates[0].Leaf))
+	// A person asks for the certificate to be erased: nobody finds the name again, and that it was there is known.
+	left := a.Certificates[1]
+	for _, why := range []string{"", "asked for by letter 12"} {
+		var out, errs strings.Builder
+		code := run(t.Context(), []string{"retention", "--data", dir, "--erase", itoa(left.Leaf), "--why", why}, &out, &errs)
+		if why == "" && (code != exitFailed || !strings.Contains(errs.String(), "--why")) || why != "" && code != exitDone {
+			t.Errorf("erased with why %q: exit %d, %s%s", why, code, out.String(), errs.String())
+		}
+	}
+	var after certsAnswer
+	if err := json.Unmarshal([]byte(cmd(exitDone, "list", "--json")), &after); err != nil || len(after.Certificates) != 1 || after.Units[0].Erased != 1 {
+		t.Fatalf("%v, %+v", err, after)
+	}
+	if c := after.Certificates[0]; c.Leaf != left.Leaf || c.Holder != "" || c.Serial != "" || len(c.Of) != 0 {
+		t.Errorf("after the erasing: %+v", c)
+	}
 }
 
 func itoa(n int64) string { return big.NewInt(n).String() }
@@ -167,6 +183,13 @@ func TestCertsRights(t *testing.T) {
 		}
 		if later := c.certNotices(c.district(), c.now().AddDate(0, 0, -50)); later != nil {
 			t.Errorf("70 days before, the first page says %+v", later)
+		}
+		if _, err := c.retention(t.Context(), retentionRequest{Erase: &list[0].Leaf, Why: "asked for"}, "lan"); err != nil {
+			t.Fatal(err)
+		}
+		all, err := c.seenCerts(access.Who{Name: access.Program})
+		if raw, _ := json.Marshal(all); err != nil || len(all.Certificates) != 1 || strings.Contains(string(raw), "Lan") || strings.Contains(string(raw), "540177") {
+			t.Errorf("after the erasing, in the same program: %v, %s", err, raw)
 		}
 		g := registrar{c}
 		ctx := access.With(context.Background(), officer)

@@ -45,6 +45,8 @@ type Log interface {
 	Append(ctx context.Context, entries ...evidence.Entry) (first int64, err error)
 	// Leaves yields the leaves from an index on, without their blobs and bodies.
 	Leaves(from int64) iter.Seq2[evidence.Stored, error]
+	// Blob returns the blob of a leaf.
+	Blob(i int64) ([]byte, error)
 	// Body returns the body of a leaf.
 	Body(i int64) ([]byte, error)
 }
@@ -62,8 +64,13 @@ func (r *Register) Update(log Log) error {
 		if err != nil {
 			return fmt.Errorf("certificates: %w", err)
 		}
-		if s.Leaf.Type() == evidence.Certificate {
+		switch s.Leaf.Type() {
+		case evidence.Certificate:
 			r.take(log, s.Leaf, s.Index)
+		case evidence.Tombstone:
+			if err := r.forget(log, s); err != nil {
+				return fmt.Errorf("certificates: %w", err)
+			}
 		}
 		r.next = s.Index + 1
 	}
@@ -94,6 +101,26 @@ func (r *Register) take(log Log, l evidence.Leaf, index int64) {
 		e.Cert = nil // removed: that it was there is known, and nothing else
 	}
 	r.list = append(r.list, e)
+}
+
+// forget drops the certificates that a tombstone names, whether or not they are erased by now.
+func (r *Register) forget(log Log, s evidence.Stored) (err error) {
+	if s.Blob, err = log.Blob(s.Index); err != nil {
+		return err
+	}
+	gone, err := evidence.ReadRemoval(s)
+	if err != nil {
+		r.unreadable = append(r.unreadable, err)
+	}
+	if err != nil || gone.Piece != evidence.BodyPiece {
+		return nil
+	}
+	for i := range r.list {
+		if gone.Has(r.list[i].Leaf) {
+			r.list[i].Cert = nil
+		}
+	}
+	return nil
 }
 
 // All returns the certificates by unit, in the order of their ends.

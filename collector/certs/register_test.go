@@ -9,11 +9,13 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"math/big"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -183,6 +185,71 @@ func TestErased(t *testing.T) {
 	got := Tallies(r.All(), func(string) []string { return nil }, epoch)
 	if diff := cmp.Diff([]Tally{{Unit: "xa-an-thanh", Erased: 1}}, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// A register that runs forgets a certificate as soon as its tombstone stands in the log, even where the erasing was broken off, and
+// keeps the others. A tombstone of papers takes nothing.
+func TestForgotten(t *testing.T) {
+	log, _ := openLog(t)
+	var r Register
+	for _, name := range []string{"Lan", "Hoa", "Minh"} {
+		if _, err := Add(t.Context(), log, nil, "xa-an-thanh", "lan", person(t, name, "x", 10, false).Raw, epoch); err != nil {
+			t.Fatal(err)
+		}
+	}
+	known := func() string {
+		t.Helper()
+		if err := r.Update(log); err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, e := range r.All() {
+			if e.Cert != nil {
+				names = append(names, e.Cert.Subject.CommonName)
+			}
+		}
+		slices.Sort(names)
+		return fmt.Sprint(len(r.All()), names)
+	}
+	if got := known(); got != "3 [Hoa Lan Minh]" {
+		t.Fatal(got)
+	}
+	tombstone := func(leaf int64, piece evidence.Piece) evidence.Removal {
+		return evidence.Removal{At: epoch, By: "lan", Why: "request", Piece: piece, Leaves: evidence.Runs([]int64{leaf})}
+	}
+	if _, err := log.Remove(t.Context(), tombstone(0, evidence.BodyPiece)); err != nil {
+		t.Fatal(err)
+	}
+	if got := known(); got != "3 [Hoa Minh]" {
+		t.Error(got)
+	}
+	for _, removal := range []evidence.Removal{tombstone(2, evidence.BlobPiece), tombstone(1, evidence.BodyPiece)} {
+		e, err := removal.Entry()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := log.Append(t.Context(), e); err != nil { // and nothing is erased yet
+			t.Fatal(err)
+		}
+	}
+	if got := known(); got != "3 [Minh]" {
+		t.Error(got)
+	}
+	r = Register{}
+	if got := known(); got != "3 [Minh]" || len(r.Unreadable()) > 0 {
+		t.Error("read anew:", got, r.Unreadable())
+	}
+	// One that cannot be read is told, and stops nothing.
+	e, err := evidence.NewEntry(evidence.Tombstone, map[string]string{"at": "soon", "piece": "body"}, []byte("2 2\n"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := log.Append(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	if got := known(); got != "3 [Minh]" || len(r.Unreadable()) != 1 {
+		t.Error(got, r.Unreadable())
 	}
 }
 
