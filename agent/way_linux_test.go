@@ -94,11 +94,7 @@ func (s street) serveNames(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		t.Cleanup(func() { c.Close() })
-		server := &mdns.Server{PacketConn: c, Handler: mdns.HandlerFunc(func(w mdns.ResponseWriter, q *mdns.Msg) {
-			m := new(mdns.Msg)
-			m.SetReply(q)
-			m.RecursionAvailable = true
+		checktest.AnswerNames(t, c, func(m, q *mdns.Msg) bool {
 			switch name := strings.ToLower(q.Question[0].Name); {
 			case name == "sai-ky.test." && !q.CheckingDisabled:
 				m.Rcode = mdns.RcodeServerFailure
@@ -117,9 +113,8 @@ func (s street) serveNames(t *testing.T) {
 				rr, _ := mdns.NewRR(name + " 1 IN A 10.0.4.1")
 				m.Answer = append(m.Answer, rr)
 			}
-			_ = w.WriteMsg(m)
-		})}
-		go func() { _ = server.ActivateAndServe() }()
+			return true
+		})
 		for _, port := range []string{"81", "82", "83"} {
 			l, err := net.Listen("tcp", "10.0.5.1:"+port)
 			if err != nil {
@@ -280,18 +275,13 @@ func TestDoctorFindsWhereTheWayBreaks(t *testing.T) {
 				if err != nil {
 					return err
 				}
-				t.Cleanup(func() { c.Close() })
-				server := &mdns.Server{PacketConn: c, Handler: mdns.HandlerFunc(func(w mdns.ResponseWriter, q *mdns.Msg) {
-					m := new(mdns.Msg)
-					m.SetReply(q)
-					m.RecursionAvailable = true
+				checktest.AnswerNames(t, c, func(m, q *mdns.Msg) bool {
 					if q.Question[0].Qtype == mdns.TypeA {
 						rr, _ := mdns.NewRR(q.Question[0].Name + " 1 IN A 10.0.4.9")
 						m.Answer = append(m.Answer, rr)
 					}
-					_ = w.WriteMsg(m)
-				})}
-				go func() { _ = server.ActivateAndServe() }()
+					return true
+				})
 				return nil
 			})
 			s.Nft("gw", "table ip t {\nchain c {\ntype nat hook prerouting priority dstnat\nudp dport 53 redirect to :5353\n}\n}")

@@ -20,32 +20,18 @@ func Nameless(t testing.TB) *World {
 		u, err = net.ListenPacket("udp", "127.0.0.1:53")
 		return err
 	})
-	t.Cleanup(func() { u.Close() })
-	go func() {
-		buf := make([]byte, 4096)
-		for {
-			n, from, err := u.ReadFrom(buf)
-			if err != nil {
-				return
-			}
-			var q, m mdns.Msg
-			if q.Unpack(buf[:n]) != nil {
-				continue
-			}
-			switch label, _, _ := strings.Cut(q.Question[0].Name, "."); label {
-			case "silent":
-				continue
-			case "fails":
-				m.SetRcode(&q, mdns.RcodeServerFailure)
-			case "refuses":
-				m.SetRcode(&q, mdns.RcodeRefused)
-			default:
-				m.SetRcode(&q, mdns.RcodeNameError)
-			}
-			if b, err := m.Pack(); err == nil {
-				_, _ = u.WriteTo(b, from)
-			}
+	AnswerNames(t, u, func(m, q *mdns.Msg) bool {
+		switch label, _, _ := strings.Cut(q.Question[0].Name, "."); label {
+		case "silent":
+			return false
+		case "fails":
+			m.Rcode = mdns.RcodeServerFailure
+		case "refuses":
+			m.Rcode = mdns.RcodeRefused
+		default:
+			m.Rcode = mdns.RcodeNameError
 		}
-	}()
+		return true
+	})
 	return w
 }

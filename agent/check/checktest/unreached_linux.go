@@ -182,21 +182,20 @@ func names(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ready, done := make(chan struct{}), make(chan struct{})
-	s := &mdns.Server{PacketConn: conn, NotifyStartedFunc: func() { close(ready) }, Handler: mdns.HandlerFunc(func(w mdns.ResponseWriter, q *mdns.Msg) {
+	AnswerNames(t, conn, func(m, q *mdns.Msg) bool {
 		switch name := q.Question[0].Name; {
 		case strings.HasPrefix(name, "silent.test."):
+			return false
 		case strings.HasPrefix(name, "servfail.test."):
-			_ = w.WriteMsg(new(mdns.Msg).SetRcode(q, mdns.RcodeServerFailure))
+			m.Rcode = mdns.RcodeServerFailure
 		default:
-			_ = w.WriteMsg(new(mdns.Msg).SetRcode(q, mdns.RcodeNameError))
+			m.Rcode = mdns.RcodeNameError
 		}
-	})}
-	go func() { defer close(done); _ = s.ActivateAndServe() }()
-	<-ready
+		return true
+	})
 	was := net.DefaultResolver
 	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return (&net.Dialer{Resolver: new(net.Resolver)}).DialContext(ctx, network, conn.LocalAddr().String()) // one that reads no global
 	}}
-	t.Cleanup(func() { net.DefaultResolver = was; _ = s.Shutdown(); <-done })
+	t.Cleanup(func() { net.DefaultResolver = was })
 }

@@ -249,15 +249,6 @@ func brokenResolver(t *testing.T, said string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &mdns.Server{PacketConn: u, Handler: mdns.HandlerFunc(func(w mdns.ResponseWriter, q *mdns.Msg) {
-		m := new(mdns.Msg).SetReply(q)
-		m.Truncated = true
-		_ = w.WriteMsg(m)
-	})}
-	up := make(chan struct{})
-	s.NotifyStartedFunc = func() { close(up) }
-	go func() { _ = s.ActivateAndServe() }()
-	<-up
-	t.Cleanup(func() { _ = s.Shutdown() })
+	checktest.AnswerNames(t, u, func(m, _ *mdns.Msg) bool { m.Truncated = true; return true })
 	return address
 }

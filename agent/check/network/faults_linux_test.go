@@ -32,27 +32,12 @@ func TestNameOfAnotherIPVersion(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { u.Close() })
-	go func() {
-		buf := make([]byte, 4096)
-		for {
-			n, from, err := u.ReadFrom(buf)
-			if err != nil {
-				return
-			}
-			var q, m mdns.Msg
-			if q.Unpack(buf[:n]) != nil {
-				continue
-			}
-			m.SetReply(&q)
-			if q.Question[0].Qtype == mdns.TypeA {
-				m.Answer = []mdns.RR{&mdns.A{Hdr: mdns.RR_Header{Name: q.Question[0].Name, Rrtype: mdns.TypeA, Class: mdns.ClassINET, Ttl: 60}, A: net.IPv4(127, 0, 0, 1)}}
-			}
-			if b, err := m.Pack(); err == nil {
-				_, _ = u.WriteTo(b, from)
-			}
+	checktest.AnswerNames(t, u, func(m, q *mdns.Msg) bool {
+		if q.Question[0].Qtype == mdns.TypeA {
+			m.Answer = []mdns.RR{&mdns.A{Hdr: mdns.RR_Header{Name: q.Question[0].Name, Rrtype: mdns.TypeA, Class: mdns.ClassINET, Ttl: 60}, A: net.IPv4(127, 0, 0, 1)}}
 		}
-	}()
+		return true
+	})
 	l := line{source: netip.IPv6Loopback(), resolver: &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "udp", u.LocalAddr().String())
 	}}}

@@ -13,6 +13,7 @@ import (
 	mdns "github.com/miekg/dns"
 
 	"egovmon/agent/check"
+	"egovmon/agent/check/checktest"
 )
 
 func TestTCP(t *testing.T) {
@@ -124,14 +125,7 @@ func resolver(t *testing.T, rcode int) *net.Resolver {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &mdns.Server{PacketConn: c, Handler: mdns.HandlerFunc(func(w mdns.ResponseWriter, q *mdns.Msg) {
-		m := new(mdns.Msg)
-		m.SetRcode(q, rcode)
-		m.RecursionAvailable = true
-		w.WriteMsg(m)
-	})}
-	go s.ActivateAndServe()
-	t.Cleanup(func() { c.Close() })
+	checktest.AnswerNames(t, c, func(m, _ *mdns.Msg) bool { m.Rcode = rcode; return true })
 	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "udp", c.LocalAddr().String())
 	}}

@@ -20,8 +20,8 @@ func resolver(t *testing.T, rcode int, zone string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &mdns.Server{PacketConn: conn, Handler: mdns.HandlerFunc(func(w mdns.ResponseWriter, q *mdns.Msg) {
-		m := new(mdns.Msg).SetRcode(q, rcode)
+	checktest.AnswerNames(t, conn, func(m, q *mdns.Msg) bool {
+		m.Rcode = rcode
 		for line := range strings.Lines(zone) {
 			rr, err := mdns.NewRR(line)
 			if err != nil {
@@ -30,14 +30,8 @@ func resolver(t *testing.T, rcode int, zone string) string {
 				m.Answer = append(m.Answer, rr)
 			}
 		}
-		_ = w.WriteMsg(m)
-	})}
-	started := make(chan struct{})
-	s.NotifyStartedFunc = func() { close(started) }
-	done := make(chan struct{})
-	go func() { defer close(done); _ = s.ActivateAndServe() }()
-	<-started
-	t.Cleanup(func() { _ = s.Shutdown(); <-done })
+		return true
+	})
 	return conn.LocalAddr().String()
 }
 
