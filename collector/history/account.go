@@ -1,6 +1,7 @@
 package history
 
 import (
+	"slices"
 	"time"
 
 	"egovmon/agent/check"
@@ -78,50 +79,140 @@ func (a Account) Figures() Figures {
 	return Figures{Lower: share(up), Upper: share(up + a.Unknown), Coverage: share(up + a.Down)}
 }
 
-// A window is a list of sorted, separate stretches that is asked for ever later seconds.
-type window struct {
-	spans []Span
-	next  int
-}
-
-// at reports whether the second t lies in a stretch, and until when that stays so.
-func (w *window) at(t, until int64) (in bool, end int64) {
-	for w.next < len(w.spans) && w.spans[w.next].To <= t {
-		w.next++
-	}
-	if w.next == len(w.spans) {
-		return false, until
-	}
-	s := w.spans[w.next]
-	if s.From > t {
-		return false, min(until, s.From)
-	}
-	return true, min(until, s.To)
-}
-
 // Count returns the account of sorted runs. Only seconds of the calendar's hours count; nil hours are every second.
 // Seconds in an excluded stretch are excluded, whatever was measured then. Hours and excluded are as [Join] returns them.
-func Count(runs []Run, hours, excluded []Span) Account {
-	var a Account
-	cal, out := window{spans: hours}, window{spans: excluded}
-	for _, r := range runs {
-		for t := r.From; t < r.To; {
-			counts, end := true, r.To
-			if hours != nil {
-				counts, end = cal.at(t, end)
-			}
-			gone, end := out.at(t, end)
-			switch {
-			case !counts:
-			case gone:
-				a.Excluded += end - t
-			default:
-				a.put(r.Reason, end-t)
-			}
-			t = end
+func Count(runs []Run, hours, excluded []Span) Account { return countIn(hours, excluded).count(runs) }
+
+// A calendar is what runs are counted in, made once for all of them.
+type calendar struct {
+	hours *measure // nil is every second
+	gone  *measure // of the hours; nil is nothing
+}
+
+// countIn returns the calendar of these hours without what is excluded.
+func countIn(hours, excluded []Span) calendar {
+	var c calendar
+	if hours != nil {
+		c.hours = newMeasure(hours)
+	}
+	switch {
+	case len(excluded) == 0:
+	case hours == nil:
+		c.gone = newMeasure(excluded)
+	default:
+		c.gone = newMeasure(common(hours, excluded))
+	}
+	return c
+}
+
+// common returns the seconds that are in both lists, each as [Join] returns it.
+func common(a, b []Span) (out []Span) {
+	for len(a) > 0 && len(b) > 0 {
+		if s := a[0].Meet(b[0]); s.Seconds() > 0 {
+			out = append(out, s)
+		}
+		if a[0].To < b[0].To {
+			a = a[1:]
+		} else {
+			b = b[1:]
 		}
 	}
+	return out
+}
+
+// count returns the account of sorted runs.
+func (c calendar) count(runs []Run) Account {
+	var a Account
+	var reasons []check.Reason // those that there are, few, and the seconds of each
+	var seconds []int64
+	hours, gone := c.hours.reader(), c.gone.reader()
+	for _, r := range runs {
+		n, out := r.Seconds(), gone.within(r.Span)
+		if c.hours != nil {
+			n = hours.within(r.Span)
+		}
+		a.Excluded += out
+		if n -= out; n <= 0 {
+			continue
+		}
+		i := slices.Index(reasons, r.Reason)
+		if i < 0 {
+			i = len(reasons)
+			reasons, seconds = append(reasons, r.Reason), append(seconds, 0)
+		}
+		seconds[i] += n
+	}
+	for i, r := range reasons {
+		a.put(r, seconds[i])
+	}
 	return a
+}
+
+// A measure tells how many seconds of separate, sorted stretches lie in others.
+type measure struct {
+	spans  []Span
+	before []int64 // seconds of all stretches before this one
+}
+
+func newMeasure(spans []Span) *measure {
+	m := &measure{spans, make([]int64, len(spans))}
+	n := int64(0)
+	for i, s := range spans {
+		m.before[i] = n
+		n += s.Seconds()
+	}
+	return m
+}
+
+// A measureReader is asked for ever later stretches.
+type measureReader struct {
+	*measure
+	last  int64 // the second up to which was counted
+	count int64 // seconds up to there
+	next  int   // the first stretch that ends after last
+	begun bool
+}
+
+func (m *measure) reader() measureReader { return measureReader{measure: m} }
+
+// within returns how many seconds lie in s. A nil measure has none.
+func (r *measureReader) within(s Span) int64 {
+	if r.measure == nil || s.To <= s.From {
+		return 0
+	}
+	if !r.begun || r.last != s.From {
+		r.upTo(s.From)
+	}
+	n := r.count
+	r.upTo(s.To)
+	return r.count - n
+}
+
+// upTo counts the seconds before t.
+func (r *measureReader) upTo(t int64) {
+	step := 1
+	for r.next+step < len(r.spans) && r.spans[r.next+step].To <= t { // in ever longer steps, for there may be many stretches in a run
+		r.next += step
+		step *= 2
+	}
+	end := min(len(r.spans), r.next+step+1)
+	i, _ := slices.BinarySearchFunc(r.spans[r.next:end], t, func(s Span, t int64) int {
+		if s.To <= t {
+			return -1
+		}
+		return 1
+	})
+	r.next += i
+	r.last, r.begun = t, true
+	switch {
+	case len(r.spans) == 0:
+		r.count = 0
+	case r.next == len(r.spans):
+		n := len(r.spans) - 1
+		r.count = r.before[n] + r.spans[n].Seconds()
+	default:
+		r.count = r.before[r.next] + max(0, t-r.spans[r.next].From)
+	}
 }
 
 // An Outage is a stretch in which something was down.
@@ -138,40 +229,39 @@ type Outage struct {
 // account. A single second of up or degraded ends an outage.
 func Outages(runs []Run, gap int64) []Outage {
 	var out []Outage
-	var spans map[check.Reason]int64
-	var order []check.Reason
+	var reasons []check.Reason // of the outage, as they came, and the seconds of each
+	var seconds []int64
 	joins := false // nothing but unknown since the last second of down
 	finish := func() {
-		if len(out) == 0 {
-			return
-		}
-		o := &out[len(out)-1]
-		for _, r := range order {
-			if spans[r] > spans[o.Reason] {
-				o.Reason = r
+		most := int64(0)
+		for i, n := range seconds {
+			if n > most {
+				out[len(out)-1].Reason, most = reasons[i], n
 			}
 		}
 	}
 	for _, r := range runs {
-		switch {
-		case serves(r.State()):
+		switch s := r.State(); {
+		case serves(s):
 			joins = false
 			continue
-		case r.State() == check.Unknown:
+		case s == check.Unknown:
 			continue
 		}
 		if n := len(out); !joins || n == 0 || r.From-out[n-1].To.Unix() > gap {
 			finish()
 			out = append(out, Outage{From: time.Unix(r.From, 0).UTC(), Reason: r.Reason})
-			spans, order = map[check.Reason]int64{}, nil
+			reasons, seconds = reasons[:0], seconds[:0]
 		}
 		o := &out[len(out)-1]
 		o.To = time.Unix(r.To, 0).UTC()
 		o.Down += r.Seconds()
-		if _, ok := spans[r.Reason]; !ok {
-			order = append(order, r.Reason)
+		i := slices.Index(reasons, r.Reason)
+		if i < 0 {
+			i = len(reasons)
+			reasons, seconds = append(reasons, r.Reason), append(seconds, 0)
 		}
-		spans[r.Reason] += r.Seconds()
+		seconds[i] += r.Seconds()
 		joins = true
 	}
 	finish()

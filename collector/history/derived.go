@@ -73,13 +73,15 @@ type Word struct {
 func judgeWords(svc Service, s Span) Judgement {
 	var j Judgement
 	var votes [][]vote
+	p := newPanel()
+	nowhere := p.carrier("")
 	units := svc.units()
 	for _, u := range units {
 		runs := confirmed(svc.Words, u, s)
 		j.Units = append(j.Units, Unit{ID: u, Runs: runs})
 		list := make([]vote, len(runs))
 		for i, r := range runs {
-			list[i] = vote{Span: r.Span, reason: r.Reason, planned: true, votes: r.State().Known()}
+			list[i] = vote{Span: r.Span, reason: p.of(r.Reason), carrier: nowhere, planned: true, votes: r.State().Known()}
 		}
 		votes = append(votes, list)
 	}
@@ -87,7 +89,7 @@ func judgeWords(svc Service, s Span) Judgement {
 		j.Runs = confirmed(svc.Words, "", s)
 		return j
 	}
-	j.Runs = decide(votes, Quorum{Units: svc.Quorum.Units}, s)
+	j.Runs = p.decide(votes, Quorum{Units: svc.Quorum.Units}, s)
 	return j
 }
 
@@ -161,15 +163,12 @@ func (b *Bench) derive(e *Expr, unit string, s Span, depth int) []Run {
 // state returns how an operand is over all of s, for a unit or as a whole. What the catalogue does not have is not known.
 func (b *Bench) state(o Operand, unit string, s Span, depth int) []Run {
 	var runs []Run
-	for _, svc := range b.catalogue.Services {
+	for i, svc := range b.catalogue.Services {
 		in := s.Meet(open(svc.Valid))
 		if svc.ID != o.Service || in.Seconds() == 0 {
 			continue
 		}
-		if o.Check != "" {
-			svc.Deciding, svc.Derived, svc.Words, svc.Attested = []string{o.Check}, nil, nil, false
-		}
-		j := b.judge(svc, in, depth)
+		j := b.under(operand{i, o.Check, in, depth})
 		of := j.Runs
 		if i := slices.IndexFunc(j.Units, func(u Unit) bool { return u.ID == unit }); unit != "" && i >= 0 {
 			of = j.Units[i].Runs
@@ -180,4 +179,23 @@ func (b *Bench) state(o Operand, unit string, s Span, depth int) []Run {
 	}
 	slices.SortStableFunc(runs, func(a, b Run) int { return int(a.From - b.From) })
 	return Fill(runs, s, check.NotPlanned)
+}
+
+// under judges what a derived service rests on, once for all units and all services that rest on it.
+func (b *Bench) under(o operand) Judgement {
+	b.mu.Lock()
+	j, ok := b.judged[o]
+	b.mu.Unlock()
+	if ok {
+		return j
+	}
+	svc := b.catalogue.Services[o.entry]
+	if o.check != "" {
+		svc.Deciding, svc.Derived, svc.Words, svc.Attested = []string{o.check}, nil, nil, false
+	}
+	j = b.judge(svc, o.span, o.depth)
+	b.mu.Lock()
+	b.judged[o] = j
+	b.mu.Unlock()
+	return j
 }

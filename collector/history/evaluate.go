@@ -2,7 +2,11 @@ package history
 
 import (
 	"cmp"
+	"maps"
+	"runtime"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -77,34 +81,62 @@ func (r Row) Calendar(name string) (Counted, bool) {
 // service as a whole, then its units, then its checks by machine. A service that is not valid in the stretch has none.
 func Evaluate(cat Catalogue, machines map[string]*Machine, q Query) []Row {
 	bench := NewBench(machines, q.Span()).With(cat)
+	of := make([][]*line, len(cat.Services))
+	each(len(of), func(i int) {
+		if svc := cat.Services[i]; q.Service == "" || svc.ID == q.Service {
+			of[i] = bench.lines(svc, q)
+			countLines(svc, of[i])
+		}
+	})
 	var all []*line
 	at := map[key]*line{}
 	place := map[string]int{} // of a service in the catalogue
-	for _, svc := range cat.Services {
+	for i, svc := range cat.Services {
 		if q.Service != "" && svc.ID != q.Service {
 			continue
 		}
 		if _, ok := place[svc.ID]; !ok {
 			place[svc.ID] = len(place)
 		}
-		for _, l := range bench.lines(svc, q) {
-			known, ok := at[l.key]
-			if !ok {
-				at[l.key], known = l, l
-				all = append(all, l)
-			} else {
-				known.runs = append(known.runs, l.runs...)
+		for _, l := range of[i] {
+			if known, ok := at[l.key]; ok {
+				known.add(l)
+				continue
 			}
-			known.count(svc)
-			known.counted = len(known.runs)
+			at[l.key] = l
+			all = append(all, l)
 		}
 	}
 	slices.SortStableFunc(all, func(a, b *line) int { return cmp.Compare(place[a.service], place[b.service]) })
 	rows := make([]Row, len(all))
-	for i, l := range all {
-		rows[i] = l.row(q)
-	}
+	const bundle = 64
+	each((len(all)+bundle-1)/bundle, func(i int) {
+		for k := i * bundle; k < min(len(all), (i+1)*bundle); k++ {
+			rows[k] = all[k].row(q)
+		}
+	})
 	return rows
+}
+
+// each calls f for every number below n, several at a time.
+func each(n int, f func(int)) {
+	workers := min(n, runtime.GOMAXPROCS(0))
+	if workers < 2 {
+		for i := range n {
+			f(i)
+		}
+		return
+	}
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				f(i)
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // A key names a row.
@@ -113,11 +145,32 @@ type key struct{ service, unit, machine, check string }
 // A line is a row in the making.
 type line struct {
 	key
-	runs       []Run
-	counted    int // of runs
-	inTime     map[string]*Account
-	afterwards map[string]*Account
-	late       bool // something was excluded afterwards
+	runs  []Run
+	told  [2]*told // of the calendars; nil of one that there is not
+	late  bool     // something was excluded afterwards
+	mixed bool     // its runs are of several stretches
+}
+
+// told is what a calendar comes to, without what was announced in time, and without all that was excluded.
+type told struct{ inTime, afterwards Account }
+
+// calendars names those of told.
+var calendars = [2]string{Hours24x7, ServiceHours}
+
+// add adds another stretch of the same row.
+func (l *line) add(o *line) {
+	l.runs, l.mixed = append(slices.Clip(l.runs), o.runs...), true
+	l.late = l.late || o.late
+	for i, t := range o.told {
+		switch {
+		case t == nil:
+		case l.told[i] == nil:
+			l.told[i] = t
+		default:
+			l.told[i].inTime.Add(t.inTime)
+			l.told[i].afterwards.Add(t.afterwards)
+		}
+	}
 }
 
 // lines returns what the rows of one service are counted from, each over the same seconds.
@@ -157,47 +210,77 @@ func (b *Bench) lines(svc Service, q Query) []*line {
 	return out
 }
 
-// count adds the runs that were not counted yet to the accounts.
-func (l *line) count(svc Service) {
-	if l.inTime == nil {
-		l.inTime, l.afterwards = map[string]*Account{}, map[string]*Account{}
-	}
-	runs := l.runs[l.counted:]
-	inTime, every := svc.excluded(l.unit)
-	if !slices.Equal(inTime, every) {
-		l.late = l.late || slices.ContainsFunc(every, func(e Span) bool {
-			return len(Clip(runs, e)) > 0
-		})
-	}
-	tell := func(calendar string, hours []Span) {
-		if l.inTime[calendar] == nil {
-			l.inTime[calendar], l.afterwards[calendar] = &Account{}, &Account{}
+// countLines counts what the lines of one service come to.
+func countLines(svc Service, lines []*line) {
+	common := svc.terms("") // of units that have neither hours nor exclusions of their own
+	for _, l := range lines {
+		t := common
+		if _, own := svc.UnitHours[l.unit]; own || len(svc.Excluded) > 0 {
+			t = svc.terms(l.unit)
 		}
-		l.inTime[calendar].Add(Count(runs, hours, inTime))
-		l.afterwards[calendar].Add(Count(runs, hours, every))
+		l.count(t)
 	}
-	tell(Hours24x7, nil)
-	if hours, ok := svc.hours(l.unit); ok {
-		tell(ServiceHours, Join(hours...))
+}
+
+// terms are the calendars that a unit is counted in, and what was excluded.
+type terms struct {
+	inTime, afterwards [2]calendar
+	has                [2]bool
+	same               bool // all that was excluded was announced in time
+	every              []Span
+}
+
+func (s Service) terms(unit string) terms {
+	inTime, every := s.excluded(unit)
+	t := terms{same: slices.Equal(inTime, every), every: every}
+	tell := func(i int, hours []Span) {
+		t.has[i], t.inTime[i] = true, countIn(hours, inTime)
+		if !t.same {
+			t.afterwards[i] = countIn(hours, every)
+		}
+	}
+	tell(0, nil)
+	if hours, ok := s.hours(unit); ok {
+		tell(1, Join(hours...))
+	}
+	return t
+}
+
+// count counts the line's runs.
+func (l *line) count(t terms) {
+	l.late = !t.same && slices.ContainsFunc(t.every, func(e Span) bool { return len(Clip(l.runs, e)) > 0 })
+	for i, has := range t.has {
+		if !has {
+			continue
+		}
+		in := t.inTime[i].count(l.runs)
+		after := in
+		if t.same {
+			after.Causes = maps.Clone(in.Causes)
+		} else {
+			after = t.afterwards[i].count(l.runs)
+		}
+		l.told[i] = &told{in, after}
 	}
 }
 
 // row returns the finished row.
 func (l *line) row(q Query) Row {
 	r := Row{Service: l.service, Unit: l.unit, Machine: l.machine, Check: l.check, From: q.From.UTC(), To: q.To.UTC()}
-	for _, calendar := range []string{Hours24x7, ServiceHours} {
-		a, ok := l.inTime[calendar]
-		if !ok {
+	for i, calendar := range calendars {
+		t := l.told[i]
+		if t == nil {
 			continue
 		}
-		c := Counted{Calendar: calendar, Account: *a, Figures: a.Figures()}
+		c := Counted{Calendar: calendar, Account: t.inTime, Figures: t.inTime.Figures()}
 		if l.late {
-			after := *l.afterwards[calendar]
-			c.Afterwards = &Recount{after, after.Figures()}
+			c.Afterwards = &Recount{t.afterwards, t.afterwards.Figures()}
 		}
 		r.Calendars = append(r.Calendars, c)
 	}
-	slices.SortStableFunc(l.runs, func(a, b Run) int { return cmp.Compare(a.From, b.From) })
+	if l.mixed {
+		slices.SortStableFunc(l.runs, func(a, b Run) int { return cmp.Compare(a.From, b.From) })
+	}
 	r.Outages = append([]Outage{}, Outages(l.runs, q.gap())...) // a list in JSON, also of none
 	return r
 }

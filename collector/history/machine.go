@@ -81,32 +81,73 @@ func (m *Machine) proven(path plan.Path, s Span) []Run {
 	if path == plan.LAN {
 		return []Run{{s, check.OK}}
 	}
-	var good []Span
+	var good [][]Span
 	for _, e := range m.Epochs {
 		in := e.Span.Meet(s)
 		if in.Seconds() == 0 {
 			continue
 		}
 		if !e.anchored(path) {
-			good = append(good, in)
+			good = append(good, []Span{in})
 			continue
 		}
+		var of []Span
 		for _, c := range e.Plan.Checks {
 			if c.Path != path {
 				continue
 			}
-			for _, r := range Clip(m.Runs[c.ID], in) {
-				if serves(r.State()) {
-					good = append(good, r.Span)
-				}
+			of = union(of, serving(m.Runs[c.ID], in))
+			if len(of) == 1 && of[0] == in {
+				break // no other check can prove more
 			}
 		}
+		good = append(good, of)
 	}
 	var out []Run
-	for _, g := range Join(good...) {
+	for _, g := range Join(slices.Concat(good...)...) {
 		out = Append(out, Run{g, check.OK})
 	}
 	return Fill(out, s, check.NoUplink)
+}
+
+// serving returns the stretches of s in which sorted runs say that a target serves its users, sorted; none touches the next.
+func serving(runs []Run, s Span) (out []Span) {
+	i, _ := slices.BinarySearchFunc(runs, s.From, ending)
+	for _, r := range runs[i:] {
+		if r.From >= s.To {
+			break
+		}
+		if in := r.Span.Meet(s); !serves(r.State()) || in.To <= in.From {
+			continue
+		} else if n := len(out); n > 0 && out[n-1].To == in.From {
+			out[n-1].To = in.To
+		} else {
+			out = append(out, in)
+		}
+	}
+	return out
+}
+
+// union returns the seconds of two lists as [Join] returns them, and as they are given.
+func union(a, b []Span) []Span {
+	if len(a) == 0 {
+		return b
+	}
+	out := make([]Span, 0, len(a)+len(b))
+	for len(a) > 0 || len(b) > 0 {
+		next := &a
+		if len(a) == 0 || len(b) > 0 && b[0].From < a[0].From {
+			next = &b
+		}
+		s := (*next)[0]
+		*next = (*next)[1:]
+		if n := len(out); n > 0 && s.From <= out[n-1].To {
+			out[n-1].To = max(out[n-1].To, s.To)
+			continue
+		}
+		out = append(out, s)
+	}
+	return out
 }
 
 // serves reports whether a target in this state serves its users.

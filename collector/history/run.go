@@ -60,12 +60,7 @@ func Append(runs []Run, r Run) []Run {
 
 // Clip returns the parts of sorted runs within s.
 func Clip(runs []Run, s Span) []Run {
-	i, _ := slices.BinarySearchFunc(runs, s.From, func(r Run, t int64) int {
-		if r.To <= t {
-			return -1
-		}
-		return 1
-	})
+	i, _ := slices.BinarySearchFunc(runs, s.From, ending)
 	var out []Run
 	for _, r := range runs[i:] {
 		if r.From >= s.To {
