@@ -42,6 +42,7 @@ func TestWine(t *testing.T) {
 	pc := newWindowsPC(t)
 	t.Run("start", pc.starts)
 	t.Run("controls", pc.flips)
+	t.Run("kinds", pc.looks)
 	t.Run("doctor", pc.doctor)
 	t.Run("secret", pc.seals)
 	t.Run("service", pc.serves)
