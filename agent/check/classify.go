@@ -167,6 +167,8 @@ func classifyErrno(step Step, err error) (Reason, bool) {
 		return NoPermission, true
 	case faultOwn:
 		return Internal, true
+	case faultUnsupported:
+		return NotSupported, true
 	}
 	return "", false
 }
@@ -183,6 +185,7 @@ const (
 	faultUnreachable
 	faultPermission
 	faultOwn
+	faultUnsupported
 )
 
 // winsockFault reads the numbers of Windows Sockets (winerror.h). They differ from package syscall's ECONNREFUSED and
@@ -199,6 +202,8 @@ func winsockFault(n uintptr) osFault {
 		return faultPermission
 	case 8, 14, 10024, 10055: // ERROR_NOT_ENOUGH_MEMORY, ERROR_OUTOFMEMORY, WSAEMFILE, WSAENOBUFS
 		return faultOwn
+	case 10045: // WSAEOPNOTSUPP
+		return faultUnsupported
 	}
 	return faultOther
 }

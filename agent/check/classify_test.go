@@ -342,7 +342,7 @@ func TestClassifyMadeUp(t *testing.T) {
 func TestWinsockNumbers(t *testing.T) {
 	tests := map[uintptr]osFault{
 		10061: faultRefused, 10054: faultReset, 10053: faultReset, 10051: faultUnreachable, 10065: faultUnreachable,
-		10013: faultPermission, 10024: faultOwn, 10055: faultOwn, 10060: faultOther, 0: faultOther,
+		10013: faultPermission, 10024: faultOwn, 10055: faultOwn, 10045: faultUnsupported, 10060: faultOther, 0: faultOther,
 	}
 	for n, want := range tests {
 		if got := winsockFault(n); got != want {

@@ -16,6 +16,8 @@ func errnoFault(n syscall.Errno) osFault {
 		return faultPermission
 	case syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM:
 		return faultOwn
+	case syscall.EOPNOTSUPP:
+		return faultUnsupported
 	}
 	return faultOther
 }

@@ -34,6 +34,7 @@ func TestErrnoNumbers(t *testing.T) {
 		{StepConnect, syscall.EMFILE, Internal},
 		{StepConnect, syscall.ENFILE, Internal},
 		{StepConnect, syscall.ENOBUFS, Internal},
+		{StepExchange, syscall.EOPNOTSUPP, NotSupported},
 		{StepExchange, syscall.EINVAL, Protocol},
 	}
 	for _, tt := range tests {
