@@ -23,6 +23,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"egovmon/agent/token/talk"
 	"egovmon/deploy/lab/control"
 	"egovmon/deploy/lab/servers"
 	"egovmon/deploy/lab/stage"
@@ -490,6 +491,11 @@ func build(ctx context.Context, into string) error {
 		if err != nil {
 			return fmt.Errorf("build %s: %w: %.500s (run the lab inside the source tree, or use --bin)", p, err, strings.TrimSpace(string(out)))
 		}
+	}
+	// The helper's name is not that of its folder.
+	out, err := exec.CommandContext(ctx, "go", "run", "-exec", "cp", "egovmon/agent/token", filepath.Join(into, talk.Name())).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("build %s: %w: %.500s (run the lab inside the source tree, or use --bin)", talk.Name(), err, strings.TrimSpace(string(out)))
 	}
 	return nil
 }

@@ -96,6 +96,8 @@ type Endpoints struct {
 	Messages                                     string         // gateway of messages to telephones, host:port
 	Signs                                        bool           // whether machines have a program that signs
 	Signature                                    Signature
+	Trial                                        Trial
+	Mobile                                       Mobile
 	Disks                                        map[string]string // by unit: the disk of the machine
 	Webhook                                      string            // where the office is told
 	Letters                                      string            // the mailbox where it is told besides; "" for none
@@ -103,10 +105,15 @@ type Endpoints struct {
 
 // The names of secrets.
 const (
-	LogInSecret = "mot-cua"  // the password of Endpoints.LogIn
-	BoxSecret   = "hop-thu"  // that of a machine's own mailbox
-	LoopSecret  = "vong-thu" // what all machines that send letters to one another share
+	LogInSecret = "mot-cua"   // the password of Endpoints.LogIn
+	BoxSecret   = "hop-thu"   // that of a machine's own mailbox
+	LoopSecret  = "vong-thu"  // what all machines that send letters to one another share
+	PINSecret   = "pin-ky-so" // the PIN of a machine's token
+	APSecret    = "ky-so-dd"  // the password of Mobile.AP
 )
+
+// MobileSlow is how long the service of signatures by mobile phone may take.
+const MobileSlow = 3 * time.Second
 
 // A Box is a machine's own mailbox.
 type Box struct {
@@ -125,6 +132,19 @@ type Mail struct {
 type Signature struct {
 	OCSP, CRL, TSA, TrustList string // URLs
 	Certificate, Issuer, Root string // files
+}
+
+// Trial is what each machine signs with, to see whether it can.
+type Trial struct {
+	Module       string            // of the token's driver; "" for no trial
+	Token        string            // its label
+	Certificates map[string]string // PEM files, by unit
+}
+
+// Mobile is the service of signatures by mobile phone.
+type Mobile struct {
+	URL, AP            string            // and who asks, whose password is the secret APSecret; without a URL it is not there
+	Certificates, Keys map[string]string // PEM files of the client, by unit
 }
 
 // Write writes the profile into a folder. every is the time of a round.

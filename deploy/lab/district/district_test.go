@@ -20,9 +20,12 @@ func full(communes []Commune) Endpoints {
 		Mail:      Mail{SMTP: "mail.tuky.test:587", IMAP: "mail.tuky.test:993", Domain: "tuky.test", ServerName: "mail.tuky.test"},
 		Signature: Signature{OCSP: "http://10.213.251.15/ocsp", CRL: "http://10.213.251.15/g2.crl", TSA: "http://10.213.251.16/", TrustList: "http://10.213.251.15/gca.ctl", Certificate: "/lab/c.pem", Issuer: "/lab/i.pem", Root: "/lab/r.pem"},
 		Post:      Mail{SMTP: "mail.tinh.test:25", Domain: "tinh.test", ServerName: "mail.tinh.test"}, Clocks: []string{"10.213.251.18:123", "10.213.251.19:123", "10.213.251.20:123"},
-		Messages: "10.213.250.12:80", Signs: true, Known: "http://10.213.250.10/", Boxes: map[string]Box{}, Webhook: "http://127.0.0.1:19099/"}
+		Messages: "10.213.250.12:80", Signs: true, Known: "http://10.213.250.10/",
+		Trial:  Trial{Module: "/usr/lib/softhsm/libsofthsm2.so", Token: "giam-sat", Certificates: map[string]string{}},
+		Mobile: Mobile{URL: "https://10.213.250.13:18083/", AP: "giamsat", Certificates: map[string]string{}, Keys: map[string]string{}}, Boxes: map[string]Box{}, Webhook: "http://127.0.0.1:19099/"}
 	for _, id := range append([]string{Home}, ids(communes)...) {
 		e.Communes[id], e.Printers[id], e.Disks[id] = Web{URL: "https://x01.tuky.test/"}, "10.213.1.20:9100", "/lab/pc/"+id
+		e.Trial.Certificates[id], e.Mobile.Certificates[id], e.Mobile.Keys[id] = "/lab/ky-"+id+".pem", "/lab/dd-"+id+".pem", "/lab/dd-"+id+".key"
 		e.Boxes[id] = Box{"pc-" + id + "@tuky.test", "mail.tuky.test:587", "mail.tuky.test:993"}
 	}
 	return e

@@ -186,6 +186,8 @@ func (w *writer) all() []service {
 	add(e.Post.SMTP != "", service{"thu_tinh", "Thư điện tử của tỉnh", "The province's e-mail", "tinh", unit, names, w.post()})
 	add(e.Signature.OCSP != "", service{"kyso_usb", "Chữ ký số chuyên dùng Chính phủ", "Government digital signature", "bcy", unit, nil, w.signature()})
 	add(e.Signs, service{"kyso_may", "Phần mềm ký số trên máy trạm", "Signing program on workstations", "don_vi", unit, nil, []string{w.check("dich_vu", "signservice", "lan", "")}})
+	add(e.Trial.Module != "", service{"ky_thu", "Ký số thử trọn vẹn", "The whole act of signing", "bcy", unit, []string{"kyso_usb"}, []string{w.trial()}})
+	add(e.Mobile.URL != "", service{"kyso_dd", "Ký số trên di động", "Signatures by mobile phone", "bcy", unit, nil, []string{w.mobile()}})
 	add(len(e.Clocks) > 0, service{"ntp", "Đồng bộ thời gian", "Time synchronisation", "don_vi", unit, nil, []string{w.check("ntp", "ntp", "internet", fmt.Sprintf("servers: [%s], need: 2", quoted(e.Clocks)))}})
 	add(e.Messages != "", service{"tin_nhan", "Cổng tin nhắn SMS và Zalo", "Gateway of messages to telephones", "nha_mang", "district", nil, []string{w.check("tcp", "tcp", "internet", fmt.Sprintf("address: %q", e.Messages))}})
 	add(len(e.Printers) > 0, service{"may_in", "Máy in mạng", "Network printer", "don_vi", unit, nil, []string{w.check("tcp", "tcp", "lan", `address: "${may_in.address}"`)}})
@@ -282,6 +284,20 @@ func (w *writer) signature() []string {
 	return checks
 }
 
+// trial signs with the machine's token, and has the signature stamped.
+func (w *writer) trial() string {
+	e := w.e
+	return w.check("ky", "sign", "internet", fmt.Sprintf(`module: %q, token: %q, pin: {secret: %s}, certificate: "${ky_thu.chung_thu}", tsa: %q, roots: %q`,
+		e.Trial.Module, e.Trial.Token, PINSecret, e.Signature.TSA, e.Signature.Root))
+}
+
+// mobile asks the service of signatures by mobile phone for a state.
+func (w *writer) mobile() string {
+	m := w.e.Mobile
+	return w.check("trang_thai", "mobilepki", "internet", fmt.Sprintf(`url: %q, roots: %q, warn_days: 1, client_cert: "${kyso_dd.chung_thu}", client_key: "${kyso_dd.khoa}", call: status, ap_id: %q, ap_password: {secret: %s}, approved: "LAB-02", slow: %s`,
+		m.URL, w.e.Roots, m.AP, APSecret, MobileSlow))
+}
+
 func (w *writer) parameters() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "parameters:\n  - {id: collector.agents, builtin: true, note: \"address for agents\", %s}\n", record)
@@ -304,6 +320,9 @@ func (w *writer) parameters() string {
 	byUnit("cong_x.url", sites)
 	byUnit("may_in.address", w.e.Printers)
 	byUnit("pc.disk", w.e.Disks)
+	byUnit("ky_thu.chung_thu", w.e.Trial.Certificates)
+	byUnit("kyso_dd.chung_thu", w.e.Mobile.Certificates)
+	byUnit("kyso_dd.khoa", w.e.Mobile.Keys)
 	boxes, out, in := map[string]string{}, map[string]string{}, map[string]string{}
 	for u, b := range w.e.Boxes {
 		boxes[u], out[u], in[u] = b.Address, b.Submission, b.IMAP

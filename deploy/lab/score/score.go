@@ -218,7 +218,7 @@ func class(s Stated) string {
 	case s.Component == fault.TheLine:
 		return string(fault.Line)
 	}
-	if c, ok := map[string]fault.Cause{"mail": fault.Mail, "kyso_usb": fault.Signature, "cong_x": fault.Backend, "inet": fault.Carrier, "tslcd": fault.Dedicated,
+	if c, ok := map[string]fault.Cause{"mail": fault.Mail, "kyso_usb": fault.Signature, "ky_thu": fault.Signature, "kyso_dd": fault.Signature, "cong_x": fault.Backend, "inet": fault.Carrier, "tslcd": fault.Dedicated,
 		"dns_local": fault.Names, "may_in": fault.LAN, "pc": fault.PC, "thu_thap": fault.Centre, fault.TheFleet: fault.Centre, "": None}[s.Component]; ok {
 		return string(c)
 	}

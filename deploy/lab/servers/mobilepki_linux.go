@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -12,6 +13,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // MobilePKIConfig sets up a service of signatures by mobile phone.
@@ -32,6 +34,9 @@ type MobilePKI struct {
 	mu     sync.Mutex
 	state  Certificate
 	broken bool
+	closed bool            // for maintenance
+	slow   time.Duration   // until each answer
+	shut   map[string]bool // clients that are refused, by their certificates' serial numbers
 	asked  atomic.Int64
 }
 
@@ -40,7 +45,7 @@ const mobilePKIPort = 18083
 
 // StartMobilePKI starts the service. It accepts clients' certificates of either authority.
 func StartMobilePKI(ctx context.Context, p Place, c MobilePKIConfig) (*MobilePKI, error) {
-	m := &MobilePKI{p: p, c: c, state: Good}
+	m := &MobilePKI{p: p, c: c, state: Good, shut: map[string]bool{}}
 	clients := x509.NewCertPool()
 	for _, cert := range []*x509.Certificate{c.PKI.G1.Root, c.PKI.G1.Cert, c.PKI.G2.Root, c.PKI.G2.Cert} {
 		clients.AddCert(cert)
@@ -50,6 +55,13 @@ func StartMobilePKI(ctx context.Context, p Place, c MobilePKIConfig) (*MobilePKI
 		defer m.mu.Unlock()
 		pair, err := tls.LoadX509KeyPair(c.Server.CertFile(m.state), c.Server.KeyFile)
 		return &pair, err
+	}, VerifyConnection: func(s tls.ConnectionState) error {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if m.shut[s.PeerCertificates[0].SerialNumber.String()] {
+			return errors.New("this client is refused")
+		}
+		return nil
 	}}
 	m.web = &httpd{ctx: ctx, handler: http.HandlerFunc(m.serve), errors: log.New(p.log(), "", 0), listen: func() (net.Listener, error) {
 		l, err := p.Listen(ctx, mobilePKIPort)
@@ -98,6 +110,30 @@ func (m *MobilePKI) Broken(on bool) error {
 	return nil
 }
 
+// Maintenance makes every call end in status 503 with a page that says so.
+func (m *MobilePKI) Maintenance(on bool) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.closed = on
+	return nil
+}
+
+// Slow lets each call wait; 0 lets none.
+func (m *MobilePKI) Slow(d time.Duration) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.slow = d
+	return nil
+}
+
+// Refuse ends the handshake of the client with this certificate by an alert, or lets it in again.
+func (m *MobilePKI) Refuse(client *x509.Certificate, on bool) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.shut[client.SerialNumber.String()] = on
+	return nil
+}
+
 // serve answers one call.
 func (m *MobilePKI) serve(w http.ResponseWriter, req *http.Request) {
 	var q struct {
@@ -116,8 +152,20 @@ func (m *MobilePKI) serve(w http.ResponseWriter, req *http.Request) {
 		err = xml.Unmarshal(text, &q)
 	}
 	m.mu.Lock()
-	broken := m.broken
+	broken, closed, slow := m.broken, m.closed, m.slow
 	m.mu.Unlock()
+	select {
+	case <-time.After(slow):
+	case <-req.Context().Done():
+		return
+	}
+	if closed {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		w.Header().Set("Retry-After", "3600")
+		w.WriteHeader(http.StatusServiceUnavailable)
+		_, _ = io.WriteString(w, "<html><title>Bảo trì</title><p>Hệ thống đang bảo trì, vui lòng quay lại sau.</html>")
+		return
+	}
 	code, said := 101, "WRONG_PARAM"
 	switch s := q.Body.Status; {
 	case err != nil || req.Method != http.MethodPost:

@@ -208,6 +208,35 @@ func (a *Authority) Officer(file, name string) (*Identity, error) {
 	})
 }
 
+// Expire lets the file of an identity's certificate hold one over the same key that ended yesterday, or the good one again. The
+// identity itself stays as it is.
+func (a *Authority) Expire(id *Identity, on bool) error {
+	cert := id.Cert
+	if on {
+		der, err := os.ReadFile(id.KeyFile)
+		if err != nil {
+			return err
+		}
+		block, _ := pem.Decode(der)
+		if block == nil {
+			return fmt.Errorf("%s holds no PEM", id.KeyFile)
+		}
+		key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+		if err != nil {
+			return fmt.Errorf("%s: %w", id.KeyFile, err)
+		}
+		signer, ok := key.(crypto.Signer)
+		if !ok {
+			return fmt.Errorf("%s holds no key that signs", id.KeyFile)
+		}
+		tmpl := &x509.Certificate{Subject: id.Cert.Subject, KeyUsage: id.Cert.KeyUsage, NotBefore: a.c.Now.AddDate(-1, 0, -1), NotAfter: a.c.Now.AddDate(0, 0, -1)}
+		if cert, err = a.issue(tmpl, signer); err != nil {
+			return err
+		}
+	}
+	return writeCerts(id.CertFile, cert, a.Cert)
+}
+
 // CRLName is the last part of the URL of the authority's revocation list.
 func (a *Authority) CRLName() string { return "sub-" + a.Name + ".crl" }
 

@@ -48,6 +48,7 @@ type actors struct {
 	tsa                                                   *servers.TSA
 	officer                                               *servers.Identity
 	token                                                 *servers.Token
+	mobile                                                *servers.MobilePKI
 	clocks                                                []*servers.Clock
 	messages                                              *servers.Messages
 	keys                                                  map[string]*servers.DKIMKey // by mail domain
@@ -67,12 +68,13 @@ func (s *Stage) openActors() error {
 	}
 	s.ends.Roots = a.pki.Roots
 	s.pki = a.pki
-	for _, step := range []func(*actors) error{s.openPortals, s.openNames, s.openMail, func(a *actors) error { return s.openSignature(a, at) }, s.openClocks, s.openMessages} {
+	for _, step := range []func(*actors) error{s.openPortals, s.openNames, s.openMail, func(a *actors) error { return s.openSignature(a, at) }, s.openTrial, s.openMobile, s.openClocks, s.openMessages} {
 		if err := step(&a); err != nil {
 			return err
 		}
 	}
 	s.actorHands(&a)
+	s.signingHands(&a)
 	return nil
 }
 

@@ -264,6 +264,9 @@ func (s *Stage) prepare(u *unit) error {
 	u.agent = &program{name: u.Machine, trace: s.trace, ended: s.unexpected, make: func() *exec.Cmd {
 		cmd := servers.Command(s.ctx, p, filepath.Join(s.cfg.Bin, "agent"), "run", "--data", u.data(), "--listen", "-")
 		cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"))
+		if u.token != nil {
+			cmd.Env = append(cmd.Env, "SOFTHSM2_CONF="+u.token.Settings)
+		}
 		cmd.Stdout, cmd.Stderr = log, log
 		return cmd
 	}}
@@ -272,6 +275,9 @@ func (s *Stage) prepare(u *unit) error {
 
 // data is where a machine's agent keeps its state: on the machine's own disk.
 func (u *unit) data() string { return filepath.Join(u.dir, "egovmon") }
+
+// secrets is the folder of the agent's secrets.
+func (u *unit) secrets() string { return filepath.Join(u.data(), "secrets") }
 
 func (s *Stage) enrol(ctx context.Context, u *unit) error {
 	var a struct {
@@ -295,11 +301,11 @@ func (s *Stage) enrol(ctx context.Context, u *unit) error {
 	if s.ends.LogIn == "" {
 		return nil
 	}
-	dir := filepath.Join(u.data(), "secrets")
+	dir := u.secrets()
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	for name, text := range map[string]string{district.LogInSecret: probePassword, district.BoxSecret: probePassword, district.LoopSecret: loopKey} {
+	for name, text := range map[string]string{district.LogInSecret: probePassword, district.BoxSecret: probePassword, district.LoopSecret: loopKey, district.PINSecret: probePassword, district.APSecret: probePassword} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text+"\n"), 0o600); err != nil {
 			return err
 		}

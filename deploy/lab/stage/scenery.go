@@ -36,6 +36,7 @@ const (
 	nationalAt = 10
 	paymentAt  = 11
 	messagesAt = 12
+	mobileAt   = 13
 )
 
 // scenery is what the stand-ins of a lab are.

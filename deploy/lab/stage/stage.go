@@ -41,7 +41,7 @@ type Config struct {
 	// Prometheus adds a Prometheus that scrapes the collector, an Alertmanager, and a VictoriaMetrics that takes its remote write.
 	Prometheus bool
 	Listen     string // where the board is, on this machine's loopback
-	Bin        string // folder with the programs agent and collector
+	Bin        string // folder with the programs agent, collector and egovmon-token
 	// Transcript, unless nil, is given every line of the transcript.
 	Transcript func(line []byte)
 	// Say is told how far things are.
@@ -55,9 +55,11 @@ type unit struct {
 	pc, gateway, carrier string // sites; "" on loopback
 	dir                  string // of its machine
 	agent                *program
-	printer              *servers.Printer // nil on loopback
-	wall                 stopper          // a captive portal, while it is there
-	late                 *lateline.Line   // while its line is slow
+	printer              *servers.Printer  // nil on loopback
+	token                *servers.Token    // with which the machine signs; nil for none
+	signer, client       *servers.Identity // whose key is on it, and who asks for signatures by mobile phone
+	wall                 stopper           // a captive portal, while it is there
+	late                 *lateline.Line    // while its line is slow
 }
 
 // A stopper is a server that can be stopped for good.
