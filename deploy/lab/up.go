@@ -477,25 +477,20 @@ func ignoreNotEmpty(err error) error {
 	return ignoreMissing(err)
 }
 
-// build builds the two programs from the source tree that this program is run in.
+// build builds the three programs from the source tree that this program is run in.
 func build(ctx context.Context, into string) error {
 	if _, err := exec.LookPath("go"); err != nil {
-		return errors.New("the program go is missing: install it, or name a folder with the programs agent and collector with --bin")
+		return errors.New("the program go is missing: install it, or name a folder with the programs agent, collector and egovmon-token with --bin")
 	}
 	if err := os.MkdirAll(into, 0o755); err != nil {
 		return err
 	}
-	for _, p := range []string{"agent", "collector"} {
+	for p, name := range map[string]string{"agent": "agent", "collector": "collector", "agent/token": talk.Name()} {
 		// Run through another program, an executable comes from go's cache when it is there.
-		out, err := exec.CommandContext(ctx, "go", "run", "-exec", "cp -t '"+into+"'", "egovmon/"+p).CombinedOutput()
+		out, err := exec.CommandContext(ctx, "go", "run", "-exec", "cp", "egovmon/"+p, filepath.Join(into, name)).CombinedOutput()
 		if err != nil {
 			return fmt.Errorf("build %s: %w: %.500s (run the lab inside the source tree, or use --bin)", p, err, strings.TrimSpace(string(out)))
 		}
-	}
-	// The helper's name is not that of its folder.
-	out, err := exec.CommandContext(ctx, "go", "run", "-exec", "cp", "egovmon/agent/token", filepath.Join(into, talk.Name())).CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("build %s: %w: %.500s (run the lab inside the source tree, or use --bin)", talk.Name(), err, strings.TrimSpace(string(out)))
 	}
 	return nil
 }

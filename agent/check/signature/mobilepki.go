@@ -2,6 +2,7 @@ package signature
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -38,7 +39,7 @@ func mobilepkiKind() check.Kind {
 			{Name: "client_cert", Type: check.TypeString, Help: "A PEM file with the certificate that the check identifies itself with, and its key unless that is given apart."},
 			{Name: "client_key", Type: check.TypeString, Help: "A PEM file with the key of client_cert."},
 			{Name: "client_key_secret", Type: check.TypeSecret, Help: "The key of client_cert as a secret in PEM."},
-			{Name: "call", Type: check.TypeString, Default: "tls", Enum: []string{"tls", "status"}, Help: "How far to go: tls ends after the handshake; status asks for the state of a transaction that does not exist (MSS_StatusReq), which needs ap_id, ap_password and approved."},
+			{Name: "call", Type: check.TypeString, Default: "tls", Enum: []string{"tls", "status"}, Help: "How far to go: tls ends after the handshake, in which some servers (nginx) take any client certificate and refuse it only when they are asked something; status asks for the state of a transaction that does not exist (MSS_StatusReq), which needs ap_id, ap_password and approved."},
 			{Name: "ap_id", Type: check.TypeString, Help: "The application provider's identifier (AP_ID) that the operator gave to this monitor."},
 			{Name: "ap_password", Type: check.TypeSecret, Help: "Its password (AP_PWD)."},
 			{Name: "approved", Type: check.TypeString, Help: "Number of the document in which the service's operator allows this monitor to make the status call; required for it."},
@@ -241,6 +242,12 @@ func refusedClient(err error) *fault {
 	return nil
 }
 
+// refusedByPage tells whether a page with status 400 says that the client's certificate is missing or not accepted, as nginx does,
+// which ends the handshake well whatever the certificate is.
+func refusedByPage(body []byte) bool {
+	return bytes.Contains(body, []byte("SSL certificate")) && bytes.Contains(body, []byte("400"))
+}
+
 // status makes the status call.
 func (c *mobilepkiCheck) status(t *tls.Conn, password string, sp *spans, facts *check.Facts) (string, *fault) {
 	req := c.fetcher.request(question{method: http.MethodPost, url: c.url, kind: "text/xml; charset=utf-8", accept: "text/xml", body: c.request(password)})
@@ -266,15 +273,20 @@ func (c *mobilepkiCheck) status(t *tls.Conn, password string, sp *spans, facts *
 		return "", because(check.HTTPRedirect, "status %d: the service sends elsewhere", resp.StatusCode)
 	}
 	// A fault of SOAP comes with status 500 (SOAP 1.1, section 6.2).
-	if resp.StatusCode != http.StatusInternalServerError {
-		if bad := statusFault(resp.StatusCode); bad != nil {
-			return "", bad
-		}
+	stated := resp.StatusCode == http.StatusInternalServerError
+	bad := statusFault(resp.StatusCode)
+	if bad != nil && !stated && resp.StatusCode != http.StatusBadRequest {
+		return "", bad
 	}
 	wire.N = 2*c.fetcher.maxBytes + maxHead
-	a, bad := c.fetcher.body(resp, sp, facts)
-	if bad != nil {
+	a, unread := c.fetcher.body(resp, sp, facts)
+	switch {
+	case bad != nil && !stated && unread == nil && refusedByPage(a.body):
+		return "", because(check.Auth, "the service does not accept the client's certificate: status %d", resp.StatusCode)
+	case bad != nil && !stated:
 		return "", bad
+	case unread != nil:
+		return "", unread
 	}
 	begin = time.Now()
 	defer func() { sp.add(phaseVerify, time.Since(begin)) }()

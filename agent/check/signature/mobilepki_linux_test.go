@@ -2,6 +2,7 @@ package signature
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"io"
@@ -110,6 +111,40 @@ func must[T any](v T, err error) func(t *testing.T) T {
 		}
 		return v
 	}
+}
+
+// A real nginx says only in its answer that it does not accept a client's certificate; other pages with that status are none of this.
+func TestMobilePKIBehindNginx(t *testing.T) {
+	n, a := checktest.NewNginx(t), checktest.NewAuthority(t, "mpki.test")
+	at, roots := n.Listen("127.0.0.1"), a.Roots()
+	n.Server("listen " + at + " ssl;\n" + n.Certificate(lasting(a, x509.ExtKeyUsageServerAuth)) + "ssl_client_certificate " + roots + ";\nssl_verify_client on;\nlocation / { default_type text/xml; return 200 '" +
+		strings.Replace(envelope, "%", `<r><StatusCode Value="208"/></r>`, 1) + "'; }\nlocation /bad { return 400 'SOAP expected'; }\nlocation /closed { return 503 '400 SSL certificate'; }")
+	n.Start()
+	client := func(a *checktest.Authority) check.Options {
+		c := lasting(a, x509.ExtKeyUsageClientAuth)
+		key := must(x509.MarshalPKCS8PrivateKey(c.PrivateKey))(t)
+		return check.Options{"client_cert": checktest.WritePEM(t, "c.pem", "CERTIFICATE", c.Certificate...), "client_key": checktest.WritePEM(t, "k.pem", "PRIVATE KEY", key)}
+	}
+	known, other := client(a), client(checktest.NewAuthority(t, "x.test"))
+	run := func(path string, client check.Options) check.Result {
+		t.Helper()
+		o := check.Options{"url": "https://" + at + path, "roots": roots, "server_name": "mpki.test", "call": "status", "approved": "12/CV", "ap_id": "a", "ap_password": "p"}
+		maps.Copy(o, client)
+		return checktest.NewFunc(t, mobilepkiKind(), o, check.Env{Now: time.Now, Secret: func(string) (string, error) { return "x", nil }})(t.Context())
+	}
+	want(t, run("/", known), check.OK, "208")
+	want(t, run("/", nil), check.Auth, "does not accept the client's certificate: status 400")
+	want(t, run("/", other), check.Auth, "does not accept the client's certificate: status 400")
+	want(t, run("/bad", known), check.HTTPStatus, "status 400")
+	want(t, run("/closed", known), check.HTTPStatus, "status 503")
+	want(t, run("/", check.Options{"client_cert": other["client_cert"], "client_key": other["client_key"], "call": "tls"}), check.OK, "nothing was asked")
+}
+
+// lasting is a certificate that is valid today, whenever that is.
+func lasting(a *checktest.Authority, use x509.ExtKeyUsage) tls.Certificate {
+	return a.Leaf(nil, func(c *x509.Certificate) {
+		c.NotBefore, c.NotAfter, c.ExtKeyUsage = time.Now().Add(-time.Hour), time.Now().AddDate(0, 6, 0), []x509.ExtKeyUsage{use}
+	})
 }
 
 const envelope = `<?xml version="1.0"?><e:Envelope xmlns:e="x"><e:Body>%</e:Body></e:Envelope>`

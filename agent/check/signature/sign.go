@@ -44,7 +44,7 @@ func signKind() check.Kind {
 			{Name: "module", Type: check.TypeString, Help: "In place of key: the whole path of the PKCS#11 module (driver) of a token, which nobody but the administrator may be able to change."},
 			{Name: "token", Type: check.TypeString, Help: "The label or serial number of the token; without it there must be only one."},
 			{Name: "key_id", Type: check.TypeString, Help: "The id of the key on the token (CKA_ID), in hexadecimal; without it there must be only one."},
-			{Name: "pin", Type: check.TypeSecret, Help: "The PIN of the token. It is tried once: when it is refused, nothing is tried again until a person has changed it or run `agent sign reset`."},
+			{Name: "pin", Type: check.TypeSecret, Help: "The PIN of the token. It is tried once: when it is refused, nothing is tried again until a person has changed it or run `agent sign reset`; a token that itself remembers the wrong try is asked again only after somebody has logged in to it with its own program."},
 			{Name: "tsa", Type: check.TypeURL, Required: true, Help: "The time-stamping authority, e.g. http://tsa.ca.gov.vn."},
 			{Name: "policy", Type: check.TypeString, Help: "The policy of the time stamp, as numbers with dots."},
 			{Name: "roots", Type: check.TypeString, Required: true, Help: "A PEM file of the roots that the signer's certificate and the time-stamping authority's must lead to."},

@@ -211,14 +211,15 @@ func (t Token) Safe() error {
 	for _, f := range []struct {
 		flag uint64
 		why  string
+		do   string // what a person can do about it, where it is not plain
 	}{
-		{FlagPINLocked, "is locked"},
-		{FlagPINFinalTry, "would be locked by one more wrong try"},
-		{FlagPINCountLow, "was given wrongly since it was last given rightly"},
-		{FlagPINToChange, "must be changed first"},
+		{FlagPINLocked, "is locked", ""},
+		{FlagPINFinalTry, "would be locked by one more wrong try", ""},
+		{FlagPINCountLow, "was given wrongly since it was last given rightly", "; log in once with the token's own program"},
+		{FlagPINToChange, "must be changed first", ""},
 	} {
 		if t.Flags&f.flag != 0 {
-			return fmt.Errorf("%w of token %q %s: it is not tried", ErrPIN, t.Label, f.why)
+			return fmt.Errorf("%w of token %q %s: it is not tried%s", ErrPIN, t.Label, f.why, f.do)
 		}
 	}
 	return nil
