@@ -2,7 +2,6 @@ package signature
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"io"
@@ -138,13 +137,6 @@ func TestMobilePKIBehindNginx(t *testing.T) {
 	want(t, run("/bad", known), check.HTTPStatus, "status 400")
 	want(t, run("/closed", known), check.HTTPStatus, "status 503")
 	want(t, run("/", check.Options{"client_cert": other["client_cert"], "client_key": other["client_key"], "call": "tls"}), check.OK, "nothing was asked")
-}
-
-// lasting is a certificate that is valid today, whenever that is.
-func lasting(a *checktest.Authority, use x509.ExtKeyUsage) tls.Certificate {
-	return a.Leaf(nil, func(c *x509.Certificate) {
-		c.NotBefore, c.NotAfter, c.ExtKeyUsage = time.Now().Add(-time.Hour), time.Now().AddDate(0, 6, 0), []x509.ExtKeyUsage{use}
-	})
 }
 
 const envelope = `<?xml version="1.0"?><e:Envelope xmlns:e="x"><e:Body>%</e:Body></e:Envelope>`

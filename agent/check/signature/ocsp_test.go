@@ -246,6 +246,9 @@ func TestOCSPRequest(t *testing.T) {
 			body := make([]byte, 4096)
 			n, _ := r.Body.Read(body)
 			body = body[:n]
+			if r.Method != tt.method {
+				t.Errorf("asked by %s, want %s", r.Method, tt.method)
+			}
 			if r.Method == http.MethodGet {
 				text, err := url.PathUnescape(strings.TrimPrefix(r.URL.EscapedPath(), "/ocsp/"))
 				if err != nil {

@@ -2,6 +2,7 @@ package servers
 
 import (
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"strconv"
@@ -44,21 +45,25 @@ func FreePorts(ip netip.Addr) func(std int) int {
 	}
 }
 
+// Ports that servers are given lie below those that a system hands out by itself: between the look and the start of a server no
+// connection and no listener of another program can take one by chance.
+const firstPort, lastPort = 20_000, 32_000
+
 // freePort returns a port that nobody listens at, or the standard one when there is none: the server then says why.
 func freePort(ip netip.Addr, std int) int {
-	for range 20 {
-		l, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(netip.AddrPortFrom(ip, 0)))
+	for range 100 {
+		port := firstPort + rand.IntN(lastPort-firstPort)
+		l, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(netip.AddrPortFrom(ip, uint16(port))))
 		if err != nil {
-			return std
+			continue
 		}
-		at, _ := l.Addr().(*net.TCPAddr)
-		u, err := net.ListenUDP("udp", &net.UDPAddr{IP: ip.AsSlice(), Port: at.Port})
+		u, err := net.ListenUDP("udp", &net.UDPAddr{IP: ip.AsSlice(), Port: port})
 		_ = l.Close()
 		if err != nil {
 			continue // taken for UDP
 		}
 		_ = u.Close()
-		return at.Port
+		return port
 	}
 	return std
 }
