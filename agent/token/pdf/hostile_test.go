@@ -5,6 +5,7 @@ import (
 	"compress/zlib"
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -35,6 +36,9 @@ func deflated(n int64, fill byte) string {
 }
 
 const good = "<</Type/Page/Parent 2 0 R>>"
+
+// maxHostile is how many bytes such a document may cost: the values of a document, at most two million, and its streams.
+const maxHostile = 256 << 20
 
 // What a hostile document may try, at each place that is read.
 func TestHostile(t *testing.T) {
@@ -72,6 +76,8 @@ func TestHostile(t *testing.T) {
 		{"object stream by another filter", packedDoc(t, "<</Type/ObjStm/N 1/First 4/Filter/LZWDecode/Length 2>>stream\nxx\nendstream"), "a filter that is not known"},
 		{"object stream with an offset beyond", packedDoc(t, "<</Type/ObjStm/N 1/First 6/Length 8>>stream\n1 9999  \nendstream"), "list of objects that cannot be"},
 	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
 		begin := time.Now()
 		d, err := Open(tt.data)
 		if err == nil {
@@ -82,6 +88,10 @@ func TestHostile(t *testing.T) {
 		}
 		if took := time.Since(begin); took > time.Minute {
 			t.Errorf("%s took %s", tt.name, took)
+		}
+		runtime.ReadMemStats(&after)
+		if n := after.TotalAlloc - before.TotalAlloc; n > maxHostile {
+			t.Errorf("%s: %d MiB were allocated, at most %d", tt.name, n>>20, maxHostile>>20)
 		}
 	}
 	p := &Prepared{data: make([]byte, 12), begin: 0, end: 12}
