@@ -80,6 +80,7 @@ type center struct {
 	layers    layers
 	notices   suspended
 	confirmed confirmed
+	unplanned atomic.Pointer[[]error] // why machines have no plan as of now, one each; nil before the first try
 	holders   holders
 	inquiry   *signature.Inquiry // nil when nobody may be asked
 	incidents *incident.Manager

@@ -16,7 +16,6 @@ import (
 
 	"egovmon/agent/check/certlist"
 	"egovmon/agent/check/signature"
-	"egovmon/agent/words"
 	"egovmon/collector/access"
 	"egovmon/collector/board"
 	"egovmon/collector/certs"
@@ -184,14 +183,11 @@ func (c *center) certNotices(p *profile.Profile, now time.Time) []board.Name {
 		}
 	}
 	var out []board.Name
-	say := func(key string, args ...any) {
-		out = append(out, board.Name{VI: words.Say(words.VI, key, args...), EN: words.Say(words.EN, key, args...)})
-	}
 	if revoked > 0 {
-		say("certs.notice.revoked", revoked)
+		out = append(out, said("certs.notice.revoked", revoked))
 	}
 	if n[certlist.Ended]+n[certlist.In15]+n[certlist.In30]+n[certlist.In60] > 0 {
-		say("certs.notice", n[certlist.Ended], n[certlist.In15], n[certlist.In30], n[certlist.In60])
+		out = append(out, said("certs.notice", n[certlist.Ended], n[certlist.In15], n[certlist.In30], n[certlist.In60]))
 	}
 	return out
 }

@@ -16,6 +16,7 @@ import (
 
 	"egovmon/agent/durable"
 	"egovmon/agent/wire"
+	"egovmon/collector/board"
 	"egovmon/collector/enrol"
 	"egovmon/collector/evidence"
 	"egovmon/collector/profile"
@@ -28,11 +29,24 @@ func (c *center) planMachines(ctx context.Context) error {
 	p, now := c.district(), c.now()
 	var errs []error
 	for _, m := range c.registry.Machines() {
-		if m.Revoked.IsZero() {
-			errs = append(errs, c.planMachine(ctx, p, m.ID, now))
+		if !m.Revoked.IsZero() {
+			continue
+		}
+		if err := c.planMachine(ctx, p, m.ID, now); err != nil {
+			errs = append(errs, err)
 		}
 	}
+	c.unplanned.Store(&errs)
 	return errors.Join(errs...)
+}
+
+// planNotices say how many machines have no plan that says what the profile says now, and why one of them has none.
+func planNotices(errs []error) []board.Name {
+	if len(errs) == 0 {
+		return nil
+	}
+	why, _, _ := strings.Cut(errs[0].Error(), "\n")
+	return []board.Name{said("notice.unplanned", len(errs), fmt.Sprintf("%.300s", why))}
 }
 
 func (c *center) planMachine(ctx context.Context, p *profile.Profile, machine string, now time.Time) error {

@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"egovmon/agent/words"
@@ -105,7 +107,7 @@ func (c *center) logNotices() []board.Name {
 		return slices.Concat(splitNotices(c.cosigned.Splits()), archiveNotices(c.intake.Archive()), c.watcherNotices())
 	}
 	size := c.store.Size()
-	return []board.Name{{VI: words.Say(words.VI, "notice.overtaken", size, seen.N), EN: words.Say(words.EN, "notice.overtaken", size, seen.N)}}
+	return []board.Name{said("notice.overtaken", size, seen.N)}
 }
 
 // splitNotices say that somebody has signed what is no beginning of the log: two histories were shown, or it was rewritten.
@@ -113,7 +115,7 @@ func splitNotices(n int64) []board.Name {
 	if n == 0 {
 		return nil
 	}
-	return []board.Name{{VI: words.Say(words.VI, "notice.split", n), EN: words.Say(words.EN, "notice.split", n)}}
+	return []board.Name{said("notice.split", n)}
 }
 
 // archiveNotices say since when nothing can be archived. Why is for the log of the program: it names files.
@@ -122,5 +124,31 @@ func archiveNotices(a intake.Archive) []board.Name {
 		return nil
 	}
 	since := a.Failing.In(profile.Zone()).Format("15:04 02/01/2006")
-	return []board.Name{{VI: words.Say(words.VI, "notice.archive", since), EN: words.Say(words.EN, "notice.archive", since)}}
+	return []board.Name{said("notice.archive", since)}
+}
+
+// said is a text of the catalogue in both languages.
+func said(key string, args ...any) board.Name {
+	return board.Name{VI: words.Say(words.VI, key, args...), EN: words.Say(words.EN, key, args...)}
+}
+
+// unread are the errors of what books of the log could not read.
+func (c *center) unread() (all []error) {
+	for _, b := range []struct {
+		mu   *sync.Mutex
+		book interface{ Unreadable() []error }
+	}{{&c.notices.mu, &c.notices.book}, {&c.confirmed.mu, &c.confirmed.book}, {&c.layers.mu, &c.layers.fold}, {&c.holders.mu, &c.holders.register}} {
+		b.mu.Lock()
+		all = append(all, b.book.Unreadable()...)
+		b.mu.Unlock()
+	}
+	return all
+}
+
+// unreadNotices say how many entries of the log this version cannot read, and which is the first: figures are without them.
+func unreadNotices(errs []error) []board.Name {
+	if len(errs) == 0 {
+		return nil
+	}
+	return []board.Name{said("notice.unread", len(errs), fmt.Sprintf("%.300s", errs[0]))}
 }

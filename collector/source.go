@@ -79,7 +79,7 @@ func (s *source) View(ctx context.Context) (board.View, error) {
 	for _, svc := range p.ServicesAt(now) {
 		v.Services = append(v.Services, service(p, &svc, now))
 	}
-	v.NotConfigured, v.Notices = missing, slices.Concat(s.c.logNotices(), s.c.reportNotices(now), s.c.stampNotices(now), s.c.certNotices(p, now), notices(p, now))
+	v.NotConfigured, v.Notices = missing, slices.Concat(s.c.logNotices(), planNotices(*cmp.Or(s.c.unplanned.Load(), new([]error))), unreadNotices(s.c.unread()), s.c.reportNotices(now), s.c.stampNotices(now), s.c.certNotices(p, now), notices(p, now))
 	for _, x := range boarded(s.c.held(), p) {
 		if x.End().After(now) {
 			v.Suspensions = append(v.Suspensions, x)
@@ -391,7 +391,7 @@ func notices(p *profile.Profile, now time.Time) []board.Name {
 	var out []board.Name
 	if years := p.MissingYears(profile.DateOf(now), profile.DateOf(now)); len(years) > 0 {
 		y := strings.Trim(fmt.Sprint(years), "[]")
-		out = append(out, board.Name{VI: words.Say(words.VI, "notice.calendar", y), EN: words.Say(words.EN, "notice.calendar", y)})
+		out = append(out, said("notice.calendar", y))
 	}
 	return out
 }

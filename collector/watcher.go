@@ -76,14 +76,11 @@ func (c *center) watcherNotices() []board.Name {
 }
 
 func watcherNotices(s alert.WatcherStatus) (out []board.Name) {
-	put := func(key string, args ...any) {
-		out = append(out, board.Name{VI: words.Say(words.VI, key, args...), EN: words.Say(words.EN, key, args...)})
-	}
 	switch {
 	case s.State != alert.WatcherConfirmed:
-		put("watcher.notice." + s.State)
+		out = append(out, said("watcher.notice."+s.State))
 	case s.Error != "":
-		put("watcher.notice.error")
+		out = append(out, said("watcher.notice.error"))
 	}
 	return out
 }
