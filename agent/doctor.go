@@ -80,7 +80,7 @@ func runDoctor(ctx context.Context, args []string, stdout, stderr io.Writer) int
 		}
 		s, err := findSystem(to, p, dir)
 		if err != nil {
-			fmt.Fprintf(stderr, "agent doctor: %v\n", err)
+			fmt.Fprintf(stderr, "%s\nagent doctor: %v\n", words.Tell(l, "doctor.nosystem"), err)
 			return exitUsage
 		}
 		title, look = words.Tell(l, "doctor.way.title", name, s.url.Host), examineWay(ctx, s)

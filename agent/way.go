@@ -37,6 +37,7 @@ type wayEvidence struct {
 
 	route    bool          // this machine knows a way there, be it by a default gateway or another
 	near     bool          // the system is this machine's own or on its network: no line leads there
+	wayless  bool          // the system's address is known, and this machine knows no way to it
 	page     check.Result  // of the kind http, or of the one that speaks to the system
 	service  bool          // the system is no page
 	gateway  *check.Result // of the kind gateway
@@ -83,6 +84,9 @@ func judgeWay(e wayEvidence) wayBreak {
 		return wayBreak{atLine, "egress", check.EgressBlocked, ""}
 	case e.hijack != nil && (e.hijack.Reason == check.DNSMismatch || e.hijack.Reason == check.CaptivePortal) && misled(e.page.Reason):
 		return wayBreak{atResolver, "hijack", check.DNSMismatch, ""}
+	}
+	if e.wayless && e.page.Reason == check.ConnectUnreachable && (e.gateway == nil || e.gateway.State != check.Down) {
+		return wayBreak{atGateway, "noway", check.ConnectUnreachable, ""}
 	}
 	if answered(e.page.Reason) || e.outside > 0 || e.path != nil && e.path.State != check.Down {
 		return beyondLine(e)

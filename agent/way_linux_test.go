@@ -98,6 +98,9 @@ func (s street) serveNames(t *testing.T) {
 			switch name := strings.ToLower(q.Question[0].Name); {
 			case name == "sai-ky.test." && !q.CheckingDisabled:
 				m.Rcode = mdns.RcodeServerFailure
+			case name == "xn--dchvcng-x0a0689dsha.test." && q.Question[0].Qtype == mdns.TypeA:
+				rr, _ := mdns.NewRR(name + " 1 IN A 10.0.4.1")
+				m.Answer = append(m.Answer, rr)
 			case name == "noi-bo.test." && q.Question[0].Qtype == mdns.TypeA:
 				rr, _ := mdns.NewRR(name + " 1 IN A 10.1.3.1")
 				m.Answer = append(m.Answer, rr)
@@ -246,6 +249,7 @@ func TestDoctorFindsWhereTheWayBreaks(t *testing.T) {
 		{"the cable is out", "dvc.http", func(s street) { s.IP("gw", "link set pc down") }, 2, []string{"Hỏng ở mạng nội bộ: máy không có tín hiệu"}},
 		{"no address", "dvc.http", func(s street) { s.IP("pc", "addr flush dev gw scope global") }, 2, []string{"không được cấp địa chỉ"}},
 		{"no default route", "dvc.http", func(s street) { s.IP("pc", "route del default") }, 3, []string{"không biết đi qua thiết bị nào"}},
+		{"no way to IPv6 alone", "2001:db8::1", nil, 3, []string{"máy không có đường đi tới địa chỉ", "Không phải hệ thống hỏng", "mã connect_unreachable"}},
 		{"the gateway is off", "dvc.http", func(s street) { s.IP("gw", "addr del 10.0.1.1/24 dev pc") }, 3, []string{"Hỏng ở thiết bị mạng của đơn vị: thiết bị không trả lời", "Tắt thiết bị mạng"}},
 		{"the line is cut", "dvc.http", func(s street) { s.Nft("gw", rules("forward", "drop")) }, 4, []string{"Hỏng ở đường truyền của đơn vị", "gọi nhà mạng"}},
 		{"a portal", "dvc.http", func(s street) {
@@ -296,6 +300,7 @@ func TestDoctorFindsWhereTheWayBreaks(t *testing.T) {
 		}, 5, []string{"gói tin lớn bị mất sau điểm thứ 2", "MTU"}},
 		{"the name server is off", "dvc.http", func(s street) { s.Nft("dns", rules("input", "udp dport 53 drop")) }, 6, []string{"Hỏng ở máy chủ tên miền"}},
 		{"no such name", "https://khong-co.test/", nil, 6, []string{"không có tên này", "mã dns_nxdomain"}},
+		{"a name in letters of Vietnamese, and the server refuses", "http://dịchvụcông.test:444/", nil, 7, []string{"từ chối kết nối", "dịchvụcông.test"}},
 		{"signatures that do not verify", "https://sai-ky.test/", nil, 6, []string{"chữ ký bảo vệ tên miền (DNSSEC) không khớp", "mã dns_bogus"}},
 		{"letters are refused", "thu.gui", nil, 7, []string{"từ chối kết nối", "mã connect_refused"}},
 		{"letters are refused, without a plan for it", "dvc.test:465", nil, 7, []string{"từ chối kết nối"}},

@@ -55,6 +55,13 @@ func TestJudgeWay(t *testing.T) {
 			broken(0)(e)
 			e.gateway = because(check.ConnectUnreachable)
 		}), atGateway, "noroute"},
+		{"no way to the system alone", with(check.ConnectUnreachable, func(e *wayEvidence) { e.wayless, e.outside, e.gateway = true, 1, because(check.OK) }), atGateway, "noway"},
+		{"no way to the system alone, and nobody to ask", with(check.ConnectUnreachable, func(e *wayEvidence) {
+			broken(0)(e)
+			e.wayless, e.gateway = true, because(check.OK)
+		}), atGateway, "noway"},
+		{"a way that somebody else says is none", with(check.ConnectUnreachable, func(e *wayEvidence) { e.route, e.outside, e.gateway = true, 1, because(check.OK) }), atServer, "silent"},
+		{"no way to the first of several addresses", with(check.ConnectTimeout, func(e *wayEvidence) { e.wayless, e.outside, e.gateway = true, 1, because(check.OK) }), atServer, "silent"},
 		{"cut behind a router that is no default gateway", with(check.ConnectTimeout, func(e *wayEvidence) {
 			broken(1)(e)
 			e.route, e.tslcd, e.gateway = true, true, because(check.ConnectUnreachable)
@@ -167,7 +174,8 @@ checks:
 	}
 	for name, want := range map[string]string{
 		"cong.http": "https://cong.test/a", "https://cong.test/a": "https://cong.test/a", "cong.login": "https://login.test/",
-		"http://other.test:8080/": "http://other.test:8080/", "other.test": "https://other.test", "ftp://other.test": "", "cong.tcp": "tcp://cong.test:443", "cong.test:443": "tcp://cong.test:443", "mail.test:587": "smtp://mail.test:587", "mail.test:993": "imap://mail.test:993", ":587": "", "không có": "", "cong": "", "https://": "",
+		"http://other.test:8080/": "http://other.test:8080/", "other.test": "https://other.test", "ftp://other.test": "", "cong.tcp": "tcp://cong.test:443", "cong.test:443": "tcp://cong.test:443", "mail.test:587": "smtp://mail.test:587", "mail.test:993": "imap://mail.test:993", ":587": "",
+		"2001:db8::1": "https://[2001:db8::1]", "fe80::1%eth0": "https://[fe80::1%25eth0]", "[::1]:587": "smtp://[::1]:587", "https://a.test:99999/": "", "a.test:0": "", "https://a.test:80": "https://a.test:80", "không có": "", "cong": "", "https://": "",
 	} {
 		s, err := findSystem(name, p, t.TempDir())
 		switch {

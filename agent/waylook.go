@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"egovmon/agent/check/kinds"
 	"egovmon/agent/check/lookup"
 	"egovmon/agent/check/network"
+	"egovmon/agent/check/reach"
 	"egovmon/agent/daemon"
 	"egovmon/agent/host"
 	"egovmon/agent/notes"
@@ -71,6 +73,9 @@ func findSystem(name string, p *plan.Plan, dir string) (*system, error) {
 			return s, s.serve(k[0], name, check.Options{"starttls": k[1]})
 		}
 	}
+	if a, err := netip.ParseAddr(name); err == nil && a.Is6() {
+		name = "https://[" + strings.ReplaceAll(name, "%", "%25") + "]" // RFC 6874, section 2
+	}
 	if !strings.Contains(name, "://") {
 		if p != nil && !strings.Contains(name, ".") || strings.ContainsAny(name, " \t") {
 			return nil, fmt.Errorf("%q is neither the address of a page nor a check of the plan with one: write e.g. https://host/path", name)
@@ -82,7 +87,7 @@ func findSystem(name string, p *plan.Plan, dir string) (*system, error) {
 
 func (s *system) take(address string, c plan.Check) error {
 	u, err := url.Parse(address)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.Port() != "" && !isPort(u.Port()) {
 		return fmt.Errorf("%q is no address of a page: write e.g. https://host/path", address)
 	}
 	s.url, s.kind = u, "http"
@@ -98,14 +103,20 @@ func (s *system) take(address string, c plan.Check) error {
 
 // serve takes what is no page: a server at an address, spoken to as a kind does.
 func (s *system) serve(kind, address string, o check.Options) error {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil || host == "" {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil || host == "" || !isPort(port) {
 		return fmt.Errorf("%q is no host:port: write e.g. mail.example.vn:587", address)
 	}
 	s.url, s.kind, s.options = &url.URL{Scheme: kind, Host: address}, kind, defaults(kind)
 	maps.Copy(s.options, o)
 	s.options["address"] = address
 	return nil
+}
+
+// isPort tells whether a text is the number of a port.
+func isPort(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return err == nil && n > 0
 }
 
 // look gathers what there is to see of the way, as much of it as is needed: when the page comes, nothing else matters.
@@ -119,6 +130,7 @@ func (s *system) look(ctx context.Context) wayEvidence {
 	target := s.address(ctx)
 	e.route = s.routed(target)
 	e.near = target.IsValid() && ownNetwork(target)
+	e.wayless = target.IsValid() && !e.near && !e.route
 	if !e.card || !e.link || !e.address && !e.near {
 		return e
 	}
@@ -178,6 +190,14 @@ func (s *system) notes(kind string) check.Notes {
 	return notes.New(filepath.Join(s.dir, notes.Folder), time.Now, slog.New(slog.DiscardHandler)).Of(s.check, kind)
 }
 
+// host is the name of the system's host as it goes over the wire.
+func (s *system) host() string {
+	if name, err := reach.ASCIIHost(s.url.Hostname()); err == nil {
+		return name
+	}
+	return s.url.Hostname()
+}
+
 // address is the first address of the system's host; the zero Addr when it has none that can be found.
 func (s *system) address(ctx context.Context) netip.Addr {
 	if a, err := netip.ParseAddr(s.url.Hostname()); err == nil {
@@ -185,7 +205,7 @@ func (s *system) address(ctx context.Context) netip.Addr {
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", s.url.Hostname())
+	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", s.host())
 	if err != nil || len(addrs) == 0 {
 		return netip.Addr{}
 	}
@@ -249,7 +269,7 @@ func (s *system) askNames(ctx context.Context) (outside int, resolved, bogus boo
 	if _, err := netip.ParseAddr(s.url.Hostname()); err == nil {
 		return 0, false, false
 	}
-	q, err := lookup.NewQuery(s.url.Hostname(), "A", true, false)
+	q, err := lookup.NewQuery(s.host(), "A", true, false)
 	if err != nil {
 		return 0, false, false
 	}

@@ -68,6 +68,7 @@ type center struct {
 	cosigned *cosign.Gatherer
 	desk     *report.Desk
 	workshop workshop
+	proving  sync.Mutex     // held while an export is proven
 	stamper  *stamp.Stamper // nil without an authority of time stamps
 	index    *index.Index
 	series   *series.DB

@@ -5,9 +5,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
+	"mime/multipart"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
@@ -16,6 +19,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -603,6 +607,94 @@ func TestTheTokenStaysHome(t *testing.T) {
 	}
 }
 
+// proveOnTheBoard hands an export to the page of proofs, whole and cut off.
+func proveOnTheBoard(t *testing.T, c *centre) {
+	t.Helper()
+	if code, page := c.get(c.link, false); code != 200 {
+		t.Fatalf("the link: status %d, %.200s", code, page)
+	}
+	now := time.Now()
+	_, export := c.get(fmt.Sprintf("%s%s?from=%d&to=%d", c.base(), pathAudit, now.Add(-time.Hour).Unix(), now.Add(time.Hour).Unix()), true)
+	for _, tt := range []struct {
+		text string
+		code int
+		want string
+	}{{export, 200, "Bản xuất đạt"}, {export[:len(export)/2], 422, "Không đọc được bản xuất"}} {
+		var b bytes.Buffer
+		m := multipart.NewWriter(&b)
+		f, err := m.CreateFormFile("export", "a.zip")
+		_, err2 := io.WriteString(f, tt.text)
+		if err := errors.Join(err, err2, m.Close()); err != nil {
+			t.Fatal(err)
+		}
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, c.base()+"/audit", &b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", m.FormDataContentType())
+		req.Header.Set("Origin", c.base())
+		resp, err := c.http.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		page, err := io.ReadAll(resp.Body)
+		if err := errors.Join(err, resp.Body.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if resp.StatusCode != tt.code || !strings.Contains(string(page), tt.want) {
+			t.Errorf("an export on the board: status %d, want %d and %q:\n%.600s", resp.StatusCode, tt.code, tt.want, page)
+		}
+	}
+}
+
+// inviteOnTheBoard makes a token on the page of machines, and finds in the log who did.
+func inviteOnTheBoard(t *testing.T, c *centre) {
+	t.Helper()
+	post := func(fields url.Values) (int, string) {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, c.base()+"/fleet", strings.NewReader(fields.Encode()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		req.Header.Set("Origin", c.base())
+		resp, err := c.http.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		page, err := io.ReadAll(resp.Body)
+		if err := errors.Join(err, resp.Body.Close()); err != nil {
+			t.Fatal(err)
+		}
+		return resp.StatusCode, string(page)
+	}
+	if code, page := c.get(c.base()+"/fleet", false); code != 200 || !strings.Contains(page, "may-chu-huyen") {
+		t.Errorf("the page of machines: status %d, %.300s", code, page)
+	}
+	if code, page := post(url.Values{"do": {"invite"}, "unit": {"huyen-tu-ky"}, "machine": {"pc-moi"}}); code != 200 || !strings.Contains(page, "agent enrol --collector") {
+		t.Errorf("a token: status %d, %.300s", code, page)
+	}
+	if code, _ := post(url.Values{"do": {"revoke"}, "machine": {"pc-moi"}, "why": {"mất"}}); code != 422 {
+		t.Errorf("a machine without an identity is revoked: status %d", code)
+	}
+	_, checkpoint := c.get(c.base()+"/log/checkpoint", true)
+	size, err := strconv.Atoi(strings.Split(checkpoint, "\n")[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := false
+	for n := range size/256 + 1 { // a bundle that is not full has its width in its name
+		name := fmt.Sprintf("/log/tile/entries/%03d", n)
+		if n == size/256 {
+			name += fmt.Sprintf(".p/%d", size%256)
+		}
+		_, bundle := c.get(c.base()+name, true)
+		said = said || strings.Contains(bundle, "pc-moi") && strings.Contains(bundle, "acknowledgement")
+	}
+	if !said {
+		t.Error("the log does not say that a token was made")
+	}
+}
+
 // TestReportAndAudit takes a report and an export from a running collector and proves the one with the other.
 func TestReportAndAudit(t *testing.T) {
 	t.Parallel()
@@ -625,6 +717,8 @@ func TestReportAndAudit(t *testing.T) {
 			t.Errorf("%s: %v, %v", format, st, err)
 		}
 	}
+	proveOnTheBoard(t, c)
+	inviteOnTheBoard(t, c)
 	zip := filepath.Join(out, "audit.zip")
 	// Those of a part, made while agents send.
 	parts := map[string]string{"--unit": "huyen-tu-ky", "--service": "thu_thap"}

@@ -54,10 +54,7 @@ func entersDocuments(ctx context.Context) (name, unit string) {
 // change answers a request of at most so many bytes that changes documents. foreign is what who acts for another unit is told.
 func change[Q, A any](w http.ResponseWriter, r *http.Request, most int64, foreign string, do func(req Q) (A, error)) {
 	var req Q
-	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, most))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&req); err != nil {
-		answer(w, nil, fmt.Errorf("the request cannot be read: %w", err))
+	if !readRequest(w, r, most, &req) {
 		return
 	}
 	a, err := do(req)
@@ -68,9 +65,19 @@ func change[Q, A any](w http.ResponseWriter, r *http.Request, most int64, foreig
 	answer(w, a, err)
 }
 
-// readRequest reads a request of at most so many bytes; one that cannot be read is answered.
+// readRequest reads a request of at most so many bytes; one that cannot be read is answered. A key that is none of the
+// request's and anything behind the object are errors: who misspells an option is told so, rather than getting something else.
 func readRequest[Q any](w http.ResponseWriter, r *http.Request, most int64, req *Q) bool {
-	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, most)).Decode(req)
+	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, most))
+	d.DisallowUnknownFields()
+	err := d.Decode(req)
+	if err == nil {
+		if _, more := d.Token(); more == nil {
+			err = errors.New("something stands behind the object")
+		} else if !errors.Is(more, io.EOF) {
+			err = more
+		}
+	}
 	if err != nil {
 		answer(w, nil, fmt.Errorf("the request cannot be read: %w", err))
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -147,7 +146,7 @@ func livedOf(i *incident.Incident, p *profile.Profile, l words.Lang, now time.Ti
 }
 
 // lifeHandlers answer people and programs that may see the board; only people may do something.
-func (c *center) lifeHandlers(mux *http.ServeMux) {
+func (c *center) lifeHandlers(mux interface{ Handle(string, http.Handler) }) {
 	board := func(pattern string, f http.HandlerFunc) { mux.Handle(pattern, access.Need(access.ScopeBoard, f)) }
 	board("GET "+pathIncidents, func(w http.ResponseWriter, r *http.Request) {
 		answer(w, c.lives(words.ParseLang(r.FormValue("lang")), access.Of(r.Context()).Unit), nil)
@@ -175,10 +174,7 @@ func (c *center) actHandler(w http.ResponseWriter, r *http.Request) {
 		Class   incident.Class `json:"class"`
 		Measure string         `json:"measure"`
 	}
-	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxAct))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&q); err != nil {
-		http.Error(w, fmt.Sprintf("the request cannot be read: %v", err), http.StatusBadRequest)
+	if !readRequest(w, r, maxAct, &q) {
 		return
 	}
 	if !c.mine(r.Context(), id) {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -133,8 +132,7 @@ func (c *center) keepExport(ctx context.Context, s report.Scope) error {
 
 func (c *center) retentionHandler(w http.ResponseWriter, r *http.Request) {
 	var req retentionRequest
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10)).Decode(&req); err != nil {
-		answer(w, nil, fmt.Errorf("the request cannot be read: %w", err))
+	if !readRequest(w, r, 64<<10, &req) {
 		return
 	}
 	a, err := c.retention(r.Context(), req, access.User(r.Context()))

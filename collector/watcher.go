@@ -85,6 +85,19 @@ func watcherNotices(s alert.WatcherStatus) (out []board.Name) {
 	return out
 }
 
+// outside is the board's page of the watcher.
+type outside struct{ *alert.Watcher }
+
+// Rights: a test, which may wake somebody, is begun by who answers for the installation; that it arrived is said by whoever
+// takes note of incidents, in the name of the district.
+func (outside) Rights(ctx context.Context) (by string, tests bool) {
+	w := access.Of(ctx)
+	if w.Person && w.Unit == "" && w.May(access.ScopeAck) {
+		by = w.Name
+	}
+	return by, w.Person && w.May(access.ScopeUsers)
+}
+
 // A watcherRequest is what people do about the watcher.
 type watcherRequest struct {
 	Confirm string `json:"confirm,omitempty"` // the code; without one a test is begun

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"egovmon/agent/words"
+	"egovmon/collector/access"
 	"egovmon/collector/alert"
 )
 
@@ -59,6 +61,23 @@ func TestWatcherNotices(t *testing.T) {
 	}
 }
 
+// TestWatcherRights: a test may wake somebody, so that not everybody begins one; programs confirm nothing.
+func TestWatcherRights(t *testing.T) {
+	for name, tc := range map[string]struct {
+		ctx   context.Context
+		by    string
+		tests bool
+	}{
+		"nobody":      {t.Context(), "", false},
+		"a program":   {access.With(t.Context(), access.Who{Name: access.Program}), "", false},
+		"an operator": {access.WithUser(t.Context(), "lan@web"), "lan@web", false},
+	} {
+		if by, tests := (outside{}).Rights(tc.ctx); by != tc.by || tests != tc.tests {
+			t.Errorf("%s: %q, %v", name, by, tests)
+		}
+	}
+}
+
 // TestWatcherCommand walks a running collector from a watcher that nobody has tested to one that counts.
 func TestWatcherCommand(t *testing.T) {
 	body := make(chan string, 10)
@@ -100,6 +119,9 @@ func TestWatcherCommand(t *testing.T) {
 	var s alert.WatcherStatus
 	if err := json.Unmarshal([]byte(watcher(exitDone, "status", "--json")), &s); err != nil || s.State != alert.WatcherConfirmed {
 		t.Errorf("%+v, %v", s, err)
+	}
+	if code, page := c.get(c.base()+"/watcher", true); code != 200 || !strings.Contains(page, "Nguyễn Thị Lan") || !strings.Contains(page, "Đã thử và có người xác nhận") {
+		t.Errorf("the board, status %d, does not say so", code)
 	}
 	if _, text := c.get(c.base()+"/metrics", true); !strings.Contains(text, "egovmon_watcher_confirmed 1\n") || !strings.Contains(text, `egovmon_watcher_calls_total{result="ok"}`) {
 		t.Error("the metrics do not say so")

@@ -31,7 +31,7 @@ const (
 
 // web makes the server of board, PromQL API and metrics on a listener.
 func (c *center) web(acc *access.Access, m *metrics, l net.Listener) (*http.Server, net.Listener, error) {
-	pages := board.NewHandler(&source{c: c}, board.Options{Now: c.now, Logger: c.log, User: acks, Ack: c.incidents.Ack, Act: c.incidents.Act, People: members{acc}, Suspensions: announcer{c}, Confirmations: confirmer{c}, History: c.latestFigures, Registry: registrar{c}, Public: c.config.Public, Reports: reporter{c},
+	pages := board.NewHandler(&source{c: c}, board.Options{Now: c.now, Logger: c.log, User: acks, Ack: c.incidents.Ack, Act: c.incidents.Act, People: members{acc}, Suspensions: announcer{c}, Confirmations: confirmer{c}, History: c.latestFigures, Registry: registrar{c}, Prover: prover{c, board.MaxExport}, Fleet: keeper{c}, Watcher: outside{c.watcher}, Public: c.config.Public, Reports: reporter{c},
 		Unit: func(ctx context.Context) string { return access.Of(ctx).Unit }})
 	metrics := m.handler()
 	mux := http.NewServeMux()
@@ -99,8 +99,13 @@ func (m rightful) HandleFunc(pattern string, f http.HandlerFunc) {
 	m.Handle(pattern, access.Need(s, f))
 }
 
+// routes take the paths of subcommands.
+type routes interface {
+	HandleFunc(pattern string, f http.HandlerFunc)
+}
+
 // local answers this machine's own subcommands.
-func (c *center) local(mux rightful, acc *access.Access) {
+func (c *center) local(mux routes, acc *access.Access) {
 	mux.HandleFunc("POST "+pathUsers, c.usersHandler(acc))
 	mux.HandleFunc("POST "+pathLink, func(w http.ResponseWriter, r *http.Request) {
 		link, err := acc.Link(base(r))

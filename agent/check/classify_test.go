@@ -16,6 +16,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"testing"
 	"time"
 )
@@ -370,6 +371,19 @@ func TestReasons(t *testing.T) {
 	// The numbers of the closed list; a new reason changes them on purpose.
 	if count[Up] != 1 || count[Degraded] != 22 || count[Unknown] != 22 || count[Down] != 37 {
 		t.Errorf("reasons by state: %v", count)
+	}
+	// What merely warns, and what is nobody's outage, each by its name: everything else takes a target down.
+	milder := map[State]string{
+		Up:       "ok",
+		Degraded: "slow packet_loss path_mtu cert_expiring signature_expiring weak_tls partial stale clock_skew low_resource quota dns_lame dns_inconsistent starttls_missing mail_late mail_auth content_changed revocation_stale trustlist_stale tsa_skew control_partial evidence_expiring",
+		Unknown:  "no_uplink no_permission not_supported not_configured misconfigured internal blocked egress_blocked token_absent clock_unset data_lost missed_suspended missed_overrun missed_clock_jump missed_stopped missed_shutdown evidence_missing evidence_expired clock_unproven not_planned silent identity_cloned",
+	}
+	for state, list := range milder {
+		for word := range strings.FieldsSeq(list) {
+			if Reason(word).State() != state {
+				t.Errorf("%q is %s, want %s", word, Reason(word).State(), state)
+			}
+		}
 	}
 	for _, bad := range []string{"", "OK", "ok ", "tls", "up"} {
 		if r, err := ParseReason(bad); err == nil {

@@ -44,7 +44,7 @@ const (
 	NotSupported    Reason = "not_supported"     // this system cannot be measured so
 	NotConfigured   Reason = "not_configured"    // a value the check needs was left empty
 	Misconfigured   Reason = "misconfigured"     // a value the check was given cannot work
-	Internal        Reason = "internal"          // a fault of our own program
+	Internal        Reason = "internal"          // the run could not be finished: a fault of our own program, or a flood of strangers' packets; the detail says which
 	Blocked         Reason = "blocked"           // a firewall refuses us, not the users
 	EgressBlocked   Reason = "egress_blocked"    // our provider refuses this port (25 from a PC)
 	TokenAbsent     Reason = "token_absent"      // no signing token is plugged in

@@ -76,6 +76,9 @@ func looks() []struct {
 		{"suspensions", "/suspensions", suspending()},
 		{"confirmations", "/confirmations", troubled()},
 		{"certs", "/certs", troubled()},
+		{"watcher", "/watcher", troubled()},
+		{"audit", "/audit", troubled()},
+		{"fleet", "/fleet", district()},
 		{"history", "/history", troubled()},
 		{"status", "/status", suspending()},
 		{"wall", "/wall", troubled()},
@@ -84,6 +87,36 @@ func looks() []struct {
 		{"help-chapter", "/help/line", troubled()},
 		{"check", "/check/" + me + "/thu_thap.check", district()},
 	}
+}
+
+// lookHandler serves the page of looks that has this name.
+func lookHandler(name string, src *fake) http.Handler {
+	h := acking(src, nil)
+	switch name {
+	case "history":
+		h = historyHandler(nil, chronicled(), nil)
+	case "reports":
+		h = pressHandler(&press{name: "An"})
+	case "suspensions":
+		h = NewHandler(src, Options{Now: func() time.Time { return noon }, Suspensions: &notary{name: "an", list: src.view.Suspensions}})
+	case "confirmations":
+		h = clerkHandler(&clerk{name: "an", list: confirming()}, "")
+	case "status":
+		h = NewHandler(src, Options{Now: func() time.Time { return noon }, Public: []string{"mail", "qlvb", "cong_h", "tthc", "ndxp"}})
+	case "watcher":
+		h = lookoutHandler(watched())
+	case "fleet":
+		h = yardHandler(parked())
+	case "audit":
+		h = NewHandler(src, Options{Now: func() time.Time { return noon }, Prover: &seal{standing: sealed()}})
+	case "certs":
+		h = cabinetHandler(&cabinet{by: "an", names: true, list: certified()})
+	case "life":
+		h = bytesOf(acting(src, "Mai", "", new([]incident.Act), nil), "<details>", "<details open>")
+	case "incidents":
+		h = opened(h)
+	}
+	return h
 }
 
 // inFrame serves h, and at /frame/WIDTH/PATH (or, with scripts off in the frame, at /still/WIDTH/PATH) a page that shows PATH in a frame of that width, as a narrow window would,
@@ -150,25 +183,7 @@ func TestLooks(t *testing.T) {
 	chromium(t)
 	for _, p := range looks() {
 		t.Run(p.name, func(t *testing.T) {
-			h := acking(p.src, nil)
-			switch p.name {
-			case "history":
-				h = historyHandler(nil, chronicled(), nil)
-			case "reports":
-				h = pressHandler(&press{name: "An"})
-			case "suspensions":
-				h = NewHandler(p.src, Options{Now: func() time.Time { return noon }, Suspensions: &notary{name: "an", list: p.src.view.Suspensions}})
-			case "confirmations":
-				h = clerkHandler(&clerk{name: "an", list: confirming()}, "")
-			case "status":
-				h = NewHandler(p.src, Options{Now: func() time.Time { return noon }, Public: []string{"mail", "qlvb", "cong_h", "tthc", "ndxp"}})
-			case "certs":
-				h = cabinetHandler(&cabinet{by: "an", names: true, list: certified()})
-			case "life":
-				h = bytesOf(acting(p.src, "Mai", "", new([]incident.Act), nil), "<details>", "<details open>")
-			case "incidents":
-				h = opened(h)
-			}
+			h := lookHandler(p.name, p.src)
 			srv := httptest.NewServer(inFrame(h))
 			defer srv.Close()
 			dir := t.ArtifactDir()

@@ -45,6 +45,8 @@ type Options struct {
 	Confirmations Confirmations
 	// Registry shows and changes the register of certificates. Nil: the board has no such page.
 	Registry Registry
+	// Watcher shows and tests the place outside that alarms somebody when this collector falls silent. Nil: the board has no such page.
+	Watcher Watcher
 	// Public are the services whose state anybody may see. None: the board has no such page; see [Public].
 	Public []string
 	// Reports shows reports and moves them on. Nil: the board has no such page.
@@ -52,6 +54,10 @@ type Options struct {
 	// History works out the figures of a period, as far as who asks may see them; the error wraps ErrForbidden for who may
 	// not. Nil: the board has no such page.
 	History func(ctx context.Context, q HistoryQuery) (History, error)
+	// Prover shows how the log can be proven, and proves exports. Nil: the board has no such page.
+	Prover Prover
+	// Fleet shows the machines that measure, and lets new ones in. Nil: the board has no such page.
+	Fleet Fleet
 }
 
 // Names of what a browser keeps or sends.
@@ -78,6 +84,9 @@ type handler struct {
 	reports       Reports
 	history       func(ctx context.Context, q HistoryQuery) (History, error)
 	registry      Registry
+	watcher       Watcher
+	prover        Prover
+	fleet         Fleet
 	public        []string
 	assets        *assets
 	pages         *template.Template
@@ -104,13 +113,16 @@ type handler struct {
 //	/reports                        drafts and issued reports; /reports/file is one of them
 //	/suspensions                    what was announced not to work
 //	/confirmations                  what documents say of services that nothing measures
+//	/audit                          the log, who cosigns it, and the proof of an export
+//	/fleet                          the machines that measure
 //	/certs                          the certificates that people sign with
+//	/watcher                        the place outside that notices when the collector falls silent
 //	/users                          who may enter, and programs' tokens; for administrators
 //	/api/board                      a View
 //	/api/check/{machine}/{check}    a Detail
 //	/assets/NAME                    style and script, named by their hash
 func NewHandler(src Source, o Options) http.Handler {
-	h := &handler{src: src, now: o.Now, log: o.Logger, fresh: o.Fresh, ack: o.Ack, act: o.Act, user: o.User, unit: o.Unit, people: o.People, suspensions: o.Suspensions, confirmations: o.Confirmations, registry: o.Registry, public: o.Public, history: o.History, reports: o.Reports,
+	h := &handler{src: src, now: o.Now, log: o.Logger, fresh: o.Fresh, ack: o.Ack, act: o.Act, user: o.User, unit: o.Unit, people: o.People, suspensions: o.Suspensions, confirmations: o.Confirmations, registry: o.Registry, watcher: o.Watcher, public: o.Public, history: o.History, reports: o.Reports, prover: o.Prover, fleet: o.Fleet,
 		assets: loadAssets(), pages: parsePages()}
 	if h.now == nil {
 		h.now = time.Now
@@ -149,8 +161,17 @@ func NewHandler(src Source, o Options) http.Handler {
 	if h.people != nil {
 		h.peoplePages(mux)
 	}
+	if h.fleet != nil {
+		h.fleetPages(mux)
+	}
+	if h.prover != nil {
+		h.auditPages(mux)
+	}
 	if h.registry != nil {
 		h.certPages(mux)
+	}
+	if h.watcher != nil {
+		h.watcherPages(mux)
 	}
 	if h.confirmations != nil {
 		h.confirmationPages(mux)
@@ -325,6 +346,9 @@ type frame struct {
 	History             bool   // … and one of figures
 	Reports             bool   // … and one of reports
 	Registry            bool   // there is a page of certificates
+	Watcher             bool   // … and one of the watcher outside
+	Audit               bool   // … and one of proofs
+	Fleet               bool   // … and one of machines
 }
 
 // Say is words.Say in the frame's language, for templates.
@@ -337,7 +361,8 @@ func (f frame) NoteChars() int { return noteChars }
 func (h *handler) write(w http.ResponseWriter, r *http.Request, status int, f frame) {
 	f.Style, f.Script, f.Icon = h.assets.path("board.css"), h.assets.path("board.js"), h.assets.path("icon.svg")
 	f.History, f.Reports = h.history != nil, h.reports != nil
-	f.Suspensions, f.Confirmations, f.Registry = h.suspensions != nil, h.confirmations != nil, h.registry != nil
+	f.Suspensions, f.Confirmations, f.Registry, f.Watcher = h.suspensions != nil, h.confirmations != nil, h.registry != nil, h.watcher != nil
+	f.Audit, f.Fleet = h.prover != nil, h.fleet != nil
 	if h.people != nil && f.Name != "status" {
 		f.Me, f.Admin = h.people.Me(r.Context())
 	}

@@ -657,3 +657,15 @@ func TestServiceSaysItsTargets(t *testing.T) {
 		}
 	}
 }
+
+// TestBasisInBothLanguages: what stands where no document is cited is said in the reader's language, a document as it is called.
+func TestBasisInBothLanguages(t *testing.T) {
+	for basis, want := range map[string]string{"mục tiêu nội bộ": "(the unit's own target)", "Quyết định 7": "(Quyết định 7)"} {
+		if got := (Target{"24x7", 0.99, basis, true}).in(words.EN); !strings.HasSuffix(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	if got := (Target{"24x7", 0.99, "mục tiêu nội bộ", true}).in(words.VI); !strings.HasSuffix(got, "(mục tiêu nội bộ)") {
+		t.Error(got)
+	}
+}

@@ -13,7 +13,7 @@ import (
 // TestStatus: everybody sees the public services and what was announced of them, and nothing else.
 func TestStatus(t *testing.T) {
 	f := suspending()
-	o := Options{Now: func() time.Time { return noon }, People: &club{me: "lan.nt", admin: true}, Suspensions: &notary{}, Confirmations: &clerk{}, Registry: &cabinet{}}
+	o := Options{Now: func() time.Time { return noon }, People: &club{me: "lan.nt", admin: true}, Suspensions: &notary{}, Confirmations: &clerk{}, Registry: &cabinet{}, Watcher: watched()}
 	if code, page := fetched(NewHandler(f, o), "/status"); code != 404 || strings.Contains(page, "Thư điện tử") {
 		t.Errorf("a page that nobody asked for: status %d", code)
 	}
@@ -25,7 +25,7 @@ func TestStatus(t *testing.T) {
 			t.Errorf("status %d; the page lacks %q", code, want)
 		}
 	}
-	for _, no := range []string{"Xã ", "xa-", "Cổng TTĐT", "Nguyễn Thị Hoa", "/incident/", "/service/", "/check/", "hết hạn", "VNPT", "lan.nt", "/users", "/suspensions", "/certs", "/history", "no-such", "8/TB", "24/11/2026", "<form"} {
+	for _, no := range []string{"Xã ", "xa-", "Cổng TTĐT", "Nguyễn Thị Hoa", "/incident/", "/service/", "/check/", "hết hạn", "VNPT", "lan.nt", "/users", "/suspensions", "/certs", "/watcher", "/history", "no-such", "8/TB", "24/11/2026", "<form"} {
 		if strings.Contains(page, no) {
 			t.Errorf("everybody sees %q", no)
 		}

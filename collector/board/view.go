@@ -107,7 +107,11 @@ func (t Target) in(l words.Lang) string {
 	if t.Calendar == "24x7" {
 		calendar = words.Say(l, "report.calendar.always")
 	}
-	s := words.Say(l, "service.target", calendar, words.Percent(l, t.Objective, 2), t.Basis)
+	basis := t.Basis
+	if basis == words.Say(words.VI, "service.basis.own") { // what profiles write where no document is cited
+		basis = words.Say(l, "service.basis.own")
+	}
+	s := words.Say(l, "service.target", calendar, words.Percent(l, t.Objective, 2), basis)
 	if !t.Verified {
 		s += ", " + words.Say(l, "service.unverified")
 	}

@@ -209,6 +209,10 @@ func TestRounds(t *testing.T) {
 	if s := d.g.Status(); s.Size != 6 || len(s.Signed) != 0 || len(s.Expected) != 3 {
 		t.Errorf("the next round is of %d leaves, %d of %d signed", s.Size, len(s.Signed), len(s.Expected))
 	}
+	d.open() // nor who signed before
+	if s := d.g.Status(); len(s.Last) != 3 {
+		t.Errorf("in the next round it is known of %d of 3 when they signed last: %v", len(s.Last), s.Last)
+	}
 	if err := d.sign("pc-2", ""); err != nil { // only one of three
 		t.Fatal(err)
 	}

@@ -77,6 +77,8 @@ type round struct {
 	Size  int64  `json:"size"`
 	Signs int    `json:"cosignatures"`
 	Leaf  int64  `json:"leaf"` // where it stands in the log; -1 while it does not
+	// Before is when those who are to sign did so last in earlier rounds, as far as that is known.
+	Before map[string]time.Time `json:"before,omitempty"`
 
 	plain string // Note without cosignatures
 	text  string
@@ -211,11 +213,26 @@ func (g *Gatherer) begin(now time.Time) error {
 		return err
 	}
 	r.Size = t.N
+	last := g.last()
+	r.Before = map[string]time.Time{}
+	for _, name := range g.expected() {
+		if at, ok := last[name]; ok {
+			r.Before[name] = at
+		}
+	}
 	if err := g.save(r); err != nil {
 		return err
 	}
 	g.round = r
 	return nil
+}
+
+// last is when each has signed last, in this round or before it.
+func (g *Gatherer) last() map[string]time.Time {
+	all := map[string]time.Time{}
+	maps.Copy(all, g.round.Before)
+	maps.Copy(all, g.round.by)
+	return all
 }
 
 func (g *Gatherer) save(r round) error {
@@ -380,13 +397,15 @@ type Status struct {
 	Signed   map[string]time.Time `json:"signed"`
 	Expected []string             `json:"expected"`
 	Leaf     int64                `json:"leaf"` // where the round stands in the log; -1 while it does not
+	// Last is when each has signed last, also in rounds that are over.
+	Last map[string]time.Time `json:"last,omitempty"`
 }
 
 // Status tells how the round under way stands.
 func (g *Gatherer) Status() Status {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	s := Status{Size: g.round.Size, Begun: g.round.Begun, Expected: g.expected(), Signed: map[string]time.Time{}, Leaf: g.round.Leaf}
+	s := Status{Size: g.round.Size, Begun: g.round.Begun, Expected: g.expected(), Signed: map[string]time.Time{}, Leaf: g.round.Leaf, Last: g.last()}
 	maps.Copy(s.Signed, g.round.by)
 	if g.round.Note == "" {
 		s.Leaf = -1

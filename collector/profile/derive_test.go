@@ -153,6 +153,8 @@ func filledInParses(t *testing.T, p *Profile, days []string) {
 			given[q.ID] = "span.ngay"
 		case "approved", "lookup_text", "lookup_code", "roots", "sign_roots", "certs", "certificate", "issuer":
 			given[q.ID] = "x"
+		case "approved_on", "approved_until":
+			given[q.ID] = "2026-06-01"
 		default:
 			given[q.ID] = "https://host.test/"
 		}

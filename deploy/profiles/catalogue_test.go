@@ -188,6 +188,34 @@ func TestUnknownHostsAreNotConfigured(t *testing.T) {
 	}
 }
 
+// A journey is not planned before the system's owner has approved it: the reference, its day and its last day are parameters of the
+// profile, and none of them may be missing.
+func TestJourneysWaitForTheirApproval(t *testing.T) {
+	for _, name := range []string{"tu-ky-2023", "hai-phong-2025"} {
+		p, at, journeys := load(t, name), time.Date(2026, 6, 1, 9, 0, 0, 0, profile.Zone()), 0
+		for _, s := range p.ServicesAt(at) {
+			for _, c := range s.Checks {
+				if c.Kind != "journey" {
+					continue
+				}
+				journeys++
+				wants := []string{s.ID + ".approved", s.ID + ".approved_on", s.ID + ".approved_until"}
+				waits := slices.ContainsFunc(p.Units, func(u profile.Unit) bool {
+					return slices.ContainsFunc(p.NotConfigured(s.ID, u.ID, at), func(l profile.Lack) bool {
+						return l.Check == s.ID+"."+c.ID && !slices.ContainsFunc(wants, func(w string) bool { return !slices.Contains(l.Parameters, w) })
+					})
+				})
+				if !waits {
+					t.Errorf("%s: %s.%s does not wait for %q", name, s.ID, c.ID, wants)
+				}
+			}
+		}
+		if journeys == 0 {
+			t.Errorf("%s has no journey", name)
+		}
+	}
+}
+
 // wantKinds are the kinds of check that each system's row must have among its own, so that what people mean by "it works" is looked at.
 func wantKinds() map[string][]string {
 	return map[string][]string{

@@ -346,7 +346,7 @@ func (c *cast) parameters(p *profile.Profile, works bool) map[string]string {
 		"kyso.ocsp": choose(listsAt, closed) + ":80", "kyso.ocsp_url": choose(c.revoked.OCSP(), "http://"+closed+"/"), "kyso.crl_url": choose(c.revoked.CRL(c.pki.G2), "http://"+closed+"/"),
 		"kyso.ctl_url": choose(c.revoked.TrustList(), "http://"+closed+"/"), "kyso.certificate": c.officer.CertFile, "kyso.issuer": c.pki.G2.File, "kyso.certs": choose(c.officer.CertFile, "/khong/co.pem"),
 		"kyso.mssp": at, "kyso.mssp_url": "https://" + host + "/",
-		"tthc.approved": "12/QD", "tthc.lookup_path": "/tra-cuu", "tthc.lookup_text": "Tra cứu", "tthc.lookup_result": "/tra-cuu?ma=H23-1", "tthc.lookup_code": "H23-1",
+		"tthc.approved": "12/QD", "tthc.approved_on": "2023-01-01", "tthc.approved_until": "2099-12-31", "tthc.lookup_path": "/tra-cuu", "tthc.lookup_text": "Tra cứu", "tthc.lookup_result": "/tra-cuu?ma=H23-1", "tthc.lookup_code": "H23-1",
 		"cong_h.url": choose("https://"+portalName+"/", "https://"+closed+"/"), "cong_h.news_url": site + "/tin", "cong_h.news_select": "span.ngay",
 		"cong_x.url": choose("https://"+portalName+"/", "https://"+closed+"/"), "cong_x.news_url": site + "/tin", "cong_x.news_select": "span.ngay",
 	}

@@ -84,6 +84,7 @@ func Declared(t testing.TB, k check.Kind, r check.Result) {
 // Sound is Declared for a kind whose phases come in another order from case to case.
 func Sound(t testing.TB, k check.Kind, r check.Result) {
 	t.Helper()
+	Said(t, k, r)
 	if !r.Reason.Valid() || r.State != r.Reason.State() || r.Reason.Missed() || r.Reason.AccountOnly() {
 		t.Errorf("reason %q with state %s", r.Reason, r.State)
 	}

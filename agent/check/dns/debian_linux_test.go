@@ -160,7 +160,7 @@ func TestDebian(t *testing.T) {
 	t.Parallel()
 	d := startDebian(t)
 	for name, part := range map[string]func(*testing.T, *debian){"proofs": debianProofs, "bogus": debianBogus, "encrypted": debianEncrypted, "others": debianOthers, "ipv6": debianIPv6,
-		"zone": debianZone, "zone proven": debianZoneProofs, "hijack": debianHijack} {
+		"zone": debianZone, "zone proven": debianZoneProofs, "hijack": debianHijack, "down": debianDown} {
 		t.Run(name, func(t *testing.T) {
 			d.t = t
 			part(t, d)
@@ -514,6 +514,40 @@ func debianHijack(t *testing.T, d *debian) {
 	wantFact(t, see(check.DNSMismatch, nil), "forged_count", 3)
 	lie()
 	see(check.OK, nil)
+}
+
+// debianDown has the servers be wrong in the other ways that each kind tells apart.
+func debianDown(t *testing.T, d *debian) {
+	decoys := check.Options{"answers": []string{"192.0.2.2"}, "wait": time.Duration(0)}
+	play := func(name string, want check.Reason, k check.Kind, make func(check.Options, check.Env, internet) (check.Func, error), o check.Options) {
+		t.Helper()
+		all := check.Options{"name": "www.tuky.lab", "server": d.believing.Addr()}
+		if k.Name == "hijack" {
+			maps.Copy(all, decoys)
+		}
+		if maps.Copy(all, o); all["servers"] != nil {
+			delete(all, "server")
+		}
+		if r := d.run(k, make, all, check.Env{}); r.Reason != want {
+			t.Errorf("%s, %s: %s (%s), want %s", k.Name, name, r.Reason, r.Detail, want)
+		}
+	}
+	elsewhere := check.Options{"name": "www.elsewhere.test", "server": d.names.Addr()}
+	play("refused", check.DNSRefused, dnsKind(), newDNS, elsewhere)
+	play("another address", check.DNSMismatch, dnsKind(), newDNS, check.Options{"answers": []string{"192.0.2.9"}})
+	play("slow", check.Slow, dnsKind(), newDNS, check.Options{"slow": time.Nanosecond})
+	play("led elsewhere", check.DNSMismatch, zoneKind(), newZone, check.Options{"name": "tuky.lab", "ns": []string{"ns9.tuky.lab"}})
+	play("slow", check.Slow, zoneKind(), newZone, check.Options{"name": "x.tuky.lab", "slow": time.Nanosecond})
+	play("refused", check.DNSRefused, hijackKind(), newHijack, elsewhere)
+	play("no such name", check.DNSNXDomain, hijackKind(), newHijack, check.Options{"name": "no.tuky.lab"})
+	play("nothing", check.DNSEmpty, hijackKind(), newHijack, check.Options{"name": "b.tuky.lab"})
+	play("one is closed", check.Partial, hijackKind(), newHijack, check.Options{"servers": []string{d.validating.Addr(), "127.0.0.1:1"}})
+	must(t, d.names.Servfail("tuky.lab", true))
+	d.forget()
+	play("fails", check.DNSServfail, zoneKind(), newZone, check.Options{"name": "tuky.lab"})
+	play("fails", check.DNSServfail, hijackKind(), newHijack, nil)
+	must(t, d.names.Servfail("tuky.lab", false))
+	d.forget()
 }
 
 // BenchmarkChain proves an answer three zones below the anchor through a resolver that has all of it in its cache, beside the

@@ -20,6 +20,7 @@ import (
 func declared(t *testing.T, r check.Result) {
 	t.Helper()
 	k := dnsKind()
+	checktest.Said(t, k, r)
 	if !r.Reason.Valid() || r.State != r.Reason.State() {
 		t.Errorf("reason %q with state %s", r.Reason, r.State)
 	}

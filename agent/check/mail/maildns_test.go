@@ -354,3 +354,14 @@ func FuzzDMARC(f *testing.F) {
 		}
 	})
 }
+
+// What our own end cuts short tells nothing of the domain.
+func TestMailDNSCalledOff(t *testing.T) {
+	ctx, cancel := contextOf(t)
+	cancel()
+	o := check.Options{"name": "xa.test", "server": resolver(t, goodMX)}
+	r := checktest.NewFunc(t, maildnsKind(), o, check.Env{})(ctx)
+	if r.Reason != check.Internal {
+		t.Errorf("%s (%s)", r.Reason, r.Detail)
+	}
+}

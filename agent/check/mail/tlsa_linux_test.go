@@ -93,3 +93,63 @@ func TestPostfixBound(t *testing.T) {
 		})
 	}
 }
+
+// What BIND says of a mail domain, through Unbound.
+func TestMailDNSOfBIND(t *testing.T) {
+	if err := servers.Require("named", "unbound"); err != nil {
+		t.Skip(err)
+	}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	dir, err := os.MkdirTemp("/tmp", "egovmon-maildns-") // not t.TempDir: the programs' own users must get in
+	must(err)
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	must(os.Chmod(dir, 0o755))
+	place := func(name string) servers.Place {
+		p := filepath.Join(dir, name)
+		must(os.Mkdir(p, 0o755))
+		return servers.Loopback(p, netip.MustParseAddr("127.0.0.1"), io.Discard)
+	}
+	mx, spf, dmarc := "@ MX 10 mail", `@ TXT "v=spf1 mx -all"`, `_dmarc TXT "v=DMARC1; p=reject"`
+	n, err := servers.StartNames(t.Context(), place("names"), servers.NamesConfig{Zones: []servers.ZoneConfig{
+		{Name: "xa.test", Records: []string{mx, "mail A 192.0.2.1", spf, dmarc}},
+		{Name: "bare.test", Records: []string{mx, "mail A 192.0.2.1"}},
+		{Name: "half.test", Records: []string{mx, "mail A 192.0.2.1", "@ MX 20 gone", spf, dmarc}},
+		{Name: "none.test", Records: []string{"www A 192.0.2.1"}},
+		{Name: "null.test", Records: []string{"@ MX 0 ."}},
+		{Name: "fails.test", Records: []string{mx}},
+	}})
+	must(err)
+	t.Cleanup(func() { _ = n.Stop() })
+	must(n.Servfail("fails.test", true))
+	c := servers.ResolverFor(n)
+	c.Anchors = nil
+	u, err := servers.StartResolver(t.Context(), place("resolver"), c)
+	must(err)
+	t.Cleanup(func() { _ = u.Stop() })
+	for _, tt := range []struct {
+		name   string
+		with   check.Options
+		reason check.Reason
+	}{
+		{"xa.test", nil, check.OK},
+		{"bare.test", nil, check.MailAuth},
+		{"half.test", nil, check.Partial},
+		{"none.test", nil, check.DNSEmpty},
+		{"null.test", nil, check.DNSMismatch},
+		{"fails.test", nil, check.DNSServfail},
+		{"gone.none.test", nil, check.DNSNXDomain},
+		{"elsewhere.example", check.Options{"server": n.Addr()}, check.DNSRefused},
+		{"xa.test", check.Options{"slow": time.Nanosecond}, check.Slow},
+	} {
+		o := check.Options{"name": tt.name, "server": u.Addr()}
+		maps.Copy(o, tt.with)
+		if r := run(t, maildnsKind(), o, check.Env{}); r.Reason != tt.reason {
+			t.Errorf("%s: %s (%s), want %s", tt.name, r.Reason, r.Detail, tt.reason)
+		}
+	}
+}

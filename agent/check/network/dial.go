@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"egovmon/agent/check"
+	"egovmon/agent/check/reach"
 )
 
 // The values of the option family.
@@ -52,10 +53,18 @@ func (l line) fits(a netip.Addr) bool {
 // lookup returns the addresses of a host that the line can use, at least one, or the result that says why not.
 func (l line) lookup(ctx context.Context, host string) ([]netip.Addr, *check.Result) {
 	if a, err := netip.ParseAddr(host); err == nil {
-		if a = a.Unmap(); l.fits(a) {
+		a = a.Unmap()
+		switch {
+		case a.Is6() && a.IsLinkLocalUnicast() && a.Zone() == "": // RFC 4007, section 6
+			return nil, new(check.Because(check.Misconfigured, "%s is an address of a link, and of every link: write on which, e.g. %s%%eth0", a, a))
+		case l.fits(a):
 			return []netip.Addr{a}, nil
 		}
 		return nil, new(check.Because(check.Misconfigured, "%s cannot be reached from %s with family %s: write an address of the same IP version", a, l.source, l.family))
+	}
+	host, err := reach.ASCIIHost(host) // the system's resolver does not ask for a name in other letters, and says that there is none
+	if err != nil {
+		return nil, new(check.Because(check.Misconfigured, "%v", err))
 	}
 	network := "ip"
 	if l.family == ip4 || l.family == ip6 {

@@ -133,3 +133,33 @@ func TestThroughputOfNothing(t *testing.T) {
 		t.Errorf("a run that was called off: %v", f)
 	}
 }
+
+// A name in letters of Vietnamese is asked for as DNS carries it: Go's resolver would say, unasked, that there is none.
+func TestNameInOtherLetters(t *testing.T) {
+	u, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	checktest.AnswerNames(t, u, func(m, q *mdns.Msg) bool {
+		if q.Question[0].Name == "xn--x-yfa.test." && q.Question[0].Qtype == mdns.TypeA {
+			m.Answer = []mdns.RR{&mdns.A{Hdr: mdns.RR_Header{Name: q.Question[0].Name, Rrtype: mdns.TypeA, Class: mdns.ClassINET, Ttl: 60}, A: net.IPv4(127, 0, 0, 1)}}
+		}
+		return true
+	})
+	l := line{resolver: &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "udp", u.LocalAddr().String())
+	}}}
+	if addrs, bad := l.lookup(t.Context(), "xã.test"); bad != nil || len(addrs) != 1 {
+		t.Errorf("%v, %+v", addrs, bad)
+	}
+	for host, detail := range map[string]string{"-ạ_": "no host name", "fe80::1": "fe80::1%eth0"} {
+		if _, bad := l.lookup(t.Context(), host); bad == nil {
+			t.Errorf("%s has an address", host)
+		} else {
+			wantSaid(t, *bad, check.Misconfigured, detail)
+		}
+	}
+	if addrs, bad := l.lookup(t.Context(), "fe80::1%lo"); bad != nil || len(addrs) != 1 {
+		t.Errorf("%v, %+v", addrs, bad)
+	}
+}

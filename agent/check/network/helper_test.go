@@ -16,11 +16,13 @@ import (
 	"time"
 
 	"egovmon/agent/check"
+	"egovmon/agent/check/checktest"
 )
 
 // declared fails the test when a result carries what its kind does not declare, or a state that is not its reason's.
 func declared(t *testing.T, k check.Kind, r check.Result) {
 	t.Helper()
+	checktest.Said(t, k, r)
 	if !r.Reason.Valid() || r.State != r.Reason.State() {
 		t.Errorf("reason %q with state %s", r.Reason, r.State)
 	}

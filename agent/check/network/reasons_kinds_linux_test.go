@@ -113,6 +113,7 @@ func TestReasonsOfNTP(t *testing.T) {
 		{"well", check.OK, ask(long, check.Env{}, right, right2)},
 		{"one of three is wrong", check.ClockSkew, ask(long, check.Env{}, right, late, right2)},
 		{"one of two is silent", check.Partial, ask(2*time.Second, check.Env{}, right, dead)},
+		calledOff(ntpKind(), check.Options{"servers": []string{dead}}),
 		{"refuses us", check.Blocked, ask(long, check.Env{}, deny)},
 		{"another version of IP", check.Misconfigured, ask(long, check.Env{Source: netip.IPv6Loopback()}, right)},
 		{"our own system forbids it", check.NoPermission, planned(w, "pc", "ntp", `servers: ["192.0.2.2:123"]`, 0)},
@@ -164,6 +165,10 @@ func TestReasonsOfDevice(t *testing.T) {
 		{"out of paper", check.LowResource, prints(long, saysIPP(0, stopped, because("media-empty-error")))},
 		{"one port of two", check.Partial, look(check.Options{"ports": []int64{open, closed}}, check.Env{})},
 		{"slow", check.Slow, look(check.Options{"ping": true, "slow": time.Nanosecond}, check.Env{})},
+		{"no rights to ping", check.NoPermission, func(*testing.T) check.Result {
+			return w.Check("pc", checktest.Run{Plan: "{id: inet.x, kind: device, every: 300s, timeout: 60s, confirm: 0, with: {host: 192.0.2.8}}", User: 65534, Limit: time.Second})[0]
+		}},
+		calledOff(deviceKind(), check.Options{"host": "127.0.0.1"}),
 		{"another version of IP", check.Misconfigured, look(check.Options{"ports": []int64{open}}, check.Env{Source: netip.IPv6Loopback()})},
 		{"no community", check.NotConfigured, look(check.Options{"snmp": snmpV1, "community": "x"}, check.Env{Secret: func(string) (string, error) { return "", fmt.Errorf("none") }})},
 		{"closed", check.ConnectRefused, look(check.Options{"ports": []int64{closed}}, check.Env{})},

@@ -44,6 +44,15 @@ func play(t *testing.T, k check.Kind, down []check.Reason, acts []act) {
 // nameless is a site of its own whose resolver knows no name: what it says is the name's first label.
 func nameless(t *testing.T) *checktest.World { return checktest.Nameless(t) }
 
+// calledOff is a run that is ended from outside before it begins: it says nothing of the target.
+func calledOff(k check.Kind, o check.Options) act {
+	return act{"called off", check.Internal, func(t *testing.T) check.Result {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		return checktest.NewFunc(t, k, o, check.Env{})(ctx)
+	}}
+}
+
 func TestReasonsOfPath(t *testing.T) {
 	t.Parallel()
 	w := nameless(t)
@@ -57,7 +66,19 @@ func TestReasonsOfPath(t *testing.T) {
 	play(t, pathKind(), []check.Reason{check.DNSNXDomain, check.DNSServfail, check.DNSTimeout, check.ConnectUnreachable, check.Timeout}, []act{
 		{"reached", check.OK, at("127.0.0.1", "", 0, 0)},
 		{"a narrow line", check.PathMTU, at("127.0.0.1", ", mtu_warn: 1500", 0, 0)},
+		{"slow", check.Slow, func(t *testing.T) check.Result {
+			return runFor(t, pathKind(), checktest.WithDefaults(t, pathKind(), check.Options{"host": "127.0.0.1", "slow": time.Nanosecond, "mtu": false}), check.Env{}, long)
+		}},
 		{"no rights", check.NoPermission, at("127.0.0.1", ", protocol: icmp", 65534, 0)},
+		{"another version of IP", check.Misconfigured, func(t *testing.T) check.Result {
+			return checktest.NewFunc(t, pathKind(), check.Options{"host": "127.0.0.1"}, check.Env{Source: netip.IPv6Loopback()})(t.Context())
+		}},
+		{"a system that shows no hops", check.NotSupported, func(t *testing.T) check.Result {
+			p := &path{host: "127.0.0.1", protocol: modeAuto, wait: time.Second, hops: 3, pace: newPacer(time.Millisecond),
+				open: func(proberOptions, chan<- answer) (prober, error) { return nil, errNoTrace }}
+			return p.check(t.Context())
+		}},
+		calledOff(pathKind(), check.Options{"host": "127.0.0.1"}),
 		{"no such name", check.DNSNXDomain, at("nobody.test", "", 0, 0)},
 		{"the resolver fails", check.DNSServfail, at("fails.test", "", 0, 0)},
 		{"the resolver refuses", check.DNSServfail, at("refuses.test", "", 0, 0)},
@@ -235,11 +256,7 @@ func TestReasonsOfReach(t *testing.T) {
 			{"well", check.OK, here(uplinkKind(), anchors(a, b, c), check.Env{})},
 			{"one of three", check.Partial, here(uplinkKind(), anchors(a, refused(t), c), check.Env{})},
 			{"none", check.Timeout, here(uplinkKind(), anchors(refused(t), refused(t), c), check.Env{})},
-			{"called off", check.Internal, func(t *testing.T) check.Result {
-				ctx, cancel := context.WithCancel(t.Context())
-				cancel()
-				return checktest.NewFunc(t, uplinkKind(), anchors(silent(t), refused(t), c), check.Env{})(ctx)
-			}},
+			calledOff(uplinkKind(), anchors(silent(t), refused(t), c)),
 		})
 	})
 }

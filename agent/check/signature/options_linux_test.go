@@ -18,6 +18,7 @@ import (
 
 	"egovmon/agent/check"
 	"egovmon/agent/check/checktest"
+	"egovmon/deploy/lab/servers"
 )
 
 // lasting is a certificate that is valid today, whenever that is.
@@ -194,6 +195,8 @@ func TestSignByItsOptions(t *testing.T) {
 		"the root is not told yet":                {by(a, nil, both, check.Options{"root_warn_days": int64(3600)}), check.OK, ""},
 		"SHA-1 allowed":                           {by(g.sub, sha1, certPEM(t, g.root), check.Options{"sha1_chain": true, "tsa_roots": l.pki.Roots}), check.OK, ""},
 		"SHA-1 not allowed":                       {by(g.sub, sha1, certPEM(t, g.root), check.Options{"sha1_chain": false, "tsa_roots": l.pki.Roots}), check.SignatureInvalid, ""},
+		"the policy of the time stamp":            {check.Options{"level": levelT, "policy": servers.TSAPolicy}, check.OK, ""},
+		"a policy that it does not have":          {check.Options{"level": levelT, "policy": "1.2.3"}, check.TSAInvalid, "unacceptedPolicy"},
 		"the time stamp over IPv6":                {check.Options{"family": "ip6"}, check.DNSEmpty, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -89,6 +89,63 @@ func TestSignOnToken(t *testing.T) {
 	want(t, l.run(onToken(k.Module, check.Options{"token": "khác"})), check.TokenAbsent, `none of 1 is called "khác"`)
 }
 
+// Of two tokens and two keys, those that the plan names sign: with any other the certificate does not fit, or the PIN is not right.
+func TestSignWithTheTokenThatIsNamed(t *testing.T) {
+	l := newSignLab(t)
+	a, roots := l.own()
+	owner := func(name string) *servers.Identity {
+		cert, key := a.officer(func(c *x509.Certificate) { c.Subject.CommonName = name })
+		return &servers.Identity{Cert: cert, CertFile: certPEM(t, cert, a.cert), KeyFile: write(t, "key.pem", []byte(keyPEM(t, key)))}
+	}
+	first, second, third := owner("Trần Thị B"), owner("Lê Văn C"), owner("Phạm Thị D")
+	k := l.withToken()
+	p := l.place
+	p.Dir = filepath.Dir(k.Settings)
+	l.secrets["pin of B"] = "654321"
+	if _, err := servers.NewToken(t.Context(), p, servers.TokenConfig{Label: "Tran Thi B", PIN: "654321", Owner: first}); err != nil {
+		t.Fatal(err)
+	}
+	for id, of := range map[string]*servers.Identity{"0a": second, "0b": third} {
+		if out, err := exec.CommandContext(t.Context(), "softhsm2-util", "--import", of.KeyFile, "--token", "Tran Thi B", "--label", id, "--id", id, "--pin", "654321").CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	with := func(token, id, pin string, of *servers.Identity) check.Options {
+		o := onToken(k.Module, check.Options{"roots": roots, "level": levelT, "certificate": of.CertFile, "pin": pin})
+		for name, v := range map[string]string{"token": token, "key_id": id} {
+			if v != "" {
+				o[name] = v
+			}
+		}
+		return o
+	}
+	for name, tt := range map[string]struct {
+		with   check.Options
+		reason check.Reason
+		detail string
+	}{
+		"the first token":                 {with("Nguyen Van A", "", "pin", l.officer), check.OK, "verified"},
+		"the second token, its first key": {with("Tran Thi B", "01", "pin of B", first), check.OK, "verified"},
+		"its second key":                  {with("Tran Thi B", "0A", "pin of B", second), check.OK, "verified"},
+		"its third key":                   {with("Tran Thi B", "0b", "pin of B", third), check.OK, "verified"},
+		"a key of somebody else":          {with("Tran Thi B", "0b", "pin of B", second), check.Misconfigured, "the private key is not that of the certificate"},
+		"a token of somebody else":        {with("Nguyen Van A", "01", "pin", first), check.Misconfigured, "the private key is not that of the certificate"},
+		"a token that is not named":       {with("", "01", "pin", l.officer), check.Misconfigured, "2 tokens fit"},
+		"a key that is not named":         {with("Tran Thi B", "", "pin of B", first), check.Misconfigured, "3 private keys"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := *l
+			l.t = t
+			want(t, l.run(tt.with), tt.reason, tt.detail)
+			if l.marks.text != nil {
+				t.Errorf("mark %q: the PIN is held for wrong", l.marks.text)
+			}
+		})
+	}
+	l.secrets["pin of A for B"] = "123456"
+	want(t, l.run(with("Tran Thi B", "01", "pin of A for B", first)), check.PINRefused, "was refused: C_Login returned 0xa0")
+}
+
 // Every way in which a token and its driver may be broken, and how often the PIN was tried in it.
 func TestSignTokenBroken(t *testing.T) {
 	l := newSignLab(t)

@@ -30,7 +30,7 @@ func trustlistKind() check.Kind {
 		Family:  "signature",
 		Summary: "Fetches the list of trusted authorities that signing programs use, reads the certificates on it and looks after this machine's copies.",
 		Options: append([]check.Option{
-			{Name: "url", Type: check.TypeURL, Required: true, Help: "The list, JSON as signing programs of the government's authority read it (gca.ctl)."},
+			{Name: "url", Type: check.TypeURL, Required: true, Help: "The list, JSON as signing programs of the government's authority read it (gca.ctl); XML lists of ETSI TS 119 612 are not read."},
 			{Name: "roots", Type: check.TypeString, Help: "A PEM file of certificates that must be on the list: those that the other checks trust."},
 			{Name: "copies", Type: check.TypeStrings, Max: 8, Help: "Where signing programs on this machine keep their copy, with * for any name and %NAME% for the environment, e.g. ['C:\\Users\\*\\AppData\\Roaming\\VGCA\\ctl\\gca.ctl']."},
 			{Name: "copy_lag", Type: check.TypeDuration, Default: "168h", Min: 1, Max: 366 * 86400, Help: "A copy of an older list is trustlist_stale when the newer one has been out for longer than this, or when the older one's next update is past."},

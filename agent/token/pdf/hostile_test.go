@@ -42,6 +42,10 @@ const maxHostile = 256 << 20
 
 // What a hostile document may try, at each place that is read.
 func TestHostile(t *testing.T) {
+	bomb := deflated(64<<20, 0)
+	broken := func(text string, at int) []byte {
+		return fmt.Appendf(nil, "%%PDF-1.7\n%s\nstartxref\n%d\n%%%%EOF\n", text, at)
+	}
 	pack := func(head string, n int64, body byte) string {
 		data := deflated(n, body)
 		return fmt.Sprintf("<</Type/ObjStm %s/Filter/FlateDecode/Length %d>>stream\n%s\nendstream", head, len(data), data)
@@ -52,6 +56,13 @@ func TestHostile(t *testing.T) {
 		want string
 	}{
 		{"well", doc("", "<</Pages 2 0 R>>", "<</Kids[3 0 R]>>", good), ""},
+		{"no end", []byte("%PDF-1.7\n1 0 obj"), "no startxref"},
+		{"section beyond the end", broken("", 5000), "a section at byte 5000 of"},
+		{"table that is none", broken("xref\n0 x", 9), "neither a subsection nor the trailer"},
+		{"sections in a circle", broken("xref\ntrailer <</Prev 9>>", 9), "the sections lead in a circle"},
+		{"a billion entries", broken("xref\n0 99999999\n"+strings.Repeat("0000000000 00000 n \n", 3), 9), "an entry that is none"},
+		{"trailer a million deep", broken("xref\ntrailer "+strings.Repeat("[", 1<<20), 9), "nested more than 64 deep"},
+		{"section that is a bomb", broken(fmt.Sprintf("1 0 obj <</Type/XRef/W[1 1 1]/Size 9/Filter/FlateDecode/Length %d>> stream\n%s\nendstream", len(bomb), bomb), 9), "more than 8388608 bytes once inflated"},
 		{"no catalog", doc("", "[1 2]", "x", good), "the catalog is no dictionary"},
 		{"catalog that is not there", doc("/Prev 1e9", "<<>>"), "a Prev that is no number"},
 		{"another object in its place", bytes.Replace(doc("", "<</Pages 2 0 R>>", "<</Kids[3 0 R]>>", good), []byte("2 0 obj"), []byte("7 0 obj"), 1), "object 7 stands at byte"},

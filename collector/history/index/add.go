@@ -53,7 +53,7 @@ func (x *Index) addLocked(ctx context.Context, batches []history.Batch) error {
 	defer func() { _ = tx.Rollback() }() // does nothing after Commit
 	w := &writer{ctx: ctx, tx: &snapshot{Tx: tx}, journals: x.journals, changed: map[int64]*kept{}, months: map[monthKey]*month{},
 		checks: map[string]int64{"*": 0}}
-	if w.cursor, err = readCursor(ctx, tx); err != nil {
+	if w.cursor, err = readCursor(ctx, w.tx); err != nil {
 		return err
 	}
 	for _, b := range batches {
@@ -180,7 +180,7 @@ func (w *writer) cloned(m *machineRow, c history.Cloned) error {
 
 // journal returns the state of a journal. One that was never heard of is the machine's latest, until its begin says more.
 func (w *writer) journal(m *machineRow, name string) (int64, *kept, error) {
-	found, err := readJournals(w.ctx, w.tx.Tx, *m, name)
+	found, err := readJournals(w.ctx, w.tx, *m, name)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -198,7 +198,7 @@ func (w *writer) journal(m *machineRow, name string) (int64, *kept, error) {
 }
 
 func (w *writer) newJournal(m *machineRow, name string) (id int64, err error) {
-	have, err := readJournals(w.ctx, w.tx.Tx, *m, "")
+	have, err := readJournals(w.ctx, w.tx, *m, "")
 	if err != nil {
 		return 0, err
 	}
@@ -224,7 +224,7 @@ func (w *writer) previous(m machineRow, name, previous string) error {
 	if previous == "" || previous == name {
 		return nil
 	}
-	j, err := readJournals(w.ctx, w.tx.Tx, m, name)
+	j, err := readJournals(w.ctx, w.tx, m, name)
 	if err != nil || j[0].previous != "" {
 		return err
 	}
@@ -237,7 +237,7 @@ func (w *writer) previous(m machineRow, name, previous string) error {
 
 // order puts the journals of a machine in order anew, after one was heard of or has named its predecessor.
 func (w *writer) order(m machineRow) error {
-	js, err := readJournals(w.ctx, w.tx.Tx, m, "")
+	js, err := readJournals(w.ctx, w.tx, m, "")
 	if err != nil {
 		return err
 	}
@@ -433,8 +433,8 @@ func (w *writer) month(k monthKey) (*month, error) {
 	var packed []byte
 	var sum int64
 	m := &month{}
-	err := w.tx.QueryRowContext(w.ctx, "SELECT packed, sum FROM runs WHERE journal = ? AND month = ? AND chk = ? AND class = ?",
-		k.journal, k.month, k.check, k.class).Scan(&packed, &sum)
+	err := w.tx.row(w.ctx, func(r scanner) error { return r.Scan(&packed, &sum) },
+		"SELECT packed, sum FROM runs WHERE journal = ? AND month = ? AND chk = ? AND class = ?", k.journal, k.month, k.check, k.class)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		m.fresh, err = true, w.whole(k)
@@ -454,7 +454,8 @@ func (w *writer) month(k monthKey) (*month, error) {
 // whole makes sure that a month of a journal lacks nothing, before what it does not seem to have is written anew.
 func (w *writer) whole(k monthKey) error {
 	var have int64
-	if err := w.tx.QueryRowContext(w.ctx, "SELECT count(*) FROM runs WHERE journal = ? AND month = ?", k.journal, k.month).Scan(&have); err != nil {
+	if err := w.tx.row(w.ctx, func(r scanner) error { return r.Scan(&have) },
+		"SELECT count(*) FROM runs WHERE journal = ? AND month = ?", k.journal, k.month); err != nil {
 		return err
 	}
 	if want := w.journals[k.journal].months[k.month]; have != want {
@@ -490,7 +491,11 @@ func (w *writer) flush() error {
 	}
 	for id, j := range w.changed {
 		state := packJournal(j)
-		if _, err := w.tx.ExecContext(w.ctx, "UPDATE journals SET state = ?, state_sum = ? WHERE id = ?", state, stateSum(id, state), id); err != nil {
+		put, err := w.tx.prepared(w.ctx, "UPDATE journals SET state = ?, state_sum = ? WHERE id = ?")
+		if err != nil {
+			return err
+		}
+		if _, err := put.ExecContext(w.ctx, state, stateSum(id, state), id); err != nil {
 			return err
 		}
 	}

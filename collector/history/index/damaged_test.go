@@ -237,3 +237,33 @@ func TestHiddenRows(t *testing.T) {
 		}
 	}
 }
+
+// TestFiguresOfDamagedRuns: where the runs of one machine among many have gone bad, figures are an error that names the
+// machine, however many others are being read and settled beside it.
+func TestFiguresOfDamagedRuns(t *testing.T) {
+	const machines, bad = 40, 23
+	x := opened(t)
+	var names []string
+	for i := range machines {
+		m := fmt.Sprintf("m%02d", i)
+		names = append(names, m)
+		feed(t, x, batch(m, "j", begin(0, ""), told(0, "p", "s.web 60"), obs("s.web", 0, 60, check.OK), obs("s.web", 60, 60, check.Timeout), obs("s.web", 120, 60, check.OK)))
+	}
+	s := history.Span{From: at(0).Unix(), To: at(3600).Unix()}
+	whole, err := x.Machines(t.Context(), names, s)
+	if err != nil || len(whole) != machines {
+		t.Fatalf("%d machines, %v", len(whole), err)
+	}
+	for name, m := range whole {
+		if m.Name != name || len(m.Runs["s.web"]) == 0 {
+			t.Fatalf("machine %s is %s with %d runs", name, m.Name, len(m.Runs["s.web"]))
+		}
+	}
+	if _, err := x.write.Exec("UPDATE runs SET sum = sum + 1 WHERE journal = (SELECT j.id FROM journals j JOIN machines m ON m.id = j.machine WHERE m.name = ?)", names[bad]); err != nil {
+		t.Fatal(err)
+	}
+	got, err := x.Machines(t.Context(), names, s)
+	if !errors.Is(err, ErrDamaged) || !strings.Contains(fmt.Sprint(err), "machine "+names[bad]+":") || got != nil {
+		t.Errorf("%d machines, %v; want an error that names %s", len(got), err, names[bad])
+	}
+}

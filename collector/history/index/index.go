@@ -114,7 +114,7 @@ func (x *Index) Close() error {
 func (x *Index) Cursor(ctx context.Context) (int64, error) {
 	var c cursorRow
 	err := x.view(ctx, func(tx *snapshot) (err error) {
-		c, err = readCursor(ctx, tx.Tx)
+		c, err = readCursor(ctx, tx)
 		return err
 	})
 	return c.next, err

@@ -10,7 +10,10 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"runtime"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"egovmon/collector/history"
@@ -19,7 +22,38 @@ import (
 // A snapshot is the file as it was when a transaction began.
 type snapshot struct {
 	*sql.Tx
-	names map[string]bool // of all machines, once one was looked for that is not there
+	names  map[string]bool      // of all machines, once one was looked for that is not there
+	checks map[int64]string     // the names of all checks, once runs were read
+	ready  map[string]*sql.Stmt // by query; they end with the transaction
+}
+
+// prepared returns the statement of a query, which is read by SQLite once in a transaction: a country asks the same of some
+// thousand machines.
+func (s *snapshot) prepared(ctx context.Context, query string) (*sql.Stmt, error) {
+	if have := s.ready[query]; have != nil {
+		return have, nil
+	}
+	stmt, err := s.PrepareContext(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	if s.ready == nil {
+		s.ready = map[string]*sql.Stmt{}
+	}
+	s.ready[query] = stmt
+	return stmt, nil
+}
+
+// A scanner is a row that was found.
+type scanner interface{ Scan(...any) error }
+
+// row scans the one row of a query; it is [sql.ErrNoRows] where there is none.
+func (s *snapshot) row(ctx context.Context, scan func(from scanner) error, query string, args ...any) error {
+	stmt, err := s.prepared(ctx, query)
+	if err != nil {
+		return err
+	}
+	return scan(stmt.QueryRowContext(ctx, args...))
 }
 
 // view runs f in one snapshot of the file.
@@ -36,8 +70,12 @@ func (x *Index) view(ctx context.Context, f func(tx *snapshot) error) error {
 }
 
 // rows calls scan for every row of a query.
-func rows(ctx context.Context, tx *sql.Tx, scan func(*sql.Rows) error, query string, args ...any) error {
-	found, err := tx.QueryContext(ctx, query, args...)
+func rows(ctx context.Context, tx *snapshot, scan func(*sql.Rows) error, query string, args ...any) error {
+	stmt, err := tx.prepared(ctx, query)
+	if err != nil {
+		return err
+	}
+	found, err := stmt.QueryContext(ctx, args...)
 	if err != nil {
 		return err
 	}
@@ -71,20 +109,67 @@ func (x *Index) Machines(ctx context.Context, names []string, s history.Span) (m
 }
 
 func (x *Index) machines(ctx context.Context, names []string, s history.Span, hold int64) (map[string]*history.Machine, error) {
-	out := map[string]*history.Machine{}
+	found := make([]*history.Machine, len(names))
 	err := x.view(ctx, func(tx *snapshot) error {
-		for _, name := range names {
-			d, err := loadMachine(ctx, tx, name, s)
-			if err != nil {
-				return fmt.Errorf("machine %s: %w", name, err)
+		return settled(func(yield func(int, *dossier) bool) error {
+			for i, name := range names {
+				d, err := readDossier(ctx, tx, name, s)
+				if err != nil {
+					return fmt.Errorf("machine %s: %w", name, err)
+				}
+				if len(d.journals) > 0 && !yield(i, d) {
+					return nil
+				}
 			}
-			if len(d.journals) > 0 {
-				out[name] = d.machine(s, hold)
-			}
-		}
-		return nil
+			return nil
+		}, func(i int, d *dossier) { found[i] = d.machine(s, hold) })
 	})
-	return out, err
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[string]*history.Machine, len(names))
+	for i, m := range found {
+		if m != nil {
+			out[names[i]] = m
+		}
+	}
+	return out, nil
+}
+
+// settled opens the dossiers that read yields and settles them, side by side and while the next ones are read: a snapshot is
+// read by one, and reading takes half of the time.
+func settled(read func(yield func(int, *dossier) bool) error, settle func(int, *dossier)) error {
+	type numbered struct {
+		n int
+		d *dossier
+	}
+	workers := runtime.GOMAXPROCS(0)
+	work := make(chan numbered, 4*workers)
+	errs := make([]error, workers)
+	var failed atomic.Bool
+	var all sync.WaitGroup
+	for i := range workers {
+		all.Go(func() {
+			for w := range work {
+				if failed.Load() {
+					continue
+				}
+				if err := w.d.open(); err != nil {
+					errs[i] = fmt.Errorf("machine %s: %w", w.d.name, err)
+					failed.Store(true)
+					continue
+				}
+				settle(w.n, w.d)
+			}
+		})
+	}
+	err := read(func(n int, d *dossier) bool {
+		work <- numbered{n, d}
+		return !failed.Load()
+	})
+	close(work)
+	all.Wait()
+	return cmp.Or(err, errors.Join(errs...))
 }
 
 // A dossier is what the file holds of a machine for some months.
@@ -97,25 +182,53 @@ type dossier struct {
 
 // A filed journal is one with its closed runs.
 type filed struct {
-	id    int64
-	name  string
-	place int64
-	state *kept
-	runs  map[string]*[2][]history.Run // by check ("*" for ranges of all), then class
+	id     int64
+	name   string
+	place  int64
+	state  *kept
+	packed []packedRow                  // until they are opened
+	runs   map[string]*[2][]history.Run // by check ("*" for ranges of all), then class
+}
+
+// A packedRow is the runs of a check in a month as the file has them.
+type packedRow struct {
+	key   monthKey
+	check string
+	runs  []byte
+	sum   int64
 }
 
 // loadMachine reads a machine; one that was never heard of has no journals. Its runs are complete for s, and may go beyond.
 func loadMachine(ctx context.Context, tx *snapshot, name string, s history.Span) (*dossier, error) {
+	d, err := readDossier(ctx, tx, name, s)
+	if err != nil {
+		return nil, err
+	}
+	return d, d.open()
+}
+
+// open checks and unpacks what was read.
+func (d *dossier) open() error {
+	for _, f := range d.journals {
+		if err := f.open(); err != nil {
+			return fmt.Errorf("journal %s: %w", f.name, err)
+		}
+	}
+	return nil
+}
+
+// readDossier is loadMachine, but leaves the runs packed.
+func readDossier(ctx context.Context, tx *snapshot, name string, s history.Span) (*dossier, error) {
 	d := &dossier{name: name}
 	m, there, err := tx.readMachine(ctx, name)
 	if err != nil || !there {
 		return d, err
 	}
-	js, err := readJournals(ctx, tx.Tx, m, "")
+	js, err := readJournals(ctx, tx, m, "")
 	if err != nil {
 		return nil, err
 	}
-	if err := d.loadCloned(ctx, tx.Tx, m); err != nil {
+	if err := d.loadCloned(ctx, tx, m); err != nil {
 		return nil, err
 	}
 	plans := map[string]*history.Plan{}
@@ -125,10 +238,10 @@ func loadMachine(ctx context.Context, tx *snapshot, name string, s history.Span)
 		}
 		f := &filed{id: j.id, name: j.name, place: j.place, state: j.state, runs: map[string]*[2][]history.Run{}}
 		d.journals = append(d.journals, f)
-		if err := f.load(ctx, tx.Tx, s); err != nil {
+		if err := f.read(ctx, tx, s); err != nil {
 			return nil, fmt.Errorf("journal %s: %w", f.name, err)
 		}
-		if err := d.loadPlans(ctx, tx.Tx, f, plans); err != nil {
+		if err := d.loadPlans(ctx, tx, f, plans); err != nil {
 			return nil, fmt.Errorf("journal %s: %w", f.name, err)
 		}
 	}
@@ -136,7 +249,7 @@ func loadMachine(ctx context.Context, tx *snapshot, name string, s history.Span)
 }
 
 // loadCloned reads when the machine was two.
-func (d *dossier) loadCloned(ctx context.Context, tx *sql.Tx, m machineRow) error {
+func (d *dossier) loadCloned(ctx context.Context, tx *snapshot, m machineRow) error {
 	err := rows(ctx, tx, func(r *sql.Rows) error {
 		var since, sum int64
 		var until sql.NullInt64
@@ -159,29 +272,29 @@ func (d *dossier) loadCloned(ctx context.Context, tx *sql.Tx, m machineRow) erro
 	return err
 }
 
-// load reads the closed runs of the months of s.
-func (f *filed) load(ctx context.Context, tx *sql.Tx, s history.Span) error {
+// read reads the closed runs of the months of s, and leaves them packed.
+func (f *filed) read(ctx context.Context, tx *snapshot, s history.Span) error {
 	if s.Seconds() == 0 {
 		return nil
+	}
+	if err := tx.readChecks(ctx); err != nil {
+		return err
 	}
 	first, last := monthOf(s.From), monthOf(s.To-1)
 	have := map[int]int64{}
 	err := rows(ctx, tx, func(r *sql.Rows) error {
-		k := monthKey{journal: f.id}
-		c := checkRow{}
-		var packed []byte
-		var sum, ofCheck int64
-		if err := r.Scan(&c.id, &c.name, &ofCheck, &k.month, &k.class, &packed, &sum); err != nil {
+		p := packedRow{key: monthKey{journal: f.id}}
+		if err := r.Scan(&p.key.check, &p.key.month, &p.key.class, &p.runs, &p.sum); err != nil {
 			return err
 		}
-		k.check = c.id
-		have[k.month]++
-		if sum != runsSum(k, packed) || ofCheck != c.checksum() {
-			return damaged("the runs of check %.80s in month %d", c.name, k.month)
+		var there bool
+		if p.check, there = tx.checks[p.key.check]; !there {
+			return damaged("check %d of the runs of month %d is not there", p.key.check, p.key.month)
 		}
-		return f.add(c.name, k, packed)
-	}, `SELECT c.id, c.name, c.sum, r.month, r.class, r.packed, r.sum FROM runs r JOIN checks c ON c.id = r.chk
-		WHERE r.journal = ? AND r.month BETWEEN ? AND ? ORDER BY r.month`, f.id, first, last)
+		have[p.key.month]++
+		f.packed = append(f.packed, p)
+		return nil
+	}, "SELECT chk, month, class, packed, sum FROM runs WHERE journal = ? AND month BETWEEN ? AND ? ORDER BY month", f.id, first, last)
 	if err != nil {
 		return err
 	}
@@ -190,6 +303,20 @@ func (f *filed) load(ctx context.Context, tx *sql.Tx, s history.Span) error {
 			return damaged("%d packed runs of month %d are there instead of %d", have[m], m, want)
 		}
 	}
+	return nil
+}
+
+// open checks and unpacks what was read.
+func (f *filed) open() error {
+	for _, p := range f.packed {
+		if p.sum != runsSum(p.key, p.runs) {
+			return damaged("the runs of check %.80s in month %d", p.check, p.key.month)
+		}
+		if err := f.add(p.check, p.key, p.runs); err != nil {
+			return err
+		}
+	}
+	f.packed = nil
 	return nil
 }
 
@@ -207,6 +334,7 @@ func (f *filed) add(check string, k monthKey, packed []byte) error {
 		have = &[2][]history.Run{}
 		f.runs[check] = have
 	}
+	have[k.class] = slices.Grow(have[k.class], len(runs))
 	for _, r := range runs {
 		have[k.class] = history.Append(have[k.class], r)
 	}
@@ -214,7 +342,7 @@ func (f *filed) add(check string, k monthKey, packed []byte) error {
 }
 
 // loadPlans reads the plans that a journal applied. plans are those that were read for others.
-func (d *dossier) loadPlans(ctx context.Context, tx *sql.Tx, f *filed, plans map[string]*history.Plan) error {
+func (d *dossier) loadPlans(ctx context.Context, tx *snapshot, f *filed, plans map[string]*history.Plan) error {
 	var have int64
 	err := rows(ctx, tx, func(r *sql.Rows) error {
 		var n, at, sum, ofPlan int64
@@ -330,7 +458,7 @@ func (x *Index) Dump(ctx context.Context, w io.Writer) error {
 				}
 			}
 			for _, f := range d.journals {
-				if err := f.dump(ctx, tx.Tx, out, name); err != nil {
+				if err := f.dump(ctx, tx, out, name); err != nil {
 					return err
 				}
 			}
@@ -340,7 +468,7 @@ func (x *Index) Dump(ctx context.Context, w io.Writer) error {
 	return errors.Join(err, out.Flush())
 }
 
-func (f *filed) dump(ctx context.Context, tx *sql.Tx, w io.Writer, machine string) error {
+func (f *filed) dump(ctx context.Context, tx *snapshot, w io.Writer, machine string) error {
 	j := f.state
 	off := ""
 	if j.Off != 0 { // it has not always been known

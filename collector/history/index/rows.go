@@ -12,7 +12,7 @@ type cursorRow struct{ next, machines int64 }
 
 func (r cursorRow) checksum() int64 { return sumOf("cursor", r.next, r.machines) }
 
-func readCursor(ctx context.Context, tx *sql.Tx) (r cursorRow, err error) {
+func readCursor(ctx context.Context, tx *snapshot) (r cursorRow, err error) {
 	var sum int64
 	err = tx.QueryRowContext(ctx, "SELECT next, machines, sum FROM cursor").Scan(&r.next, &r.machines, &sum)
 	if errors.Is(err, sql.ErrNoRows) || err == nil && sum != r.checksum() {
@@ -37,7 +37,7 @@ func (r machineRow) checksum() int64 {
 	return sumOf("machines", r.id, r.name, r.unit, r.journals, r.cloned)
 }
 
-func (r *machineRow) scan(from interface{ Scan(...any) error }) error {
+func (r *machineRow) scan(from scanner) error {
 	var sum int64
 	err := from.Scan(&r.id, &r.name, &r.unit, &r.journals, &r.cloned, &sum)
 	if err == nil && sum != r.checksum() {
@@ -54,7 +54,7 @@ func (r machineRow) write(ctx context.Context, tx *sql.Tx) error {
 
 // readMachine finds a machine by its name. It is not there if the file never heard of it.
 func (s *snapshot) readMachine(ctx context.Context, name string) (r machineRow, there bool, err error) {
-	err = r.scan(s.QueryRowContext(ctx, "SELECT id, name, unit, journals, cloned, sum FROM machines WHERE name = ?", name))
+	err = s.row(ctx, r.scan, "SELECT id, name, unit, journals, cloned, sum FROM machines WHERE name = ?", name)
 	if errors.Is(err, sql.ErrNoRows) {
 		return r, false, s.absent(ctx, name)
 	}
@@ -78,7 +78,7 @@ func (s *snapshot) census(ctx context.Context) error {
 		return nil
 	}
 	names := map[string]bool{}
-	if err := rows(ctx, s.Tx, func(found *sql.Rows) error {
+	if err := rows(ctx, s, func(found *sql.Rows) error {
 		var r machineRow
 		err := r.scan(found)
 		names[r.name] = true
@@ -86,7 +86,7 @@ func (s *snapshot) census(ctx context.Context) error {
 	}, "SELECT id, name, unit, journals, cloned, sum FROM machines NOT INDEXED"); err != nil {
 		return err
 	}
-	c, err := readCursor(ctx, s.Tx)
+	c, err := readCursor(ctx, s)
 	if err == nil && int64(len(names)) != c.machines {
 		err = damaged("%d machines are there instead of %d", len(names), c.machines)
 	}
@@ -131,7 +131,7 @@ type storedJournal struct {
 }
 
 // readJournals lists the journals of a machine by their place; with a name, that one alone.
-func readJournals(ctx context.Context, tx *sql.Tx, m machineRow, name string) (out []storedJournal, err error) {
+func readJournals(ctx context.Context, tx *snapshot, m machineRow, name string) (out []storedJournal, err error) {
 	query, args := "SELECT id, machine, name, place, previous, sum, state, state_sum FROM journals WHERE machine = ? ORDER BY place, id", []any{m.id}
 	if name != "" {
 		query, args = "SELECT id, machine, name, place, previous, sum, state, state_sum FROM journals WHERE machine = ? AND name = ?", []any{m.id, name}
@@ -173,6 +173,30 @@ type checkRow struct {
 }
 
 func (r checkRow) checksum() int64 { return sumOf("checks", r.id, r.name) }
+
+// readChecks fills in the names of all checks.
+func (s *snapshot) readChecks(ctx context.Context) error {
+	if s.checks != nil {
+		return nil
+	}
+	checks := map[int64]string{}
+	if err := rows(ctx, s, func(found *sql.Rows) error {
+		var c checkRow
+		var sum int64
+		if err := found.Scan(&c.id, &c.name, &sum); err != nil {
+			return err
+		}
+		if sum != c.checksum() {
+			return damaged("check %d, %.80q", c.id, c.name)
+		}
+		checks[c.id] = c.name
+		return nil
+	}, "SELECT id, name, sum FROM checks NOT INDEXED"); err != nil {
+		return err
+	}
+	s.checks = checks
+	return nil
+}
 
 // runsSum is the checksum of packed runs.
 func runsSum(k monthKey, packed []byte) int64 {
